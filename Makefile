@@ -1,0 +1,60 @@
+# From a clean clone: `make submission` or `make test`. Everything lands in .venv/ and runs/.
+#
+#   make submission                                                       the embedded nursery corpus
+#   make submission CORPUS=DIR EVAL_DATA=DIR PRESET=cpu-hour              your own text and the official evaluation data
+#
+# A preset is a set of configs with one name: train_teachers/configs/$(PRESET)-{llama,gpt2}.yaml and
+# distill/configs/$(PRESET).yaml. Every stage that is finished is passed over, so a stopped line goes on where it was.
+
+SHELL := /bin/bash -euo pipefail
+PYTHON ?= python3
+PRESET ?= nursery
+RUN := .venv/bin/python -m
+DATA := runs/$(PRESET)-data
+
+ifeq ($(PRESET),nursery)
+  PREPARE := --source nursery
+  EVAL_DATA ?= $(DATA)/evaluation_data
+  TASKS ?= nursery perplexity
+else
+  PREPARE = --raw $(CORPUS)
+  TASKS ?= blimp_filtered supplement_filtered perplexity
+endif
+
+.PHONY: help submission test test-slow lint clean
+.DEFAULT_GOAL := help
+
+help:            ## this list
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+.venv/installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+submission: .venv/installed  ## data, two teachers, student, control, scores, bundle and report
+ifneq ($(PRESET),nursery)
+	@test -n "$(CORPUS)" -a -n "$(EVAL_DATA)" || { echo "error: PRESET=$(PRESET) needs CORPUS=DIR and EVAL_DATA=DIR" >&2; exit 2; }
+endif
+	$(RUN) eval --check --tasks $(TASKS) --data $(EVAL_DATA)
+	$(RUN) babylm_data $(PREPARE) --out $(DATA)
+	$(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
+	$(RUN) train_teachers train_teachers/configs/$(PRESET)-gpt2.yaml
+	$(RUN) distill distill/configs/$(PRESET).yaml
+	$(RUN) distill distill/configs/$(PRESET).yaml --control
+	for run in $(PRESET)-llama $(PRESET)-gpt2 $(PRESET) $(PRESET)-control; do \
+	  $(RUN) eval runs/$$run/export --tasks $(TASKS) --data $(EVAL_DATA) --text $(DATA)/text --out runs/$$run/eval; done
+	$(RUN) eval.submission build runs/$(PRESET)
+
+test: .venv/installed        ## the whole quick suite, about a minute
+	.venv/bin/python -m pytest
+
+test-slow: .venv/installed   ## the tests that take minutes
+	.venv/bin/python -m pytest -m slow
+
+lint: .venv/installed        ## ruff
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+clean:           ## remove runs/ and .venv/
+	rm -rf runs .venv

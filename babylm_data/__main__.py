@@ -1,0 +1,89 @@
+"""Raw text to a data folder that every later stage reads.
+
+Reads the text files of an official BabyLM download (--raw: DIR/train/*.train, DIR/dev/*.dev, DIR/test/*.test,
+the older layouts, or plain .txt), or the kit's own small corpus (--source nursery), or a data set of the
+Hugging Face hub (--source hf:NAME).
+Writes --out: tokenizer/, {train,dev,test}.{tokens,words,documents}.bin, text/{dev,test}/*.txt, manifest.json.
+
+  python -m babylm_data --raw CORPUS --out runs/data
+  python -m babylm_data --source nursery --out runs/nursery-data
+  python -m babylm_data --source hf:wikitext:wikitext-2-raw-v1 --out runs/wikitext-data
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from babylm_data.errors import UserError, run_stage
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m babylm_data",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--raw", type=Path, metavar="DIR", help="folder of raw text files to read")
+    add("--source", metavar="NAME", help="instead of --raw: nursery, or hf:NAME[:CONFIG] (its column text)")
+    add("--out", type=Path, metavar="DIR", required=True, help="data folder to write")
+    add("--vocab-size", type=int, metavar="N", help="tokenizer entries (default 8192; nursery 1024)")
+    add("--prefix-space", action="store_true", help="tokenizer puts a space before each document")
+    add("--track", default="2025/strict-small", help="word budget (default 2025/strict-small)")
+    add("--allow-words", type=int, default=0, metavar="N", help="accept up to N words of train text")
+    add("--seed", type=int, default=0, help="of the nursery corpus (default 0)")
+    add("--words", type=int, default=300_000, metavar="N", help="of the nursery corpus (default 300000)")
+    add("--workers", type=int, metavar="N", help="processes and threads (default: one a core)")
+    return parser.parse_args(argv)
+
+
+def report(out: Path, manifest: dict) -> None:
+    """Print words by source, tokens and tokens per word of each split."""
+    for split, counts in manifest["splits"].items():
+        for source, part in counts["sources"].items():
+            print(f"  {split:5} {source:18} {part['words']:>12,} words {part['documents']:>9,} documents")
+        print(
+            f"  {split:5} {'all':18} {counts['words']:>12,} words {counts['documents']:>9,} documents "
+            f"{counts['tokens']:>12,} tokens ({counts['tokens'] / counts['words']:.3f} a word)"
+        )
+    if not any(part["files"] for part in manifest["splits"]["dev"]["sources"].values()):
+        print("  no dev files: dev is the last 0.5 % of each source's train documents")
+    if "test" not in manifest["splits"]:
+        print("  no test files: the folder has no test split")
+
+
+def main(argv: list[str]) -> None:
+    """Make the data folder, or find that it is there."""
+    args = parse(argv)
+    if (args.raw is None) == (args.source is None):
+        raise UserError("name the text to read: either --raw DIR, or --source nursery or hf:NAME")
+    if args.workers:
+        os.environ["RAYON_NUM_THREADS"] = str(args.workers)  # the tokenizer library's own threads
+    from babylm_data.prepare import Settings, prepare
+
+    nursery = {"seed": args.seed, "words": args.words} if args.source == "nursery" else {}
+    settings = Settings(
+        source=args.source or "raw",
+        track=args.track,
+        vocab_size=args.vocab_size or (1024 if nursery else 8192),  # the nursery has about 500 words
+        prefix_space=args.prefix_space,
+        **nursery,
+    )
+    start = time.perf_counter()
+    try:
+        manifest, was_there = prepare(
+            args.out, settings, raw=args.raw, allow_words=args.allow_words, workers=args.workers
+        )
+    except OSError as error:
+        raise UserError(f"{error.filename or args.out}: {error.strerror or error}") from error
+    if was_there:
+        print(f"{args.out} is there already, intact and made from the same input by the same settings")
+    else:
+        print(f"{args.out} made in {time.perf_counter() - start:.0f} seconds")
+    report(args.out, manifest)
+
+
+if __name__ == "__main__":
+    run_stage(main)

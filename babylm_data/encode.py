@@ -1,0 +1,95 @@
+"""Clean text to the three arrays of a split: token ids, words per token, document starts."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from babylm_data.tokenizer import BOS
+from babylm_data.tokens import token_dtype
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+BATCH_CHARACTERS = 1_000_000
+# How byte-level BPE writes white space; clean text holds " " and "\n" only.
+WHITE_SPACE = {chr(256 + byte) for byte in b" \n"}
+
+
+def batched(documents: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of documents of about `BATCH_CHARACTERS`: enough work for all threads, little memory."""
+    batch: list[str] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document)
+        if size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+class WordCounter:
+    """Counts at each token the whitespace words that have their first byte in it, from token ids alone."""
+
+    def __init__(self, tokenizer: "Tokenizer"):
+        special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+        size = tokenizer.get_vocab_size()
+        self.inside = np.zeros(size, dtype=np.uint8)
+        """Words that begin inside a token, after white space of its own."""
+        self.starts_in_word = np.zeros(size, dtype=bool)
+        self.ends_in_space = np.zeros(size, dtype=bool)
+        for token, index in tokenizer.get_vocab().items():
+            if token in special:
+                self.ends_in_space[index] = index == BOS  # the first byte of a document begins a word
+                continue
+            space = [character in WHITE_SPACE for character in token]
+            self.inside[index] = sum(a and not b for a, b in zip(space, space[1:], strict=False))
+            self.starts_in_word[index] = not space[0]
+            self.ends_in_space[index] = space[-1]
+
+    def __call__(self, ids: np.ndarray) -> np.ndarray:
+        """(n,) uint8 for a stream of ids that begins with `<s>`."""
+        after_space = np.concatenate([[False], self.ends_in_space[ids[:-1]]])
+        return self.inside[ids] + (self.starts_in_word[ids] & after_space)
+
+
+def document_encoder(tokenizer: "Tokenizer") -> "Tokenizer":
+    """A copy that writes `<s> document </s>` and takes a "<s>" that stands in a text for text."""
+    from tokenizers import Tokenizer
+    from tokenizers.processors import TemplateProcessing
+
+    encoder = Tokenizer.from_str(tokenizer.to_str())
+    specials = [(token, encoder.token_to_id(token)) for token in ("<s>", "</s>")]
+    encoder.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=specials)
+    encoder.encode_special_tokens = True
+    return encoder
+
+
+def encode_split(
+    documents: Iterable[str], tokenizer: "Tokenizer", folder: Path, split: str
+) -> dict[str, int]:
+    """Write the arrays of one split; returns how many words, tokens and documents they hold."""
+    encoder, count_words = document_encoder(tokenizer), WordCounter(tokenizer)
+    dtype = np.dtype(token_dtype(tokenizer.get_vocab_size())).newbyteorder("<")
+    counts = {"words": 0, "tokens": 0, "documents": 0}
+    with (
+        open(folder / f"{split}.tokens.bin", "wb") as tokens_file,
+        open(folder / f"{split}.words.bin", "wb") as words_file,
+        open(folder / f"{split}.documents.bin", "wb") as documents_file,
+    ):
+        for batch in batched(documents):
+            encoded = [encoding.ids for encoding in encoder.encode_batch_fast(batch)]
+            lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
+            ids = np.fromiter(chain.from_iterable(encoded), dtype=dtype, count=int(lengths.sum()))
+            words = count_words(ids)
+            ids.tofile(tokens_file)
+            words.tofile(words_file)
+            (counts["tokens"] + lengths.cumsum() - lengths).astype("<i8").tofile(documents_file)
+            counts["words"] += int(words.sum(dtype=np.int64))
+            counts["tokens"] += len(ids)
+            counts["documents"] += len(batch)
+    return counts

@@ -1,0 +1,146 @@
+"""Where text comes from: an official download, the embedded corpus, or a data set by its name on the hub.
+
+Each ends as a folder of raw text files in one of the official layouts: later steps know one form only.
+"""
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import sha256
+from babylm_data.words import MILLION, Track
+
+SPLITS = ("train", "dev", "test")
+HUB_SPLITS = {"train": ("train",), "dev": ("validation", "valid", "dev"), "test": ("test",)}
+CHUNK_NUMBER = re.compile(r"[._-]\d+$")  # childes_00.train and childes_01.train are one source
+TEXT_COLUMN = "text"
+
+Inputs = dict[str, dict[str, list[Path]]]
+"""split -> source -> its files, all in sorted order."""
+
+
+def find_inputs(raw: Path, track: Track) -> Inputs:
+    """The raw files of a folder by split and source; UserError if there is nothing to train on."""
+    if not raw.is_dir():
+        raise UserError(f"{raw} is not a folder: name the folder of the downloaded corpus")
+    size = f"{track.corpus_words // MILLION}M"  # a download may hold the 10M and the 100M corpus side by side
+    folders = {
+        "train": ["train", f"train_{size}", f"babylm_{size}", "."],
+        "dev": ["dev", "babylm_dev", "."],
+        "test": ["test", "babylm_test", "."],
+    }
+    inputs: Inputs = {}
+    for split in SPLITS:
+        found = next(
+            (files for name in folders[split] if (files := _files(raw / name, split, name == "."))), []
+        )
+        for path in found:
+            if path.stat().st_size == 0:
+                raise UserError(f"{path} is empty: download it again, or remove it")
+            source = CHUNK_NUMBER.sub("", path.stem)
+            inputs.setdefault(split, {}).setdefault(source, []).append(path)
+    if "train" not in inputs:
+        there = ", ".join(sorted(path.name for path in raw.iterdir())[:8]) or "nothing"
+        raise UserError(
+            f"{raw} holds no *.train or *.txt to train on (expected train/*.train, found {there})"
+        )
+    return inputs
+
+
+def _files(folder: Path, split: str, flat: bool) -> list[Path]:
+    """Files of one split; in a flat folder a .txt is train text unless it is called dev or test."""
+    if not folder.is_dir():
+        return []
+    names = {name: "dev" for name in HUB_SPLITS["dev"]} | {"test": "test"}
+
+    def belongs(path: Path) -> bool:
+        if path.suffix == ".txt":
+            return not flat or names.get(path.stem, "train") == split
+        return path.suffix == f".{split}"
+
+    return [p for p in sorted(folder.iterdir()) if belongs(p) and p.is_file() and not p.name.startswith(".")]
+
+
+def describe(inputs: Inputs) -> dict[str, dict[str, list[dict]]]:
+    """split -> source -> [{name, sha256, bytes}]: what decides, with the settings, all that is made."""
+    described = {
+        split: {
+            source: [{"name": p.name, "sha256": sha256(p), "bytes": p.stat().st_size} for p in files]
+            for source, files in sources.items()
+        }
+        for split, sources in inputs.items()
+    }
+    for split, sources in described.items():
+        names: dict[str, str] = {}
+        for file in (file for files in sources.values() for file in files):
+            if twin := names.get(file["sha256"]):
+                raise UserError(f"{twin} and {file['name']} of {split} are the same text: remove one of them")
+            names[file["sha256"]] = file["name"]
+    return described
+
+
+@contextlib.contextmanager
+def raw_folder(source: str, *, raw: Path | None, seed: int, words: int) -> Iterator[Path]:
+    """A folder of raw text for `source` ("raw", "nursery" or "hf:NAME[:CONFIG]"), while the context lasts."""
+    if source == "raw":
+        yield Path(raw)
+        return
+    with tempfile.TemporaryDirectory(prefix="babylm-") as temporary:
+        if source == "nursery":
+            from babylm_data.nursery import write_nursery
+
+            write_nursery(Path(temporary), seed=seed, words=words)
+            yield Path(temporary) / "raw"
+        elif source.startswith("hf:"):
+            yield _hub_folder(source.removeprefix("hf:"), Path(temporary))
+        else:
+            raise UserError(
+                f"unknown source {source!r}: use nursery or hf:NAME[:CONFIG], or name a folder with --raw"
+            )
+
+
+def _hub_folder(reference: str, folder: Path) -> Path:
+    """A data set, by hub name or as a local folder of parquet, jsonl or text, as raw files in `folder`."""
+    name, _, config = (reference, "", "") if Path(reference).exists() else reference.partition(":")
+    try:
+        return _official_files(name) or _write_rows(name, config or None, folder)
+    except UserError:
+        raise
+    except (
+        Exception
+    ) as error:  # the libraries raise a dozen unrelated kinds for a name, a network, a bad file
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"cannot load the data set {name!r} ({type(error).__name__}: {reason})") from error
+
+
+def _official_files(name: str) -> Path | None:
+    """The folder of a data set kept as official *.train files, which `datasets` does not read."""
+    folder = Path(name)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(name, repo_type="dataset", allow_patterns=[f"*.{s}" for s in SPLITS]))
+    return folder if any(folder.rglob("*.train")) else None
+
+
+def _write_rows(name: str, config: str | None, folder: Path) -> Path:
+    """Write the column "text" of each split to a file. One line is a line, more are a document."""
+    from datasets import load_dataset
+
+    data = load_dataset(name, config, streaming=True)
+    for split, names in HUB_SPLITS.items():
+        rows = next((data[n] for n in names if n in data), None)
+        if rows is None:
+            continue
+        (folder / split).mkdir()
+        with open(folder / split / f"{Path(name).name}.{split}", "w", encoding="utf-8", newline="\n") as file:
+            for row in rows:
+                text = row.get(TEXT_COLUMN)
+                if not isinstance(text, str):
+                    raise UserError(f"{name} has no text in a column {TEXT_COLUMN!r}, only {', '.join(row)}")
+                text = text.removesuffix("\n")
+                file.write(f"\n{text}\n\n" if "\n" in text else f"{text}\n")
+    return folder

@@ -1,0 +1,97 @@
+"""The byte-level BPE tokenizer: train it, save it, load it, and tell two of them apart.
+
+Any text survives it (all 256 bytes are in the vocabulary), special ids are fixed, and `<s>` is put in front
+by the tokenizer itself, so that training and evaluation cannot disagree about it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from babylm_data.errors import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+PAD, BOS, EOS, UNK, MASK = 0, 1, 2, 3, 4
+SPECIAL_TOKENS = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]  # each at the id of its place in this list
+DECIDES_IDS = ("model", "normalizer", "pre_tokenizer", "post_processor", "added_tokens")
+NO_TOKENIZER = "holds no tokenizer.json: name the folder of a tokenizer or of a model"
+SMALLEST = len(SPECIAL_TOKENS) + 256
+
+
+def train_tokenizer(
+    texts: Iterable[str] | Iterable[list[str]], *, vocab_size: int, prefix_space: bool = False
+) -> "Tokenizer":
+    """Train a byte-level BPE of exactly `vocab_size` entries on `texts` (documents, or lists of documents).
+
+    Without `prefix_space` a word has one form where a document or a line starts, and another inside a line;
+    with it a space is put in front of each document, as the BabyLlama recipes do.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    if vocab_size < SMALLEST:
+        raise UserError(
+            f"a vocabulary of {vocab_size} is too small: special tokens and bytes alone are {SMALLEST}"
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", BOS)]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=SPECIAL_TOKENS,
+        # sorted: the library hands the alphabet out in the order of a hash table
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if (reached := tokenizer.get_vocab_size()) != vocab_size:
+        raise UserError(
+            f"the corpus gives a vocabulary of {reached}, not {vocab_size}: lower --vocab-size to {reached}"
+        )
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: "Tokenizer", folder: str | Path) -> None:
+    """Write `tokenizer.json` and a `tokenizer_config.json` that transformers 4 and 5 read alike."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = ["pad_token", "bos_token", "eos_token", "unk_token", "mask_token"]
+    config = dict(zip(names, SPECIAL_TOKENS, strict=True)) | {
+        "tokenizer_class": "PreTrainedTokenizerFast",  # transformers 5 would write a name that 4 refuses
+        "model_input_names": ["input_ids", "attention_mask"],  # no token_type_ids: causal models refuse them
+        "model_max_length": int(1e30),  # the library's own "no limit"
+        "clean_up_tokenization_spaces": False,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerFast":
+    """The tokenizer of a folder (data/tokenizer, or a model export) as `transformers` gives it to anyone."""
+    from transformers import AutoTokenizer
+
+    if not (Path(folder) / "tokenizer.json").is_file():
+        raise UserError(f"{folder} {NO_TOKENIZER}")
+    return AutoTokenizer.from_pretrained(str(folder))
+
+
+def fingerprint(folder: str | Path) -> str:
+    """SHA-256 (hex) of all that decides ids in `tokenizer.json`: not layout, padding or truncation."""
+    path = Path(folder) / "tokenizer.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        deciding = {key: content[key] for key in DECIDES_IDS}
+    except FileNotFoundError:
+        raise UserError(f"{folder} {NO_TOKENIZER}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged or not a tokenizer: make it again") from None
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,183 @@
+"""The token stream of a split on disk, and the batch at (seed, step) as a pure function of it.
+
+A data folder holds for each split three plain arrays: `.tokens.bin` (one long stream, each document
+`<s> ids </s>`), `.words.bin` (how many whitespace words have their first byte in each token) and
+`.documents.bin` (where each document starts). Nothing here has a state to save: a run that stopped after
+1,000 steps goes on with `batch(1000)`.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import verify
+
+FORMAT = 1
+REMEDY = "make it again with `python -m babylm_data --out DIR …`"
+
+
+@dataclass(frozen=True)
+class TokenFile:
+    """One split of a data folder, mapped into memory and never read as a whole."""
+
+    split: str
+    tokens: np.ndarray
+    """(n,) uint16 or uint32: token ids."""
+    words: np.ndarray
+    """(n,) uint8: whitespace words that begin in each token."""
+    documents: np.ndarray
+    """(documents,) int64: index of each document's `<s>`."""
+    manifest: dict
+    """The manifest of the whole data folder."""
+
+
+def token_dtype(vocab_size: int) -> str:
+    """The NumPy dtype that holds every id; on disk it is little-endian on any machine."""
+    return "uint16" if vocab_size <= 65536 else "uint32"
+
+
+def read_manifest(data_dir: str | Path) -> dict:
+    """The manifest of a data folder; UserError if `data_dir` is not one."""
+    path = Path(data_dir) / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{data_dir} is not a data folder (no manifest.json): {REMEDY}") from None
+    except ValueError:
+        raise UserError(f"{path} is damaged: {REMEDY}") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise UserError(f"{path} has another format than this version of the kit reads ({FORMAT}): {REMEDY}")
+    return manifest
+
+
+def open_data(data_dir: str | Path) -> dict:
+    """Check every file of a data folder against its SHA-256 (once a run) and return the manifest."""
+    manifest = read_manifest(data_dir)
+    verify(data_dir, REMEDY)
+    return manifest
+
+
+def open_tokens(data_dir: str | Path, split: str) -> TokenFile:
+    """Map the arrays of `split`; sizes are checked first: reading past a short file kills the process."""
+    manifest = read_manifest(data_dir)
+    if split not in manifest["splits"]:
+        raise UserError(f"{data_dir} has no split {split!r}, only {', '.join(manifest['splits'])}")
+    counts = manifest["splits"][split]
+    layout = {
+        "tokens": (np.dtype(manifest["dtype"]).newbyteorder("<"), counts["tokens"]),
+        "words": (np.dtype("u1"), counts["tokens"]),
+        "documents": (np.dtype("<i8"), counts["documents"]),
+    }
+    arrays = {}
+    for name, (dtype, length) in layout.items():
+        path = Path(data_dir) / f"{split}.{name}.bin"
+        expected = length * dtype.itemsize
+        if not path.is_file():
+            raise UserError(f"{path} is missing: {REMEDY}")
+        if path.stat().st_size != expected:
+            raise UserError(f"{path} has {path.stat().st_size:,} bytes instead of {expected:,}: {REMEDY}")
+        arrays[name] = np.memmap(path, dtype=dtype, mode="r", shape=(length,))
+    return TokenFile(split=split, manifest=manifest, **arrays)
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """One pass over the stream: its blocks in the order in which they are read."""
+
+    starts: np.ndarray
+    """(sequences,) int64: index of each block's first token."""
+    words: np.ndarray
+    """(sequences + 1,) int64: words in the first k blocks."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of a run: a pure function of (seed, step).
+
+    An epoch cuts the stream into blocks of `seq_len` tokens that do not overlap, from a random offset on, and
+    reads them in a random order. Batches go on over the ends of epochs, so every batch is full.
+    """
+
+    tokens: TokenFile
+    seq_len: int
+    """Tokens a sequence that are given to the model; a sequence carries one more, the last target."""
+    batch_size: int
+    """Sequences a step."""
+    seed: int
+    _epochs: dict[int, _Epoch] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _words_before: list[int] = field(default_factory=lambda: [0], init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.sequences_per_epoch < 1:
+            raise UserError(
+                f"the split {self.tokens.split!r} has {len(self.tokens.tokens):,} tokens, too few for "
+                f"sequences of {self.seq_len}: lower seq_len or use a larger corpus"
+            )
+
+    @property
+    def sequences_per_epoch(self) -> int:
+        """Whole blocks that fit behind any offset in [0, seq_len), with a target for the last token."""
+        return (len(self.tokens.tokens) - self.seq_len) // self.seq_len
+
+    def batch(self, step: int) -> np.ndarray:
+        """(batch_size, seq_len + 1) int64: inputs are `[:, :-1]`, next-token targets `[:, 1:]`."""
+        epochs, places = np.divmod(
+            np.arange(step * self.batch_size, (step + 1) * self.batch_size), self.sequences_per_epoch
+        )
+        starts = np.concatenate([self._epoch(int(e)).starts[places[epochs == e]] for e in np.unique(epochs)])
+        return self.tokens.tokens[starts[:, None] + np.arange(self.seq_len + 1)].astype(np.int64)
+
+    def words(self, step: int) -> int:
+        """Whitespace words that begin in the input tokens of the batch at `step`."""
+        return self.words_seen(step + 1) - self.words_seen(step)
+
+    def words_seen(self, steps: int) -> int:
+        """Words of exposure after `steps` steps, repeats counted."""
+        epoch, place = divmod(steps * self.batch_size, self.sequences_per_epoch)
+        within = int(self._epoch(epoch).words[place]) if place else 0
+        return self._words_before_epoch(epoch) + within
+
+    def steps_for(self, words: int) -> int:
+        """The first number of steps after which at least `words` words were seen."""
+        if words <= 0:
+            return 0
+        if not self.tokens.words.any():
+            raise UserError(f"the split {self.tokens.split!r} has no words: no run on it sees {words:,}")
+        epoch = 0
+        while self._words_before_epoch(epoch + 1) < words:
+            epoch += 1
+        sequences = np.searchsorted(self._epoch(epoch).words, words - self._words_before_epoch(epoch))
+        return -(-(epoch * self.sequences_per_epoch + int(sequences)) // self.batch_size)
+
+    def _words_before_epoch(self, epoch: int) -> int:
+        while len(self._words_before) <= epoch:
+            last = len(self._words_before) - 1
+            self._words_before.append(self._words_before[last] + int(self._epoch(last).words[-1]))
+        return self._words_before[epoch]
+
+    def _epoch(self, epoch: int) -> _Epoch:
+        if epoch not in self._epochs:
+            generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch])))
+            offset = int(generator.integers(self.seq_len))
+            order = generator.permutation(self.sequences_per_epoch)
+            blocks = self.tokens.words[offset : offset + len(order) * self.seq_len].reshape(-1, self.seq_len)
+            words = np.concatenate([[0], blocks.sum(axis=1, dtype=np.int64)[order].cumsum()])
+            while len(self._epochs) >= 4:  # a run moves forward: the oldest entry is the one not needed again
+                self._epochs.pop(next(iter(self._epochs)), None)
+            self._epochs[epoch] = _Epoch(starts=offset + order * self.seq_len, words=words)
+        return self._epochs[epoch]
+
+
+def held_out(tokens: TokenFile, seq_len: int, sequences: int) -> np.ndarray:
+    """(sequences, seq_len + 1) int64: evenly spaced blocks of a split; all its blocks where it has fewer."""
+    blocks = (len(tokens.tokens) - 1) // seq_len
+    if blocks < 1 or sequences < 1:
+        raise UserError(
+            f"the split {tokens.split!r} has {len(tokens.tokens):,} tokens, too few to hold out {sequences} "
+            f"sequences of {seq_len}: lower seq_len or use more text"
+        )
+    chosen = np.linspace(0, blocks - 1, min(sequences, blocks)).round().astype(np.int64)
+    return tokens.tokens[chosen[:, None] * seq_len + np.arange(seq_len + 1)].astype(np.int64)

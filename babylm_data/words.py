@@ -1,0 +1,61 @@
+"""Word budgets of the challenge's tracks, and the names of the revisions they ask for.
+
+A word is a whitespace word of the cleaned text; exposure counts it again each time it is read. The rules
+themselves are data: `tracks/<year>.yaml`.
+"""
+
+import difflib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from babylm_data.errors import UserError
+
+TRACKS = Path(__file__).parent / "tracks"
+MILLION = 1_000_000
+
+
+class RevisionMarks(BaseModel):
+    """A run of evenly spaced marks, in words of exposure."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    every: int
+    up_to: int
+
+
+class Track(BaseModel):
+    """The budgets of one track in one year; None means no limit."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: str
+    """`<year>/<track>`, for instance 2025/strict-small."""
+    corpus_words: int
+    """Most words of text that may be trained on."""
+    epochs: int | None = None
+    """Most times that the text may be read."""
+    exposure_words: int | None = None
+    """Most words that a model may see, repeats counted."""
+    revisions: list[RevisionMarks] = []
+
+
+def load_track(name: str) -> Track:
+    """The track called `<year>/<track>`; UserError with the nearest name if there is none."""
+    from omegaconf import OmegaConf
+
+    tracks = {
+        f"{path.stem}/{track}": budgets
+        for path in sorted(TRACKS.glob("*.yaml"))
+        for track, budgets in OmegaConf.to_container(OmegaConf.load(path)).items()
+    }
+    if name not in tracks:
+        nearest = difflib.get_close_matches(name, tracks, n=1, cutoff=0.0)[0]
+        raise UserError(f"unknown track {name!r}: did you mean {nearest}? (known: {', '.join(tracks)})")
+    return Track(name=name, **tracks[name])
+
+
+def revision_marks(track: Track, words_seen: int) -> list[tuple[str, int]]:
+    """(name, words of exposure) of each revision that is due once `words_seen` words were seen, in order."""
+    marks = {mark for run in track.revisions for mark in range(run.every, run.up_to + 1, run.every)}
+    return [(f"chck_{mark // MILLION}M", mark) for mark in sorted(marks) if mark <= words_seen]

@@ -1,0 +1,57 @@
+"""Distil frozen teachers into a student.
+
+    python -m distill distill/configs/nursery.yaml
+    python -m distill distill/configs/nursery.yaml --control          the same student without distillation
+    python -m distill distill/configs/nursery.yaml losses.soft.temperature=1.0 name=nursery-t1
+    accelerate launch -m distill CONFIG.yaml                         the same on several GPUs
+
+Reads the data folder and the teachers named in the config, writes runs/<name>/ (export/ is the Hugging Face
+folder of the student). A run that was stopped goes on with the same command.
+"""
+
+import argparse
+
+from babylm_data.errors import run_stage
+from distill.config import DistillConfig
+from train_teachers.config import describe, load_config
+
+
+def main(argv: list[str]) -> None:
+    """Parse, load the config, train the student or its control."""
+    parser = argparse.ArgumentParser(
+        prog="python -m distill",
+        description=__doc__,
+        epilog="fields of the config:\n" + describe(DistillConfig),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
+    parser.add_argument("--control", action="store_true", help="train the student with the hard loss alone")
+    args = parser.parse_args(argv)
+    config = load_config(DistillConfig, args.config, args.overrides)
+
+    from train_teachers.objective import HardObjective
+    from train_teachers.stage import run_training
+
+    if args.control:
+        run_training(config.control(), kind="control", make_objective=lambda *_: HardObjective())
+        return
+
+    from distill.objective import DistillObjective
+    from distill.teachers import Teachers
+
+    run_training(
+        config,
+        kind="student",
+        make_objective=lambda student, fingerprint, device: DistillObjective(
+            config, Teachers(config, fingerprint, device), student
+        ),
+        extra={
+            "teachers": [{"name": name, "path": teacher.path} for name, teacher in config.teachers.items()],
+            "control": f"runs/{config.name}-control",
+        },
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

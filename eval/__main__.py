@@ -1,0 +1,170 @@
+"""python -m eval runs/nursery/export --tasks nursery perplexity --data runs/nursery-data/evaluation_data \
+          --text runs/nursery-data/text --out runs/nursery/eval
+
+Score a Hugging Face causal model on zero-shot tasks and on held-out text.
+"""
+
+import argparse
+import difflib
+import platform
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from babylm_data.errors import UserError, run_stage
+from eval.items import Item, predictions, summarise
+from eval.model import DTYPES, find_model, load, model_sha256, weights_sha256
+from eval.results import ScoreRecord, table, task_key
+from eval.tasks import TASKS
+from eval.texts import Text, find_texts, read_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DESCRIPTION = """\
+Score a causal language model: accuracy on minimal pairs, cross-entropy on held-out text.
+
+reads   MODEL             a Hugging Face folder (config.json, *.safetensors, tokenizer) or a hub name
+        --data DIR        DIR/full_eval/<task>/*.jsonl and DIR/fast_eval/<task>/*.jsonl
+        --text PATH …     files, or folders of *.txt, *.dev, *.test, *.raw; a blank line ends a document
+writes  --out DIR         DIR/scores.json, and DIR/<task>/predictions.json in the official form
+
+A task whose result is already in DIR, from the same model, data and settings, is not run again."""
+
+EXAMPLE = """\
+example: python -m eval runs/nursery/export --tasks nursery perplexity \\
+           --data runs/nursery-data/evaluation_data --text runs/nursery-data/text --out runs/nursery/eval"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parse = argparse.ArgumentParser(
+        prog="python -m eval",
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    tasks = ", ".join([*TASKS, "perplexity"])
+    parse.add_argument("model", metavar="MODEL", help="model folder, or a hub name")
+    parse.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=tasks)
+    parse.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the scores")
+    parse.add_argument("--data", type=Path, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
+    parse.add_argument("--text", nargs="+", default=[], metavar="PATH", help="held-out text for perplexity")
+    parse.add_argument("--max-words", type=_positive, metavar="N", help="first N words of each text [all]")
+    parse.add_argument("--limit", type=_positive, metavar="N", help="first N items of each subtask [all]")
+    parse.add_argument(
+        "--batch-tokens", type=_positive, default=4096, metavar="N", help="tokens a batch [4096]"
+    )
+    parse.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … [auto]")
+    parse.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights [float32]")
+    return parse
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def check_names(tasks: list[str]) -> list[str]:
+    """The tasks asked for, each once; a UserError with the nearest name for one that does not exist."""
+    known = [*TASKS, "perplexity"]
+    for task in tasks:
+        if task not in known:
+            near = difflib.get_close_matches(task, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise UserError(f"there is no task {task!r}: {hint}")
+    return list(dict.fromkeys(tasks))
+
+
+def first_items(items: list[Item], limit: int | None) -> list[Item]:
+    """The first `limit` items of each subtask (None: all), in order."""
+    taken: Counter[str] = Counter()
+    kept = []
+    for item in items:
+        taken[item.subtask] += 1
+        if limit is None or taken[item.subtask] <= limit:
+            kept.append(item)
+    return kept
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task, read and found good: all that is needed but the model."""
+
+    task: str
+    files: list[Path]
+    settings: dict
+    items: list[Item] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
+
+    def run(
+        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", batch_tokens: int
+    ) -> tuple[dict, dict | None]:
+        """The task's result and, if it has items, its predictions."""
+        from eval.perplexity import measure
+        from eval.scoring import score
+
+        if self.texts:
+            return measure(model, tokenizer, self.texts, batch_tokens=batch_tokens) | self.settings, None
+        scores = score(model, tokenizer, self.items, batch_tokens=batch_tokens, label=self.task)
+        return summarise(self.items, scores) | self.settings, predictions(self.items, scores)
+
+
+def read_job(task: str, args: argparse.Namespace) -> Job:
+    """Read a task's files; a UserError for whatever is wrong with them."""
+    if task == "perplexity":
+        if not args.text:
+            raise UserError("perplexity needs --text PATH …: files or folders of held-out text")
+        files = find_texts(args.text)
+        texts = [read_text(path, args.max_words) for path in files]
+        return Job(task, files, {"dtype": args.dtype, "max_words": args.max_words}, texts=texts)
+    if args.data is None:
+        raise UserError(f"{task} needs --data DIR, the folder that holds full_eval/ and fast_eval/")
+    files = TASKS[task].files(args.data)
+    items = first_items(TASKS[task].load(args.data / TASKS[task].folder), args.limit)
+    return Job(task, files, {"dtype": args.dtype, "limit": args.limit}, items=items)
+
+
+def header(name: str, folder: Path, argv: list[str]) -> dict:
+    """What `scores.json` says about the model and the program, beside the results."""
+    return {
+        "model": name,
+        "weights_sha256": weights_sha256(folder),
+        "model_sha256": model_sha256(folder),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": f"python -m eval {shlex.join(argv)}",
+        "versions": {
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+        },
+    }
+
+
+def main(argv: list[str]) -> None:
+    """Read everything, find every fault, then load the model and score what is not yet scored."""
+    args = parser().parse_args(argv)
+    jobs = [read_job(task, args) for task in check_names(args.tasks)]
+    folder = find_model(args.model)
+    record = ScoreRecord(args.out, header(args.model, folder, argv))
+    keys = {job.task: task_key(record.scores["model_sha256"], job.files, job.settings) for job in jobs}
+    waiting = [job for job in jobs if not record.has(job.task, keys[job.task])]
+    for job in jobs:
+        if job not in waiting:
+            print(f"{job.task}: already scored with this model, data and settings in {args.out}")
+    if waiting:
+        model, tokenizer = load(folder, device=args.device, dtype=args.dtype)
+        record.scores["parameters"] = model.num_parameters()
+        for job in waiting:
+            record.add(job.task, keys[job.task], *job.run(model, tokenizer, args.batch_tokens))
+    print(table({job.task: record.scores["tasks"][job.task] for job in jobs}))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,114 @@
+"""A Hugging Face folder or hub name -> a causal model and its tokenizer, or one line that says why not."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import SEAL, sha256, verify
+
+if TYPE_CHECKING:  # seconds to import, and not needed to find fault with a folder
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+FILES = ("*.safetensors", "*.json", "*.model", "*.txt")  # what decides a score: weights, config, tokenizer
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+DTYPES = ("float32", "float64", "bfloat16")
+
+
+def find_model(name: str) -> Path:
+    """The folder that holds the model: `name` itself, or the copy of a hub model. Loads no weights."""
+    folder = Path(name)
+    if not folder.is_dir():
+        folder = _download(name)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is not a model folder: it has no config.json (an export has one)")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"{folder} has no *.safetensors file: save the weights in that format")
+    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        raise UserError(f"{folder} has no tokenizer (tokenizer.json): save it beside the model")
+    if (folder / SEAL).is_file():
+        verify(folder, "export the model again")
+    return folder
+
+
+def _download(name: str) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", name) or Path(name).parent.is_dir() and "/" in name:
+        raise UserError(f"there is no model folder {name}")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+    except Exception as error:  # a dozen kinds: offline, no such name, gated, the connection broke
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{name} is neither a folder nor a hub model that can be fetched: {reason}"
+        ) from error
+
+
+def _digest(folder: Path, patterns: tuple[str, ...]) -> str:
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.name != SEAL)
+    if len(files) == 1:
+        return sha256(files[0])
+    return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
+
+
+def weights_sha256(folder: Path) -> str:
+    """Hex SHA-256 of model.safetensors; of the list of names and digests where the weights are in shards."""
+    return _digest(folder, ("*.safetensors",))
+
+
+def model_sha256(folder: Path) -> str:
+    """Hex SHA-256 over every file that can change a score: weights, config and tokenizer."""
+    return _digest(folder, FILES)
+
+
+def load(
+    folder: Path, *, device: str = "auto", dtype: str = "float32"
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """The model in evaluation mode on `device`, and its tokenizer. Every weight must come from the file."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, logging
+
+    logging.disable_progress_bar()  # of the loading: a blink, and noise in a log
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = model.to(device).eval()
+    except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"{folder} does not load as a causal language model: {reason}") from error
+    _check_weights(folder, info)
+    _check_tokenizer(folder, model, tokenizer)
+    return model, tokenizer
+
+
+def _check_weights(folder: Path, info: dict) -> None:
+    """A key that the file lacks would be filled with random numbers, and the score with them."""
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if keys := sorted(str(key) for key in info.get(kind, ())):
+            what = f"{kind.replace('_', ' ')}: {keys[0]}" + (f" and {len(keys) - 1} more" if keys[1:] else "")
+            raise UserError(
+                f"the weights in {folder} do not fit its config.json ({what}): export the model again"
+            )
+
+
+def _check_tokenizer(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+    if not tokenizer.is_fast:
+        raise UserError(f"the tokenizer in {folder} gives no character spans: save it as tokenizer.json")
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"the tokenizer in {folder} has {len(tokenizer)} entries, the model {rows} embeddings: "
+            "they do not belong together"
+        )
+    tokenizer.model_max_length = 10**12  # we check lengths ourselves; documents are cut into windows

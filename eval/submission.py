@@ -1,0 +1,102 @@
+"""The submission bundle: a student's export with its predictions, scores, ledger, model card and report.
+
+    python -m eval.submission build runs/nursery        # writes runs/nursery/submission/
+
+Everything is read from run folders; whatever is missing is named before anything is written.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from babylm_data.errors import UserError, run_stage
+from babylm_data.sealed import sealed_folder, sha256
+from eval.compare import title, verdicts
+from eval.ledger import READINGS, ledger
+from eval.records import corpus_text, is_nursery
+from eval.report import audit, page, templates, text_figures
+from eval.run_folders import Lineup, read_lineup
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.submission",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    build_parser = actions.add_parser("build", help="bundle a finished, scored student")
+    build_parser.add_argument(
+        "run", type=Path, help="the student's run folder; its summary names teachers and control"
+    )
+    bundle = build(parser.parse_args(argv).run)
+    print(f"wrote {bundle}")
+    return 0
+
+
+def build(folder: Path) -> Path:
+    """Write `folder`/submission, sealed; one that stood there is replaced when the new one is complete."""
+    lineup = read_lineup(folder)
+    predictions = prediction_files(lineup)
+    html, card, words = page(lineup), model_card(lineup), ledger(lineup)
+    with sealed_folder(folder / "submission") as bundle:
+        shutil.copytree(folder / "export", bundle / "export")
+        for task, path in predictions.items():
+            (bundle / "predictions" / task).mkdir(parents=True)
+            shutil.copyfile(path, bundle / "predictions" / task / "predictions.json")
+        shutil.copyfile(folder / "eval" / "scores.json", bundle / "scores.json")
+        (bundle / "ledger.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+        (bundle / "README.md").write_text(card, encoding="utf-8")
+        (bundle / "report.html").write_text(html, encoding="utf-8")
+    return folder / "submission"
+
+
+def prediction_files(lineup: Lineup) -> dict[str, Path]:
+    """The student's predictions.json of each task that has items."""
+    student = lineup.student
+    found = {task: student.folder / "eval" / task / "predictions.json" for task in student.tasks}
+    for path in found.values():
+        if not path.is_file():
+            raise UserError(f"{path} is missing: score the student again with `{student.scores['command']}`")
+    return found
+
+
+def model_card(lineup: Lineup) -> str:
+    """The bundle's README.md in the Hub's format; every fact in it is read from the runs' files."""
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+    student, export = lineup.student, lineup.student.folder / "export"
+    results = [
+        EvalResult("text-generation", task, title(task), "accuracy", round(result["score"], 6))
+        for task, result in student.tasks.items()
+    ]
+    data = ModelCardData(
+        language="en",
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["babylm", "knowledge-distillation", *(["synthetic-try-out"] if is_nursery(student) else [])],
+        model_name=student.name,
+        eval_results=results,
+    )
+    files = [*sorted(export.glob("*.safetensors")), export / "tokenizer.json"]
+    template = templates().get_template("model_card.md")
+    body = template.render(
+        lineup=lineup,
+        student=student,
+        control=lineup.control,
+        nursery=is_nursery(student),
+        corpus=corpus_text(student),
+        verdicts=verdicts(lineup),
+        text=text_figures(lineup),
+        audit=audit(student),
+        ledger=ledger(lineup),
+        reading_names=READINGS,
+        shape=json.loads((export / "config.json").read_text(encoding="utf-8")),
+        hashes={path.name: sha256(path) for path in files},
+    )
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,36 @@
+"""The tasks that can be asked for. A new one: a file with `load(folder) -> items` and a line in `TASKS`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from babylm_data.errors import UserError
+from eval.items import Item
+from eval.tasks import minimal_pairs
+
+
+@dataclass(frozen=True)
+class Task:
+    """Where a task's files lie under the data folder, and what reads them."""
+
+    folder: str
+    load: Callable[[Path], list[Item]]
+
+    def files(self, data: Path) -> list[Path]:
+        """The task's files, in order; a UserError if there are none."""
+        found = sorted((data / self.folder).glob("*.jsonl"))
+        if not found:
+            raise UserError(
+                f"there are no *.jsonl files in {data / self.folder}: "
+                "put the evaluation data there, or name its parent folder with --data"
+            )
+        return found
+
+
+TASKS = {
+    "blimp_filtered": Task("full_eval/blimp_filtered", minimal_pairs.load),
+    "supplement_filtered": Task("full_eval/supplement_filtered", minimal_pairs.load),
+    "blimp_fast": Task("fast_eval/blimp_fast", minimal_pairs.load),
+    "supplement_fast": Task("fast_eval/supplement_fast", minimal_pairs.load),
+    "nursery": Task("full_eval/nursery", minimal_pairs.load),
+}

@@ -1,0 +1,86 @@
+"""Held-out text as documents: found, read and counted before any model is loaded."""
+
+import re
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from babylm_data.errors import UserError
+
+SUFFIXES = (
+    ".txt",
+    ".dev",
+    ".test",
+    ".raw",
+)  # what is text in a folder; a file named outright may end as it likes
+SPLITS = ("dev", "test")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One file. `name` is "<parent folder>/<file>", `split` that folder if it is dev or test."""
+
+    name: str
+    split: str | None
+    documents: list[str]
+
+    @property
+    def words(self) -> int:
+        """Whitespace words."""
+        return sum(len(document.split()) for document in self.documents)
+
+    @property
+    def bytes(self) -> int:
+        """UTF-8 bytes of the documents, without the blank lines between them."""
+        return sum(len(document.encode("utf-8")) for document in self.documents)
+
+
+def find_texts(paths: list[str]) -> list[Path]:
+    """The files that `paths` (files, or folders searched to any depth) name, in a fixed order."""
+    found: dict[str, Path] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+            if not files:
+                raise UserError(
+                    f"there is no text in {path} (looked for {', '.join('*' + s for s in SUFFIXES)})"
+                )
+        elif path.is_file():
+            files = [path]
+        else:
+            raise UserError(f"there is no text file or folder {path}: correct --text")
+        for file in files:
+            name = text_name(file)
+            if found.setdefault(name, file).resolve() != file.resolve():
+                raise UserError(
+                    f"{found[name]} and {file} would both be reported as {name}: score one at a time"
+                )
+    return list(found.values())
+
+
+def text_name(path: Path) -> str:
+    """What a file is called in the scores: its folder and its name."""
+    return f"{path.resolve().parent.name}/{path.name}"
+
+
+def read_text(path: Path, max_words: int | None = None) -> Text:
+    """The documents of a file, up to its first `max_words` whitespace words."""
+    try:
+        whole = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): convert it first") from error
+    if max_words is not None:
+        whole = _first_words(whole, max_words)
+    runs = groupby(whole.split("\n"), key=lambda line: bool(line.strip()))
+    documents = ["\n".join(lines) for is_text, lines in runs if is_text]
+    if not documents:
+        raise UserError(f"{path} holds no text: leave it out of --text")
+    parent = path.resolve().parent.name
+    return Text(text_name(path), parent if parent in SPLITS else None, documents)
+
+
+def _first_words(text: str, count: int) -> str:
+    for number, word in enumerate(re.finditer(r"\S+", text), start=1):
+        if number == count:
+            return text[: word.end()]
+    return text

@@ -1,0 +1,103 @@
+"""The menagerie: a tiny corpus, its data folder, tiny models, and configs for them."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models, and cores that others may share
+
+import random
+from pathlib import Path
+
+import pytest
+
+VOCAB = 300
+NOUNS = ("dog", "cat", "bird", "girl", "boy", "bear", "fish", "duck")
+VERBS = ("sees", "likes", "finds", "wants", "hears", "helps")
+
+
+def write_corpus(folder: Path, *, seed: int = 0, lines: int = 400) -> Path:
+    """A raw corpus in the official layout: short sentences, a blank line after every fourth."""
+    rng = random.Random(seed)
+    for split, count in (("train", lines), ("dev", lines // 4), ("test", lines // 4)):
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        sentences = [
+            f"The {rng.choice(NOUNS)} {rng.choice(VERBS)} the {rng.choice(NOUNS)}." + "\n" * (i % 4 == 3)
+            for i in range(count)
+        ]
+        (folder / split / f"tales.{split}").write_text("\n".join(sentences) + "\n", encoding="utf-8")
+    return folder
+
+
+def make_data(out: Path, raw: Path) -> Path:
+    """The data folder of `raw`."""
+    from babylm_data.prepare import Settings, prepare
+
+    settings = Settings(source="raw", track="2025/strict-small", vocab_size=VOCAB)
+    prepare(out, settings, raw=raw, workers=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory) -> Path:
+    """A data folder of about two thousand words, shared by all tests: do not write into it."""
+    folder = tmp_path_factory.mktemp("corpus")
+    return make_data(folder / "data", write_corpus(folder / "raw"))
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch) -> Path:
+    """An empty current folder, where runs/ goes."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def config_values(data_folder) -> dict:
+    """A training config of a second: a llama of two layers, ten steps."""
+    return {
+        "name": "tiny",
+        "model": {
+            "family": "llama",
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 32,
+        },
+        "data": {"path": str(data_folder), "seq_len": 16, "words": 400, "held_out_sequences": 8},
+        "optim": {"lr": 3e-3},
+        "batch_size": 4,
+        "precision": "fp32",
+        "log_every": 2,
+        "validations": 2,
+    }
+
+
+@pytest.fixture
+def make_config(config_values):
+    """make_config(seed=1, optim={"lr": 0.1}): the tiny TrainConfig with top-level fields replaced or merged."""
+    from train_teachers.config import TrainConfig
+
+    def make(schema=TrainConfig, **changes):
+        import json
+
+        values = {**config_values}
+        for key, value in changes.items():
+            merge = isinstance(value, dict) and isinstance(values.get(key), dict)
+            values[key] = {**values[key], **value} if merge else value
+        return schema.model_validate_json(json.dumps(values))
+
+    return make
+
+
+@pytest.fixture
+def train_tiny(workplace, make_config):
+    """train_tiny(**changes): train the tiny config into runs/<name>/ with the hard loss; returns the folder."""
+    from train_teachers.objective import HardObjective
+    from train_teachers.stage import run_training
+
+    def train(**changes) -> Path:
+        config = make_config(**changes)
+        run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
+        return workplace / "runs" / config.name
+
+    return train

@@ -1,0 +1,165 @@
+from pathlib import Path
+
+import pytest
+
+from babylm_data.errors import UserError
+from distill.config import DistillConfig
+from train_teachers.config import TrainConfig, describe, dump_config, load_config
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = [
+    *((TrainConfig, path) for path in sorted((ROOT / "train_teachers/configs").glob("*.yaml"))),
+    *((DistillConfig, path) for path in sorted((ROOT / "distill/configs").glob("*.yaml"))),
+]
+
+YAML = """
+model: {family: gpt2, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2}
+data: {path: runs/data, seq_len: 16, words: 1_000}
+optim: {lr: 7e-4}
+batch_size: 4
+"""
+DISTILL = """
+teachers: {a: {path: runs/a/export}, b: {path: runs/b/export}}
+losses:
+  hard: {weight: 0.5}
+  soft: {weight: {a: 0.25, b: 0.25}}
+  hidden: {weight: {a: 0.1}, layer_map: {a: [{teacher: 4, student: 2}]}}
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text, *overrides, schema=TrainConfig):
+        (tmp_path / "my-run.yaml").write_text(text)
+        return load_config(schema, tmp_path / "my-run.yaml", list(overrides))
+
+    return load
+
+
+@pytest.mark.parametrize(("schema", "path"), SHIPPED, ids=lambda value: getattr(value, "name", None))
+def test_every_shipped_config_loads_and_opens_with_a_comment(schema, path):
+    assert load_config(schema, path).name == path.stem
+    assert path.read_text().startswith("# ")
+
+
+def test_a_float_may_be_written_as_7e_4_and_a_word_count_with_underscores(load):
+    config = load(YAML)
+    assert config.optim.lr == 0.0007
+    assert config.data.words == 1000
+
+
+def test_the_run_is_named_after_the_file(load):
+    assert load(YAML).name == "my-run"
+
+
+def test_an_override_changes_exactly_one_field(load):
+    before, after = load(YAML), load(YAML, "optim.lr=1e-3")
+    assert after.optim.lr == 1e-3
+    assert after.model_copy(update={"optim": before.optim}) == before
+
+
+def test_an_override_reaches_into_one_teacher_and_one_layer_map(load):
+    config = load(
+        YAML + DISTILL,
+        "losses.soft.weight.b=0.75",
+        "losses.hidden.layer_map.a=[{teacher: 3, student: 1}]",
+        schema=DistillConfig,
+    )
+    assert config.losses.soft.weight == {"a": 0.25, "b": 0.75}
+    assert config.losses.hidden.layer_map["a"][0].teacher == 3
+
+
+def test_the_resolved_config_reads_back_to_the_same_value(load, tmp_path):
+    config = load(YAML + DISTILL, schema=DistillConfig)
+    (tmp_path / "resolved.yaml").write_text(dump_config(config))
+    assert load_config(DistillConfig, tmp_path / "resolved.yaml") == config
+
+
+def test_the_control_is_the_same_config_without_teachers_and_losses(load):
+    config = load(YAML + DISTILL, schema=DistillConfig)
+    control = config.control()
+    assert control.name == "my-run-control"
+    assert control == load(YAML, "name=my-run-control")
+
+
+BAD = {
+    "unknown key names the nearest": ("optim.lrr=1", "optim: unknown key 'lrr' (nearest: 'lr')"),
+    "unknown top-level key": ("batchsize=1", "unknown key 'batchsize' (nearest: 'batch_size')"),
+    "text for a number": ("batch_size=many", "batch_size: "),
+    "number as text": ("batch_size='4'", "batch_size: "),
+    "fraction for a count": ("seed=1.5", "seed: "),
+    "truth for a count": ("batch_size=true", "batch_size: "),
+    "negative": ("data.words=-5", "data.words: "),
+    "not a number": ("optim.lr=.nan", "optim.lr: "),
+    "infinite": ("optim.lr=.inf", "optim.lr: "),
+    "the text None": ("model.intermediate_size='None'", "write null"),
+    "no family": ("model.family=lama", "model.family: "),
+    "heads do not divide": ("model.num_attention_heads=5", "no multiple"),
+    "too long a sequence": ("data.seq_len=999", "max_position_embeddings"),
+    "micro batch does not divide": ("micro_batch_size=3", "no multiple"),
+    "name leaves runs": ("name=../elsewhere", "name: "),
+    "key without value": ("seed", "write key.path=value"),
+    "section replaced by a number": ("optim=3", "optim: "),
+    "missing value of an interpolation": ("name=${nowhere}", "nowhere"),
+}
+
+
+@pytest.mark.parametrize(("override", "expected"), BAD.values(), ids=BAD)
+def test_a_bad_value_is_one_line_that_names_file_and_key(load, override, expected):
+    with pytest.raises(UserError) as error:
+        load(YAML, override)
+    message = str(error.value)
+    assert expected in message
+    assert "\n" not in message
+    assert "my-run.yaml" in message or "override" in message
+
+
+BAD_DISTILL = {
+    "a weight for no teacher": ("losses.soft.weight.c=1.0", "'c'"),
+    "a teacher without weight": ("teachers.c={path: x}", "'c' has a weight in no loss"),
+    "a zero weight": ("losses.soft.weight.a=0.0", "losses.soft.weight.a: "),
+    "a map without weight": ("losses.hidden.layer_map.b=[{teacher: 1, student: 1}]", "same teachers"),
+    "a student layer that is not there": (
+        "losses.hidden.layer_map.a=[{teacher: 1, student: 3}]",
+        "no index 3",
+    ),
+    "an empty map": ("losses.hidden.layer_map.a=[]", "layer_map.a"),
+    "a pair without direction": ("losses.hidden.layer_map.a=[[4, 2]]", "layer_map.a"),
+    "temperature zero": ("losses.soft.temperature=0.0", "temperature"),
+}
+
+
+@pytest.mark.parametrize(("override", "expected"), BAD_DISTILL.values(), ids=BAD_DISTILL)
+def test_an_impossible_distillation_is_refused(load, override, expected):
+    with pytest.raises(UserError, match="my-run.yaml") as error:
+        load(YAML + DISTILL, override, schema=DistillConfig)
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        YAML + "batch_size: 8\n",
+        YAML + "seed: [",
+        "just text",
+        "",
+        "- 1\n- 2\n",
+        YAML.replace("batch_size: 4", ""),
+    ],
+    ids=["doubled key", "broken YAML", "a text", "empty", "a list", "missing key"],
+)
+def test_a_file_that_is_no_config_is_one_line(load, text):
+    with pytest.raises(UserError, match="my-run.yaml") as error:
+        load(text)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="nothing.yaml: no such config file"):
+        load_config(TrainConfig, tmp_path / "nothing.yaml")
+
+
+def test_help_describes_every_field_of_every_section():
+    text = describe(DistillConfig)
+    for name in ("layer_map", "temperature", "seq_len", "final_lr", "intermediate_size", "path", "student"):
+        assert f"{name}" in text

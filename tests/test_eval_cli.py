@@ -1,0 +1,258 @@
+"""`python -m eval` from end to end: what it writes, refuses before loading, and does not repeat."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_models
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import pair, write_rows
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import seal
+from bench import agreement
+from eval import model as eval_model
+from eval.__main__ import main
+from eval.model import load
+
+WORDS = ["The", "old", "dog", "sees", "small", "cats"]
+PERMUTATIONS = [
+    pair("dog cat see", "see cat dog", "order", "syntax"),
+    pair("a b c", "c a b", "order", "syntax"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A model, BLiMP and supplement files, and held-out text, shared and never changed."""
+    root = tmp_path_factory.mktemp("eval")
+    tiny_models.save(root / "model")
+    rows = [pair(f"The {word} dog.", f"dog {word} The.", "island", "islands") for word in WORDS]
+    write_rows(root / "data/full_eval/blimp_filtered/island.jsonl", rows)
+    write_rows(root / "data/full_eval/blimp_filtered/order.jsonl", PERMUTATIONS)
+    write_rows(root / "data/full_eval/supplement_filtered/turns.jsonl", [pair("Who?\nI.", "I.\nWho?")])
+    (root / "text/dev").mkdir(parents=True)
+    (root / "text/dev/x.txt").write_text("\n\n".join(tiny_models.SENTENCES), encoding="utf-8")
+    return root
+
+
+def arguments(folder: Path, out: Path, *tasks: str) -> list[str]:
+    return [
+        *(str(folder / "model"), "--tasks", *tasks, "--data", str(folder / "data")),
+        *("--text", str(folder / "text"), "--out", str(out)),
+    ]
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_scores_and_predictions_are_written_whole(folder, tmp_path, capsys):
+    main(arguments(folder, tmp_path, "blimp_filtered", "supplement_filtered", "perplexity"))
+    scores = read(tmp_path / "scores.json")
+    blimp = scores["tasks"]["blimp_filtered"]
+    assert (blimp["items"], set(blimp["by_subtask"])) == (8, {"island", "order"})
+    assert set(blimp["by_phenomenon"]) == {"islands", "syntax"}
+    assert scores["tasks"]["supplement_filtered"]["by_phenomenon"] == {}
+    assert scores["tasks"]["perplexity"]["files"]["dev/x.txt"]["documents"] == len(tiny_models.SENTENCES)
+    assert scores["parameters"] == tiny_models.model().num_parameters()
+    assert scores["command"].startswith("python -m eval ") and len(scores["weights_sha256"]) == 64
+    found = read(tmp_path / "blimp_filtered/predictions.json")
+    right = [row["pred"].startswith("The") for row in found["island"]["predictions"]]
+    assert sum(right) / len(right) == blimp["by_subtask"]["island"]["accuracy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "blimp_filtered",
+        "scores.json",
+        "supplement_filtered",
+    ]
+    assert "blimp_filtered by phenomenon" in capsys.readouterr().out
+
+
+def test_a_constant_model_gets_half_of_the_permutations(folder, tmp_path):
+    model = tiny_models.model("gptj")
+    model.lm_head.weight.data.zero_()
+    model.lm_head.bias.data.zero_()
+    model.save_pretrained(tmp_path / "model")
+    tiny_models.tokenizer().save_pretrained(tmp_path / "model")
+    main([str(tmp_path / "model"), *arguments(folder, tmp_path / "out", "blimp_filtered")[1:]])
+    order = read(tmp_path / "out/scores.json")["tasks"]["blimp_filtered"]["by_subtask"]["order"]
+    assert (order["accuracy"], order["ties"]) == (0.5, 2)
+
+
+def test_a_model_of_nan_is_refused_and_nothing_is_written(folder, tmp_path):
+    model = tiny_models.model()
+    model.model.norm.weight.data.fill_(math.nan)
+    model.save_pretrained(tmp_path / "model")
+    tiny_models.tokenizer().save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match="8 of 8 items have non-finite scores"):
+        main([str(tmp_path / "model"), *arguments(folder, tmp_path / "out", "blimp_filtered")[1:]])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_task_is_not_scored_again(folder, tmp_path, monkeypatch, capsys):
+    main(arguments(folder, tmp_path, "blimp_filtered", "perplexity"))
+    before = (tmp_path / "scores.json").read_bytes()
+    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    main(arguments(folder, tmp_path, "blimp_filtered", "perplexity"))
+    assert "blimp_filtered: already scored" in capsys.readouterr().out
+    assert (tmp_path / "scores.json").read_bytes() == before
+
+
+def test_a_result_is_redone_when_data_settings_or_predictions_change(folder, tmp_path, capsys):
+    data = tmp_path / "data"
+    write_rows(data / "full_eval/nursery/x.jsonl", [pair("a b", "b a", "x", "y")])
+    command = [
+        str(folder / "model"),
+        "--tasks",
+        "nursery",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    main(command)
+    write_rows(data / "full_eval/nursery/x.jsonl", [pair("a b", "b a", "x", "y"), pair("c", "d", "x", "y")])
+    main(command)
+    assert read(tmp_path / "out/scores.json")["tasks"]["nursery"]["items"] == 2
+    main([*command, "--limit", "1"])
+    assert read(tmp_path / "out/scores.json")["tasks"]["nursery"]["items"] == 1
+    (tmp_path / "out/nursery/predictions.json").unlink()
+    main([*command, "--limit", "1"])
+    assert (tmp_path / "out/nursery/predictions.json").is_file()
+    assert "already scored" not in capsys.readouterr().out
+
+
+def test_results_of_another_model_do_not_stay(folder, tmp_path):
+    main(arguments(folder, tmp_path / "out", "blimp_filtered", "supplement_filtered"))
+    other = tiny_models.save(tmp_path / "other", seed=1)
+    main([str(other), *arguments(folder, tmp_path / "out", "supplement_filtered")[1:]])
+    assert set(read(tmp_path / "out/scores.json")["tasks"]) == {"supplement_filtered"}
+    assert not (tmp_path / "out/blimp_filtered/predictions.json").exists()
+
+
+def test_results_of_the_same_model_are_kept_beside_new_ones(folder, tmp_path):
+    main(arguments(folder, tmp_path, "blimp_filtered"))
+    main(arguments(folder, tmp_path, "supplement_filtered"))
+    assert set(read(tmp_path / "scores.json")["tasks"]) == {"blimp_filtered", "supplement_filtered"}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"blimp_filtered": "blimp_filterd"}, "no task 'blimp_filterd': did you mean blimp_filtered?"),
+        ({"DATA/data": "DATA/absent"}, "no .*jsonl files in"),
+        ({"DATA/model": "DATA/absent"}, "no model folder"),
+        ({"DATA/model": "DATA/text"}, "has no config.json"),
+        ({"DATA/text": "DATA/absent.txt"}, "no text file or folder"),
+    ],
+)
+def test_faults_are_found_before_the_model_is_loaded(folder, tmp_path, monkeypatch, change, complaint):
+    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    command = arguments(folder, tmp_path, "blimp_filtered", "perplexity")
+    for old, new in change.items():
+        old, new = (text.replace("DATA", str(folder)) for text in (old, new))
+        command = [new if word == old else word for word in command]
+    with pytest.raises(UserError, match=complaint):
+        main(command)
+
+
+def test_missing_options_are_named(folder, tmp_path):
+    base = [str(folder / "model"), "--out", str(tmp_path), "--tasks"]
+    with pytest.raises(UserError, match="perplexity needs --text"):
+        main([*base, "perplexity"])
+    with pytest.raises(UserError, match="blimp_filtered needs --data"):
+        main([*base, "blimp_filtered"])
+
+
+def test_a_damaged_scores_file_is_refused(folder, tmp_path):
+    (tmp_path / "scores.json").write_text('{"tasks": ', encoding="utf-8")
+    with pytest.raises(UserError, match="scores.json is damaged .*delete it"):
+        main(arguments(folder, tmp_path, "blimp_filtered"))
+
+
+@pytest.mark.parametrize("absent", ["model.safetensors", "config.json", "tokenizer*"])
+def test_a_model_folder_that_lacks_a_part_says_which(tmp_path, absent):
+    tiny_models.save(tmp_path / "model")
+    for path in (tmp_path / "model").glob(absent):
+        path.unlink()
+    with pytest.raises(UserError, match="config.json|safetensors|tokenizer"):
+        eval_model.find_model(str(tmp_path / "model"))
+
+
+def test_a_damaged_export_is_refused(tmp_path):
+    tiny_models.save(tmp_path / "model")
+    seal(tmp_path / "model")
+    weights = tmp_path / "model/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(UserError, match="has changed since it was written"):
+        eval_model.find_model(str(tmp_path / "model"))
+
+
+def test_weights_that_do_not_fit_the_config_are_refused(tmp_path):
+    path = tiny_models.save(tmp_path) / "model.safetensors"
+    whole = load_file(path)
+    some = "model.layers.1.mlp.up_proj.weight"
+    for changed, complaint in (
+        ({name: tensor for name, tensor in whole.items() if name != some}, f"missing keys: {some}"),
+        (whole | {"stray.weight": torch.zeros(2)}, "unexpected keys: stray.weight"),
+        (whole | {some: torch.zeros(3, 3)}, "mismatch"),
+    ):
+        save_file(changed, path, metadata={"format": "pt"})
+        with pytest.raises(UserError, match=complaint):
+            load(tmp_path)
+    save_file(whole, path, metadata={"format": "pt"})
+    load(tmp_path)
+
+
+def test_a_tokenizer_with_more_entries_than_embeddings_is_refused(tmp_path):
+    tiny_models.save(tmp_path)
+    tokenizer = tiny_models.tokenizer()
+    tokenizer.add_tokens(["extra"])
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="301 entries, the model 300 embeddings"):
+        load(tmp_path)
+
+
+def test_the_independent_judge_agrees_and_notices_a_difference(folder, monkeypatch, capsys):
+    command = [str(folder / "model"), "--data", str(folder / "data"), "--tasks", "blimp_filtered"]
+    assert agreement.main(command) == 0
+    honest = agreement.our_margins
+    monkeypatch.setattr(agreement, "our_margins", lambda *found: [-margin for margin in honest(*found)])
+    assert agreement.main(command) == 1
+    assert "8 different choices" in capsys.readouterr().out
+
+
+HELP = """
+import runpy, sys
+sys.argv = ["eval", "--help"]
+try:
+    runpy.run_module("eval", run_name="__main__")
+except SystemExit:
+    print(sorted({"torch", "transformers", "numpy"} & set(sys.modules)))
+"""
+
+
+def test_help_imports_nothing_heavy():
+    shown = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_error_is_one_line_and_status_2():
+    command = [
+        sys.executable,
+        "-m",
+        "eval",
+        "nowhere",
+        "--tasks",
+        "perplexity",
+        "--text",
+        "no.txt",
+        "--out",
+        "x",
+    ]
+    failed = subprocess.run(command, capture_output=True, text=True)
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1) and failed.stderr.startswith("error: ")

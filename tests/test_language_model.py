@@ -1,0 +1,83 @@
+import json
+
+import pytest
+import torch
+
+from babylm_data.sealed import damage
+from babylm_data.tokenizer import fingerprint, load_tokenizer
+from train_teachers.checkpoint import export
+from train_teachers.config import Model
+from train_teachers.language_model import FAMILIES, build, num_parameters
+
+
+def shape(family, **changes):
+    values = {"family": family, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return Model(**values | {"max_position_embeddings": 32} | changes)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(data_folder):
+    return load_tokenizer(data_folder / "tokenizer")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(family, tokenizer):
+    first, again, other = (build(shape(family), tokenizer, seed=seed) for seed in (0, 0, 1))
+    pairs = zip(first.parameters(), again.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_export_loads_alone_with_equal_logits_and_no_remote_code(family, tokenizer, data_folder, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = build(shape(family), tokenizer, seed=0).eval()
+    export(model, data_folder / "tokenizer", tmp_path / "export")
+    loaded, info = AutoModelForCausalLM.from_pretrained(tmp_path / "export", output_loading_info=True)
+    ids = AutoTokenizer.from_pretrained(tmp_path / "export")(
+        "The dog sees the cat.", return_tensors="pt"
+    ).input_ids
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert torch.equal(loaded.eval()(ids).logits, model(ids).logits)
+    assert ids[0, 0] == tokenizer.bos_token_id
+    assert fingerprint(tmp_path / "export") == fingerprint(data_folder / "tokenizer")
+    assert damage(tmp_path / "export") is None
+    assert "auto_map" not in json.loads((tmp_path / "export" / "config.json").read_text())
+
+
+def test_an_export_names_its_fields_as_transformers_4_reads_them(tokenizer, data_folder, tmp_path):
+    export(build(shape("llama"), tokenizer, seed=0), data_folder / "tokenizer", tmp_path / "export")
+    config = json.loads((tmp_path / "export" / "config.json").read_text())
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"]
+    assert config["torch_dtype"] == "float32"
+    assert json.loads((tmp_path / "export" / "tokenizer_config.json").read_text())["tokenizer_class"] == (
+        "PreTrainedTokenizerFast"
+    )
+
+
+def test_parameter_counts_equal_the_published_ones():
+    """BabyLlama's and GPT2-97M's shapes with a vocabulary of 16,000 have the sizes that their papers' code gives."""
+
+    class Tokens:
+        bos_token_id, eos_token_id, pad_token_id = 1, 2, 0
+
+        def __len__(self):
+            return 16000
+
+    student = shape(
+        "llama", hidden_size=512, intermediate_size=1024, num_hidden_layers=16, num_attention_heads=8
+    )
+    teacher = shape(
+        "llama", hidden_size=256, intermediate_size=1024, num_hidden_layers=8, num_attention_heads=8
+    )
+    with torch.device("meta"):
+        assert num_parameters(build(student, Tokens(), seed=0))[0] == 58_343_936
+        assert num_parameters(build(teacher, Tokens(), seed=0))[0] == 16_584_960
+
+
+def test_tied_embeddings_count_once(tokenizer):
+    tied = num_parameters(build(shape("llama", tie_word_embeddings=True), tokenizer, seed=0))
+    untied = num_parameters(build(shape("llama"), tokenizer, seed=0))
+    assert untied[0] - tied[0] == len(tokenizer) * 32
+    assert untied[1] == tied[1]

@@ -1,0 +1,200 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import sha256
+from train_teachers import loop
+from train_teachers.config import dump_config
+from train_teachers.objective import HardObjective
+from train_teachers.stage import run_training
+
+
+def weights(folder):
+    return sha256(folder / "export" / "model.safetensors")
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def curve(folder):
+    """Every logged number that does not depend on the clock."""
+    clock = ("seconds", "tokens_per_second")
+    return [{k: v for k, v in record.items() if k not in clock} for record in metrics(folder)]
+
+
+def test_training_lowers_the_held_out_loss_and_writes_the_whole_record(train_tiny):
+    folder = train_tiny(data={"words": 4000})
+    values = [record["val/hard"] for record in metrics(folder) if "val/hard" in record]
+    assert values[-1] < values[0] - 1.0
+    names = {path.name for path in folder.iterdir()} - {".lock"}
+    assert names == {
+        "config.yaml", "inputs.json", "environment.json", "audit.json", "metrics.jsonl", "summary.json",
+        "state", "export",
+    }  # fmt: skip
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["words_seen"] >= 4000
+    assert summary["tokens_seen"] == summary["steps"] * 4 * 16
+    assert summary["val/hard"] == values[-1]
+
+
+def test_an_untrained_model_is_as_good_as_guessing(train_tiny):
+    from math import log
+
+    folder = train_tiny(data={"words": 20})
+    assert metrics(folder)[0]["val/hard"] == pytest.approx(log(300), abs=0.2)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_same_seed_gives_the_same_weights(train_tiny, optimizer):
+    first, again = (train_tiny(name=name, optim={"optimizer": optimizer}) for name in ("first", "again"))
+    assert weights(first) == weights(again)
+    assert curve(first) == curve(again)
+
+
+def test_another_seed_gives_other_weights(train_tiny):
+    assert weights(train_tiny(name="zero")) != weights(train_tiny(name="one", seed=1))
+
+
+def test_four_micro_batches_equal_one_batch(train_tiny):
+    whole, parts = train_tiny(name="whole"), train_tiny(name="parts", micro_batch_size=1)
+    a, b = (load_file(folder / "export" / "model.safetensors") for folder in (whole, parts))
+    assert all(torch.allclose(a[name], b[name], atol=2e-5) for name in a)
+    losses = [[record["loss/hard"] for record in metrics(f) if "loss/hard" in record] for f in (whole, parts)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_the_logged_loss_is_a_mean_over_tokens(train_tiny):
+    first = next(record for record in metrics(train_tiny(log_every=1)) if "loss/hard" in record)
+    assert 5.0 < first["loss/hard"] < 6.5  # log 300 = 5.70, whatever the batch size
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """stop_at(n): the next training dies in the n-th optimiser step, after every earlier step was saved."""
+
+    def arm(step):
+        before = torch.optim.AdamW.step
+        taken = []
+
+        def dying(self, *args, **kwargs):
+            taken.append(1)
+            if len(taken) > step:
+                raise Stopped
+            return before(self, *args, **kwargs)
+
+        monkeypatch.setattr(torch.optim.AdamW, "step", dying)
+        return lambda: monkeypatch.setattr(torch.optim.AdamW, "step", before)
+
+    return arm
+
+
+@pytest.mark.parametrize("step", [0, 1, 5])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_killed_run_goes_on_to_the_same_bits(train_tiny, stop_at, step, optimizer):
+    changes = {"optim": {"optimizer": optimizer}, "model": {"family": "gpt2", "dropout": 0.1}}
+    whole = train_tiny(name="whole", **changes)
+    revive = stop_at(step)
+    with pytest.raises(Stopped):
+        train_tiny(name="killed", checkpoint_seconds=1e-9, **changes)
+    revive()
+    killed = train_tiny(name="killed", checkpoint_seconds=1e-9, **changes)
+    assert weights(killed) == weights(whole)
+    assert curve(killed) == curve(whole)
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(train_tiny, stop_at, capsys):
+    whole = train_tiny(name="whole")
+    revive = stop_at(4)
+    with pytest.raises(Stopped):
+        train_tiny(name="killed", checkpoint_seconds=1e-9)
+    revive()
+    newest = sorted(Path("runs/killed/state").glob("step-*"))[-1] / "module.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    assert weights(train_tiny(name="killed", checkpoint_seconds=1e-9)) == weights(whole)
+    assert "has changed since it was written" in capsys.readouterr().err
+
+
+def test_state_holds_no_pickle_and_only_the_newest_two(train_tiny):
+    folder = train_tiny(checkpoint_seconds=1e-9)
+    assert len(list((folder / "state").iterdir())) == 2
+    files = {path.name for path in (folder / "state").rglob("*") if path.is_file()}
+    assert files == {"module.safetensors", "optimizer.safetensors", "state.json", "SHA256.json"}
+
+
+def test_a_finished_run_is_not_trained_again(train_tiny, capsys):
+    folder = train_tiny()
+    before = (folder / "metrics.jsonl").read_bytes()
+    train_tiny()
+    assert "finished already" in capsys.readouterr().out
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_folder_of_another_config_is_refused(train_tiny):
+    train_tiny()
+    with pytest.raises(UserError, match="another config.*seed: 0.*seed: 1"):
+        train_tiny(seed=1)
+
+
+def test_a_non_finite_loss_stops_before_the_weights_are_touched(train_tiny, monkeypatch):
+    def poisoned(objective, student, batch):
+        return {"hard": HardObjective().forward(student, batch)["hard"] * float("nan")}
+
+    monkeypatch.setattr("train_teachers.stage.audit", lambda *_: {})
+    monkeypatch.setattr("train_teachers.stage.table", lambda *_: "")
+    monkeypatch.setattr(
+        loop.Trained, "forward", lambda self, tokens: poisoned(self.objective, self.student, _batch(tokens))
+    )
+    with pytest.raises(UserError, match="loss hard is not finite at step 0: no step was taken"):
+        train_tiny()
+
+
+def _batch(tokens):
+    from train_teachers.objective import Batch
+
+    return Batch.from_sequences(tokens)
+
+
+def test_compiling_changes_no_more_than_rounding(train_tiny):
+    plain, compiled = train_tiny(name="plain"), train_tiny(name="compiled", compile=True, data={"words": 400})
+    losses = [metrics(folder)[-1]["val/hard"] for folder in (plain, compiled)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+test_compiling_changes_no_more_than_rounding = pytest.mark.slow(test_compiling_changes_no_more_than_rounding)
+
+
+def test_a_signal_saves_and_the_same_command_goes_on(make_config, workplace, train_tiny):
+    whole = train_tiny(name="whole", data={"words": 8000})
+    config = make_config(name="stopped", data={"words": 8000})
+    Path("stopped.yaml").write_text(dump_config(config))
+    root = Path(loop.__file__).parent.parent
+    command = [sys.executable, "-m", "train_teachers", "stopped.yaml"]
+    with open("log", "w") as log:
+        child = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(root)}, stderr=log, stdout=log)
+        while child.poll() is None and "loss/hard" not in (
+            Path("runs/stopped/metrics.jsonl").read_text()
+            if Path("runs/stopped/metrics.jsonl").exists()
+            else ""
+        ):
+            time.sleep(0.01)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(60) == loop.STOPPED, Path("log").read_text()
+    assert "the same command goes on" in Path("log").read_text()
+    run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
+    assert weights(workplace / "runs/stopped") == weights(whole)

@@ -1,0 +1,68 @@
+"""The numbers of the README come from records, and the records from scores."""
+
+import json
+from pathlib import Path
+
+import pytest
+from run_tree import read_scores, write_json, write_runs
+
+from babylm_data.errors import UserError
+from eval.records import BEGIN, END, record, render, rewrite_readme
+from eval.report import main
+from eval.run_folders import read_lineup
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def student(tmp_path: Path) -> Path:
+    return write_runs(tmp_path / "runs")
+
+
+def test_the_record_holds_the_numbers_of_the_scores(student, tmp_path):
+    assert main([str(student), "--record", str(tmp_path / "r.json"), "--command", "make submission"]) == 0
+    found = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    result = read_scores(student)["tasks"]
+    row = next(row for row in found["rows"] if row["role"] == "student")
+    assert row["scores"]["nursery"] == [result["nursery"]["score"], result["nursery"]["standard_error"]]
+    assert row["scores"]["bits_per_byte"] == pytest.approx(
+        result["perplexity"]["files"]["test/nursery.txt"]["bits_per_byte"]
+    )
+    assert found["command"] == "make submission"
+    assert "no claim about English" in found["corpus"]
+    assert not (student / "report.html").exists()
+
+
+def test_the_readme_keeps_its_text_and_is_stable(student, tmp_path):
+    readme, path = tmp_path / "README.md", tmp_path / "r.json"
+    write_json(path, record(read_lineup(student)))
+    readme.write_text(f"# before\n{BEGIN}\nold numbers\n{END}\nafter\n", encoding="utf-8")
+    rewrite_readme(readme, [path])
+    once = readme.read_text(encoding="utf-8")
+    rewrite_readme(readme, [path])
+    assert readme.read_text(encoding="utf-8") == once
+    assert once.startswith(f"# before\n{BEGIN}\n### nursery\n") and once.endswith(f"{END}\nafter\n")
+    assert "old numbers" not in once
+    assert "`0123456789`" in once
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        score, error = row["scores"]["nursery"]
+        assert f"{100 * score:.2f} ± {100 * error:.2f}" in once
+
+
+def test_a_readme_without_markers_is_left_alone(student, tmp_path):
+    readme, path = tmp_path / "README.md", tmp_path / "r.json"
+    write_json(path, record(read_lineup(student)))
+    readme.write_text("# mine\n", encoding="utf-8")
+    with pytest.raises(UserError, match="scores:begin"):
+        main(["--readme", str(readme), str(path)])
+    assert readme.read_text(encoding="utf-8") == "# mine\n"
+
+
+def test_the_readme_of_the_kit_equals_its_committed_records():
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    if BEGIN not in text:
+        pytest.skip("README.md has no score tables yet")
+    paths = sorted((ROOT / "distill" / "results").glob("*.json"))
+    expected = render([json.loads(path.read_text(encoding="utf-8")) for path in paths])
+    assert text.split(BEGIN)[1].split(END)[0].strip() == expected.strip()

@@ -1,0 +1,102 @@
+"""The page, made from a small synthetic runs/ tree."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_tree import BASE, edit, read_scores, write_runs
+
+from eval.charts import spread, thin
+from eval.compare import verdicts
+from eval.report import duration, page
+from eval.run_folders import read_lineup
+
+
+@pytest.fixture
+def student(tmp_path: Path) -> Path:
+    return write_runs(tmp_path / "runs")
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One page of a run whose teacher has a hostile name, and the folder that it was made from."""
+    student = write_runs(tmp_path_factory.mktemp("page") / "runs")
+    teacher = student.parent / "nursery-gpt2"
+    edit(teacher / "summary.json", name="<script>$x$&")
+    return student, page(read_lineup(student))
+
+
+def test_the_page_shows_the_score_of_every_run(html):
+    student, text = html
+    for name in BASE:
+        result = read_scores(student.parent / name)["tasks"]["nursery"]
+        assert f"{100 * result['score']:.2f} <span" in text
+        if name != "nursery-gpt2":
+            assert name in text
+
+
+def test_the_page_escapes_names_in_text_and_pictures(html):
+    _, text = html
+    assert "<script" not in text
+    assert "&lt;script&gt;$x$&amp;" in text
+
+
+def test_the_page_loads_nothing_and_runs_nothing(html):
+    _, text = html
+    assert "://" not in text
+    assert not re.search(r"<(link|script|img|iframe|object|embed)\b|@import|url\((?!#)", text)
+
+
+def test_pictures_take_their_colours_from_the_page(html):
+    _, text = html
+    pictures = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    assert len(pictures) == 3
+    for picture in pictures:
+        assert "var(--student)" in picture
+        assert not re.search(r"#0[0-9]0[0-9]0[0-9]\b", picture)
+
+
+def test_every_reference_inside_a_picture_has_one_target(html):
+    _, text = html
+    identities = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identities) == len(set(identities))
+    assert {name for name in re.findall(r'(?:href="#|url\(#)([^")]+)', text)} <= set(identities)
+
+
+def test_the_page_shows_commands_in_the_order_in_which_they_ran(html):
+    _, text = html
+    found = re.findall(r"<pre>(python -m [^<]+)</pre>", text)
+    assert len(found) == 2 * len(BASE)
+    assert [command.split()[2] for command in found] == ["distill"] * 4 + ["eval"] * 4
+
+
+def test_the_same_runs_give_the_same_page(html):
+    student, text = html
+    assert page(read_lineup(student)) == text
+
+
+def test_labels_at_the_ends_of_curves_keep_their_distance():
+    assert spread([2.0, 1.0, 1.01, 0.2], gap=0.1, lowest=0.5) == pytest.approx([2.0, 1.0, 1.1, 0.5])
+
+
+def test_a_thinned_curve_keeps_its_mean_and_a_short_one_its_points():
+    words, loss = thin(np.arange(600.0), np.arange(600.0) ** 2, most=150)
+    assert len(words) == 150 and loss.mean() == pytest.approx((np.arange(600.0) ** 2).mean())
+    assert thin(np.array([1.0, 2.0]), np.array([3.0, 4.0]))[1].tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(59.4, "59 s"), (59.6, "1 min 00 s"), (725, "12 min 05 s"), (3790, "1 h 03 min")]
+)
+def test_a_duration_is_written_as_people_say_it(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_student_without_control_makes_no_claim(student):
+    edit(student / "summary.json", control=None)
+    lineup = read_lineup(student)
+    assert verdicts(lineup) == [
+        "No control was trained beside this student: its scores say nothing about distillation."
+    ]
+    assert "student − control" not in page(lineup)

@@ -1,0 +1,130 @@
+"""Sentence scores: equal to transformers' own loss, untouched by batching, order and special tokens."""
+
+import random
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+from babylm_data.errors import UserError
+from eval.items import Choice, Item
+from eval.scoring import batches, choice_logprobs, encode, score, sentence_logprobs
+
+TEXTS = tiny_models.SENTENCES * 2 + [f"The {'old ' * n}dog sees the cat." for n in range(20)]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gptj"])
+def test_a_score_is_minus_the_loss_that_transformers_computes(family):
+    model, tokenizer = tiny_models.model(family), tiny_models.tokenizer()
+    ours = sentence_logprobs(model, tokenizer, tiny_models.SENTENCES)
+    for text, value in zip(tiny_models.SENTENCES, ours, strict=True):
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        loss = model(input_ids=ids, labels=ids).loss.item()
+        assert value == pytest.approx(-loss * (ids.shape[1] - 1), abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gptj"])
+def test_batch_size_does_not_change_scores(family):
+    model, tokenizer = tiny_models.model(family), tiny_models.tokenizer()
+    reference = sentence_logprobs(model, tokenizer, TEXTS, batch_tokens=1)
+    for batch_tokens in (64, 200, 100_000):
+        again = sentence_logprobs(model, tokenizer, TEXTS, batch_tokens=batch_tokens)
+        np.testing.assert_allclose(again, reference, atol=1e-4)
+
+
+def test_order_changes_no_bit_of_a_score():
+    model, tokenizer = tiny_models.model(), tiny_models.tokenizer()
+    shuffled = random.Random(0).sample(TEXTS, len(TEXTS))
+    scores = dict(zip(TEXTS, sentence_logprobs(model, tokenizer, TEXTS, batch_tokens=50), strict=True))
+    again = sentence_logprobs(model, tokenizer, shuffled, batch_tokens=50)
+    assert [scores[text] for text in shuffled] == again.tolist()
+
+
+def test_equal_sentences_are_read_once_and_score_equally():
+    model, tokenizer = tiny_models.model(), tiny_models.tokenizer()
+    rows = []
+    model.register_forward_hook(lambda module, inputs, output: rows.append(len(output.logits)))
+    scores = sentence_logprobs(model, tokenizer, ["The dog.", "cats", "The dog."], batch_tokens=1)
+    assert sum(rows) == 2 and scores[0] == scores[2] != scores[1]
+
+
+def test_without_bos_the_first_token_is_not_scored():
+    model, bare, with_bos = tiny_models.model(), tiny_models.tokenizer(bos=False), tiny_models.tokenizer()
+    text = "The dog sees the cats."
+    ids = torch.tensor([bare(text)["input_ids"]])
+    logprobs = model(input_ids=ids).logits[0].log_softmax(-1)
+    expected = sum(logprobs[n, ids[0, n + 1]].item() for n in range(ids.shape[1] - 1))
+    assert sentence_logprobs(model, bare, [text])[0] == pytest.approx(expected, abs=1e-4)
+    assert encode(bare, [Choice("", text)])[0].scored == (False,) + (True,) * (ids.shape[1] - 1)
+    assert encode(with_bos, [Choice("", text)])[0].scored == (False,) + (True,) * ids.shape[1]
+
+
+def test_one_token_with_nothing_before_it_scores_zero():
+    model, tokenizer = tiny_models.model(), tiny_models.tokenizer(bos=False)
+    assert sentence_logprobs(model, tokenizer, ["a"]).tolist() == [0.0]
+
+
+def test_an_end_token_of_the_post_processor_is_context_only():
+    model = tiny_models.model()
+    plain = sentence_logprobs(model, tiny_models.tokenizer(), TEXTS)
+    with_end = sentence_logprobs(model, tiny_models.tokenizer(eos=True), TEXTS)
+    np.testing.assert_allclose(with_end, plain, atol=1e-4)
+
+
+def test_context_and_completion_add_up_to_the_sentence():
+    model, tokenizer = tiny_models.model(), tiny_models.tokenizer()
+    context, completion = "The dog sees", " the cats."
+    ids = torch.tensor([tokenizer(context + completion)["input_ids"]])
+    first = len(tokenizer(context)["input_ids"])
+    logprobs = model(input_ids=ids).logits[0].log_softmax(-1)
+    expected = sum(logprobs[n - 1, ids[0, n]].item() for n in range(first, ids.shape[1]))
+    value = choice_logprobs(model, tokenizer, [Choice(context, completion)])[0]
+    assert value == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_token_across_the_border_belongs_to_the_completion():
+    tokenizer = tiny_models.tokenizer()
+    tokens = tokenizer.convert_ids_to_tokens(tokenizer("The dog")["input_ids"])
+    assert tokens[-1] == "Ġdog"
+    for context, completion in (("The do", "g"), ("The ", "dog"), ("The", " dog")):
+        assert encode(tokenizer, [Choice(context, completion)])[0].scored.count(True) == 1
+
+
+def test_a_sentence_longer_than_the_model_names_its_item():
+    item = Item("island_3", "island", (Choice("", "dog " * 200), Choice("", "cat")))
+    with pytest.raises(UserError, match="island_3 has .* tokens, the model reads at most 64"):
+        score(tiny_models.model(), tiny_models.tokenizer(), [item])
+
+
+def test_a_sentence_as_long_as_the_model_is_scored():
+    tokenizer = tiny_models.tokenizer()
+    text = "The dog sees the cats."
+    model = tiny_models.model("gpt2", positions=len(tokenizer(text)["input_ids"]))
+    assert np.isfinite(sentence_logprobs(model, tokenizer, [text])).all()
+
+
+def test_scores_come_back_in_the_order_of_the_items():
+    model, tokenizer = tiny_models.model(), tiny_models.tokenizer()
+    texts = tiny_models.SENTENCES
+    items = [
+        Item(f"x_{n}", "x", (Choice("", a), Choice("", b)))
+        for n, (a, b) in enumerate(zip(texts, texts[::-1], strict=True))
+    ]
+    flat = sentence_logprobs(model, tokenizer, texts).tolist()
+    assert score(model, tokenizer, items) == [[a, b] for a, b in zip(flat, flat[::-1], strict=True)]
+
+
+def test_low_precision_logits_are_normalised_in_float32():
+    model, tokenizer = tiny_models.model().bfloat16(), tiny_models.tokenizer()
+    ids = torch.tensor([tokenizer(TEXTS[0])["input_ids"]])
+    logprobs = model(input_ids=ids).logits[0].float().log_softmax(-1)
+    expected = sum(logprobs[n, ids[0, n + 1]].item() for n in range(ids.shape[1] - 1))
+    assert sentence_logprobs(model, tokenizer, TEXTS[:1])[0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_batches_hold_one_length_and_stay_within_the_budget():
+    lengths = [1, 1, 3, 3, 3, 3, 3, 7, 20, 20]
+    runs = batches([[0] * length for length in lengths], 9)
+    assert [n for run in runs for n in run] == list(range(len(lengths)))
+    assert [[lengths[n] for n in run] for run in runs] == [[1, 1], [3, 3, 3], [3, 3], [7], [20], [20]]

@@ -1,0 +1,56 @@
+import pytest
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import SEAL, damage, sealed_folder, verify
+
+
+def write(path, text="hello"):
+    with sealed_folder(path) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "file.txt").write_text(text)
+
+
+def test_a_sealed_folder_is_intact_and_complete(tmp_path):
+    write(tmp_path / "x")
+    assert damage(tmp_path / "x") is None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x"]
+
+
+def test_nothing_stands_under_the_final_name_when_writing_fails(tmp_path):
+    with pytest.raises(RuntimeError), sealed_folder(tmp_path / "x") as folder:
+        (folder / "half").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_rewrite_leaves_the_old_folder_in_place(tmp_path):
+    write(tmp_path / "x", "old")
+    with pytest.raises(RuntimeError), sealed_folder(tmp_path / "x") as folder:
+        (folder / "sub").mkdir()
+        raise RuntimeError
+    assert (tmp_path / "x" / "sub" / "file.txt").read_text() == "old"
+    assert damage(tmp_path / "x") is None
+
+
+def test_a_folder_left_by_a_killed_writer_is_cleared_away(tmp_path):
+    (tmp_path / ".x.tmp-12345").mkdir()
+    write(tmp_path / "x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x"]
+
+
+@pytest.mark.parametrize("fault", ["flip", "truncate", "delete", "no seal", "torn seal"])
+def test_every_kind_of_damage_is_found_and_named(tmp_path, fault):
+    write(tmp_path / "x")
+    file, seal = tmp_path / "x" / "sub" / "file.txt", tmp_path / "x" / SEAL
+    if fault == "flip":
+        file.write_text("hellp")
+    elif fault == "truncate":
+        file.write_text("hell")
+    elif fault == "delete":
+        file.unlink()
+    elif fault == "no seal":
+        seal.unlink()
+    else:
+        seal.write_text(seal.read_text()[:-20])
+    with pytest.raises(UserError, match="make it again"):
+        verify(tmp_path / "x", "make it again")

@@ -1,0 +1,140 @@
+"""The bundle: complete and sealed, or not there at all."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+from run_tree import write_runs
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import damage
+from eval.submission import build, main
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runs/ tree to copy: paths inside it are resolved beside the student."""
+    folder = tmp_path_factory.mktemp("template") / "runs"
+    write_runs(folder)
+    return folder.rename(folder.parent / "kept")
+
+
+@pytest.fixture
+def student(template: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(template, tmp_path / "runs") / "nursery"
+
+
+@pytest.fixture(scope="module")
+def bundle(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(shutil.copytree(template, tmp_path_factory.mktemp("bundle") / "runs") / "nursery")
+
+
+def test_the_bundle_is_complete_and_sealed(bundle):
+    assert damage(bundle) is None
+    run = bundle.parent
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        assert (bundle / "export" / name).read_bytes() == (run / "export" / name).read_bytes()
+    predictions = "nursery/predictions.json"
+    assert (bundle / "predictions" / predictions).read_bytes() == (run / "eval" / predictions).read_bytes()
+    assert (bundle / "scores.json").read_bytes() == (run / "eval" / "scores.json").read_bytes()
+    assert json.loads((bundle / "ledger.json").read_text(encoding="utf-8"))["track"] == "2025/strict-small"
+    assert "<h1>nursery</h1>" in (bundle / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_card_is_in_the_format_of_the_hub(bundle):
+    card = ModelCard.load(bundle / "README.md")
+    score = json.loads((bundle / "scores.json").read_text(encoding="utf-8"))["tasks"]["nursery"]["score"]
+    assert card.data.library_name == "transformers"
+    assert card.data.model_name == "nursery"
+    (result,) = card.data.eval_results
+    assert (result.dataset_type, result.metric_value) == ("nursery", pytest.approx(score, abs=1e-6))
+
+
+def test_the_card_says_what_the_run_is(bundle):
+    text = (bundle / "README.md").read_text(encoding="utf-8")
+    assert "synthetic try-out corpus" in text
+    assert "Seed noise is not in them" in text
+    assert "tokenizer + teachers + student" in text
+    for name in ("nursery-llama", "nursery-gpt2", "nursery-control"):
+        assert f"| {name} |" in text
+    assert "layers: 6" in text  # the hyper-parameters
+    assert "0123456789abcdef" in text  # the commit
+
+
+def test_every_table_of_the_card_has_equally_many_cells_in_its_rows(bundle):
+    lines = (bundle / "README.md").read_text(encoding="utf-8").splitlines()
+    tables = 0
+    for line, following in zip(lines, lines[1:], strict=False):
+        if line.startswith("|") and following.startswith("|"):
+            assert line.count("|") == following.count("|"), following
+            tables += following.startswith("| ---")
+    assert tables == 6
+
+
+@pytest.mark.parametrize("run", ["nursery-llama", "nursery-control", "nursery"])
+def test_a_missing_score_is_named_with_its_command_and_nothing_is_written(student, run):
+    (student.parent / run / "eval" / "scores.json").unlink()
+    with pytest.raises(
+        UserError, match=rf"{run}/eval/scores.json is missing: .*`python -m eval \S+{run}/export "
+    ) as error:
+        main(["build", str(student)])
+    assert "\n" not in str(error.value)
+    assert_nothing_written(student)
+
+
+def test_an_unfinished_teacher_is_named_with_its_own_command(student):
+    (student.parent / "nursery-gpt2" / "summary.json").unlink()
+    with pytest.raises(
+        UserError, match=r"nursery-gpt2.*not finished.*`python -m distill distill/configs/nursery-gpt2"
+    ):
+        build(student)
+    assert_nothing_written(student)
+
+
+def test_a_teacher_that_lacks_a_task_is_refused(student):
+    path = student.parent / "nursery-gpt2" / "eval" / "scores.json"
+    scores = json.loads(path.read_text(encoding="utf-8"))
+    del scores["tasks"]["perplexity"]
+    path.write_text(json.dumps(scores), encoding="utf-8")
+    with pytest.raises(
+        UserError, match="nursery-gpt2 has no score for perplexity.*--tasks nursery perplexity"
+    ):
+        build(student)
+    assert_nothing_written(student)
+
+
+def test_scores_of_other_weights_are_refused(student):
+    path = student / "eval" / "scores.json"
+    scores = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(scores | {"weights_sha256": "0" * 64}), encoding="utf-8")
+    with pytest.raises(UserError, match="is of other weights than export/"):
+        build(student)
+    assert_nothing_written(student)
+
+
+def test_a_damaged_export_is_refused(student):
+    (student / "export" / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="config.json has changed"):
+        build(student)
+    assert_nothing_written(student)
+
+
+def test_missing_predictions_are_refused(student):
+    (student / "eval" / "nursery" / "predictions.json").unlink()
+    with pytest.raises(UserError, match="predictions.json is missing"):
+        build(student)
+    assert_nothing_written(student)
+
+
+def test_a_second_build_replaces_the_first(student):
+    build(student)
+    (student / "submission" / "stray").write_text("x", encoding="utf-8")
+    build(student)
+    assert damage(student / "submission") is None
+    assert not (student / "submission" / "stray").exists()
+
+
+def assert_nothing_written(student: Path) -> None:
+    assert not [path.name for path in student.iterdir() if "submission" in path.name]

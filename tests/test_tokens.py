@@ -1,0 +1,116 @@
+"""The token stream: batches as a pure function, the exact word ledger, and refusals of damaged files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from babylm_data.errors import UserError
+from babylm_data.tokens import Batches, held_out, open_tokens, token_dtype
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder whose token i is i and whose words are drawn at random: a block can be recognised."""
+    return write_stream(tmp_path / "data", length=1000)
+
+
+def write_stream(folder, *, length):
+    folder.mkdir()
+    words = np.random.default_rng(0).integers(0, 3, length).astype("u1")
+    np.arange(length, dtype="<u2").tofile(folder / "train.tokens.bin")
+    words.tofile(folder / "train.words.bin")
+    np.array([0, 500], dtype="<i8").tofile(folder / "train.documents.bin")
+    counts = {"words": int(words.sum()), "tokens": length, "documents": 2, "sources": {}}
+    manifest = {"format": 1, "dtype": "uint16", "splits": {"train": counts}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+def batches(data, **changes):
+    return Batches(open_tokens(data, "train"), **({"seq_len": 16, "batch_size": 4, "seed": 0} | changes))
+
+
+def test_a_batch_depends_on_seed_and_step_only(data):
+    one, other = batches(data), batches(data)
+    expected = [one.batch(step) for step in range(60)]
+    for step in (59, 3, 17, 40, 0):  # another order, another object, other cached epochs
+        assert np.array_equal(other.batch(step), expected[step])
+    assert not np.array_equal(batches(data, seed=1).batch(0), expected[0])
+
+
+def test_a_batch_holds_inputs_and_the_token_after_each(data):
+    batch = batches(data).batch(5)
+    assert batch.shape == (4, 17) and batch.dtype == np.int64
+    assert np.array_equal(batch[:, 1:], batch[:, :-1] + 1)
+
+
+def test_an_epoch_reads_every_block_once_and_epochs_differ(data):
+    reader = batches(data, batch_size=1)
+    size = reader.sequences_per_epoch
+    assert size == (1000 - 16) // 16
+    epochs = [[int(reader.batch(step)[0, 0]) for step in range(e * size, (e + 1) * size)] for e in range(3)]
+    for starts in epochs:
+        assert np.array_equal(np.diff(sorted(starts)), np.full(size - 1, 16))
+        assert 0 <= min(starts) < 16 and max(starts) + 16 < 1000
+        assert starts != sorted(starts)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_the_batch_size_does_not_change_the_order_of_sequences(data):
+    small = np.concatenate([batches(data, batch_size=2).batch(step) for step in range(90)])
+    large = np.concatenate([batches(data, batch_size=180).batch(0)])  # one batch over three epochs
+    assert np.array_equal(small, large)
+
+
+def test_words_seen_counts_the_words_of_the_input_tokens(data):
+    reader, total = batches(data), 0
+    for step in range(60):
+        exact = int(reader.tokens.words[reader.batch(step)[:, :-1]].sum())  # token i is i: ids are positions
+        assert reader.words(step) == exact
+        total += exact
+        assert reader.words_seen(step + 1) == total
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 180])
+def test_steps_for_is_the_first_step_that_reaches_the_words(data, batch_size):
+    reader = batches(data, batch_size=batch_size)
+    assert reader.steps_for(0) == 0
+    for words in (1, 2, 50, 977, 978, 979, 5000):
+        steps = reader.steps_for(words)
+        assert reader.words_seen(steps) >= words > reader.words_seen(steps - 1)
+
+
+def test_a_stream_shorter_than_two_sequences_is_refused(data):
+    with pytest.raises(UserError, match="lower seq_len"):
+        batches(data, seq_len=501)
+    assert batches(data, seq_len=500).sequences_per_epoch == 1
+
+
+def test_held_out_blocks_are_spread_evenly_and_never_repeat(data):
+    blocks = held_out(open_tokens(data, "train"), 16, 5)
+    assert blocks.shape == (5, 17) and blocks.dtype == np.int64
+    assert blocks[0, 0] == 0 and blocks[-1, 0] == 61 * 16
+    assert len(held_out(open_tokens(data, "train"), 16, 10_000)) == 62
+    with pytest.raises(UserError, match="too few"):
+        held_out(open_tokens(data, "train"), 1000, 1)
+
+
+@pytest.mark.parametrize("name", ["tokens", "words", "documents"])
+def test_a_truncated_array_is_refused_before_it_is_mapped(data, name):
+    path = data / f"train.{name}.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=f"train.{name}.bin has .* bytes instead of"):
+        open_tokens(data, "train")
+
+
+def test_a_split_that_is_not_there_is_named(data):
+    with pytest.raises(UserError, match="no split 'dev', only train"):
+        open_tokens(data, "dev")
+    with pytest.raises(UserError, match="not a data folder"):
+        open_tokens(data / "nothing", "train")
+
+
+def test_ids_over_65535_need_four_bytes():
+    assert np.dtype(token_dtype(65536)).itemsize == 2
+    assert np.dtype(token_dtype(65537)).itemsize == 4

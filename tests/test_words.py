@@ -1,0 +1,49 @@
+"""Tracks as data: budgets of every year, revision names, and the answer to a misspelt track."""
+
+import pytest
+
+from babylm_data.errors import UserError
+from babylm_data.words import TRACKS, load_track, revision_marks
+
+YEARS = ["2023", "2024", "2025", "2026"]
+
+
+def test_every_year_has_its_tracks():
+    assert [path.stem for path in sorted(TRACKS.glob("*.yaml"))] == YEARS
+
+
+@pytest.mark.parametrize("year", YEARS)
+@pytest.mark.parametrize(("name", "corpus"), [("strict-small", 10_000_000), ("strict", 100_000_000)])
+def test_budgets_follow_the_rules_of_the_year(year, name, corpus):
+    track = load_track(f"{year}/{name}")
+    capped = year >= "2025"
+    assert track.corpus_words == corpus
+    assert track.epochs == (10 if capped else None)
+    assert track.exposure_words == (10 * corpus if capped else None)
+    assert bool(track.revisions) == capped
+
+
+def test_strict_small_has_nineteen_revisions():
+    marks = revision_marks(load_track("2025/strict-small"), 100_000_000)
+    names = [f"chck_{n}M" for n in [*range(1, 10), *range(10, 101, 10)]]
+    assert [name for name, _ in marks] == names and len(names) == 19
+    assert dict(marks)["chck_20M"] == 20_000_000
+
+
+def test_strict_adds_the_hundreds_of_millions():
+    names = [name for name, _ in revision_marks(load_track("2026/strict"), 1_000_000_000)]
+    assert len(names) == 28
+    assert names[18:21] == ["chck_100M", "chck_200M", "chck_300M"] and names[-1] == "chck_1000M"
+
+
+def test_only_revisions_that_were_passed_are_due():
+    track = load_track("2025/strict-small")
+    assert revision_marks(track, 999_999) == []
+    assert revision_marks(track, 2_000_000) == [("chck_1M", 1_000_000), ("chck_2M", 2_000_000)]
+    assert revision_marks(load_track("2024/strict"), 10**9) == []
+
+
+@pytest.mark.parametrize("name", ["2025/strict-smal", "2025/strictsmall", "strict-small 2025"])
+def test_a_misspelt_track_names_the_nearest(name):
+    with pytest.raises(UserError, match="did you mean 20../strict-small"):
+        load_track(name)

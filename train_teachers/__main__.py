@@ -1,0 +1,37 @@
+"""Train one language model from scratch: a teacher, or any model with the hard loss alone.
+
+    python -m train_teachers train_teachers/configs/nursery-llama.yaml
+    python -m train_teachers train_teachers/configs/nursery-llama.yaml seed=1 name=nursery-llama-1 optim.lr=1e-3
+    accelerate launch -m train_teachers CONFIG.yaml          the same on several GPUs
+
+Reads the data folder named in the config, writes runs/<name>/ (export/ is the Hugging Face folder). A run that was
+stopped goes on with the same command.
+"""
+
+import argparse
+
+from babylm_data.errors import run_stage
+from train_teachers.config import TrainConfig, describe, load_config
+
+
+def main(argv: list[str]) -> None:
+    """Parse, load the config, train."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train_teachers",
+        description=__doc__,
+        epilog="fields of the config:\n" + describe(TrainConfig),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
+    args = parser.parse_args(argv)
+    config = load_config(TrainConfig, args.config, args.overrides)
+
+    from train_teachers.objective import HardObjective
+    from train_teachers.stage import run_training
+
+    run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
+
+
+if __name__ == "__main__":
+    run_stage(main)

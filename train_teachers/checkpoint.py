@@ -1,0 +1,102 @@
+"""Two different things: the resumable state of a run, and the Hugging Face export of its model.
+
+State is safetensors and JSON only, written as a sealed folder (temporary name, flushed, hashed, renamed), so a
+kill at any instant leaves the previous checkpoint in use. The order of the data, the learning rate and dropout
+are functions of (seed, step): nothing of them needs saving.
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from babylm_data.sealed import SEAL, damage, sealed_folder
+
+FORMAT = 1
+KEEP = 2  # the newest may be damaged by the disk, then the one before it serves
+
+
+def save_state(
+    folder: Path,
+    module: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler | None,
+    progress: dict,
+) -> None:
+    """Write `folder/step-00000123`, then drop all but the newest checkpoints.
+
+    `module` holds student and objective; its parameters are saved once even where tied. Its buffers are
+    constants of the architecture and are not saved. `progress` holds at least the step.
+    """
+    with sealed_folder(folder / f"step-{progress['step']:08d}") as temporary:
+        save_file(
+            {name: p.detach() for name, p in module.named_parameters()}, temporary / "module.safetensors"
+        )
+        tensors, numbers = {}, {}
+        for i, optimizer in enumerate(optimizers):
+            for index, state in optimizer.state_dict()["state"].items():
+                for key, value in state.items():
+                    place = tensors if torch.is_tensor(value) else numbers
+                    place[f"{i}.{index}.{key}"] = value
+        save_file(tensors, temporary / "optimizer.safetensors")
+        record = {
+            "format": FORMAT,
+            "progress": progress,
+            "optimizer": numbers,
+            "scaler": scaler.state_dict() if scaler else None,
+        }
+        (temporary / "state.json").write_text(json.dumps(record), encoding="utf-8")
+    for old in sorted(folder.glob("step-*"))[:-KEEP]:
+        doomed = old.with_name(f".{old.name}.deleted")
+        os.rename(old, doomed)  # a kill in the middle of the removal must not leave half a checkpoint
+        shutil.rmtree(doomed)
+
+
+def load_state(
+    folder: Path,
+    module: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler | None,
+) -> dict | None:
+    """Restore the newest intact checkpoint into all of these; its progress, or None where there is none."""
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        if found := damage(path):
+            print(f"warning: {found}: going back to the checkpoint before it", file=sys.stderr)
+            continue
+        saved = load_file(path / "module.safetensors")
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                parameter.copy_(saved[name])
+        record = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        values = {**load_file(path / "optimizer.safetensors"), **record["optimizer"]}
+        for i, optimizer in enumerate(optimizers):
+            state: dict[int, dict] = {}
+            for place, value in values.items():
+                owner, index, key = place.split(".", 2)
+                if int(owner) == i:
+                    state.setdefault(int(index), {})[key] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        if scaler and record["scaler"]:
+            scaler.load_state_dict(record["scaler"])
+        return record["progress"]
+    return None
+
+
+def export(model: PreTrainedModel, tokenizer_folder: Path, path: Path) -> None:
+    """Write the Hugging Face folder of `model`: loads alone in transformers 4 and 5, without this project."""
+    with sealed_folder(path) as temporary:
+        model.save_pretrained(temporary)
+        config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
+        if "rope_parameters" in config:  # transformers 4 reads the older name
+            config["rope_theta"] = config["rope_parameters"]["rope_theta"]
+        config["torch_dtype"] = config["dtype"]
+        (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        for file in sorted(tokenizer_folder.iterdir()):
+            if file.name != SEAL:
+                shutil.copy(file, temporary / file.name)

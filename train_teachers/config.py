@@ -1,0 +1,220 @@
+"""The typed, strict config of every training stage: one YAML per experiment, `key.path=value` to override.
+
+Units stand in the docstrings of the fields; `python -m train_teachers --help` prints them.
+"""
+
+import difflib
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from babylm_data.errors import UserError
+
+
+class Strict(BaseModel):
+    """Frozen, without coercion; an unknown key is an error that names the nearest known one."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key, value in values.items():
+                if key not in cls.model_fields:
+                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.0)
+                    raise ValueError(f"unknown key '{key}' (nearest: '{near[0]}')")
+                if value == "None":
+                    raise ValueError(f"'{key}' is the text 'None': write null for no value")
+        return values
+
+
+class Model(Strict):
+    """Shape of a freshly initialised model, in the terms of its Hugging Face config."""
+
+    family: Literal["llama", "gpt2", "gptj"]
+    """Architecture."""
+    hidden_size: int = Field(gt=0)
+    """Width of the residual stream."""
+    num_hidden_layers: int = Field(gt=0)
+    """Number of blocks."""
+    num_attention_heads: int = Field(gt=0)
+    """Heads per block; divides hidden_size."""
+    intermediate_size: int | None = Field(default=None, gt=0)
+    """Width inside the MLP; null: 4 * hidden_size."""
+    num_key_value_heads: int | None = Field(default=None, gt=0)
+    """Key-value heads (llama only); null: one per head."""
+    max_position_embeddings: int = Field(default=256, gt=0)
+    """Longest input, in tokens."""
+    tie_word_embeddings: bool = False
+    """Share input and output embeddings."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability, everywhere the family has dropout."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}"
+            )
+        if self.num_key_value_heads and self.family != "llama":
+            raise ValueError("num_key_value_heads is for the llama family only")
+        if self.num_key_value_heads and self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError("num_attention_heads is no multiple of num_key_value_heads")
+        if self.family == "gptj" and self.tie_word_embeddings:
+            raise ValueError("the gptj family has no tied embeddings")
+        if self.family == "llama" and self.dropout:
+            raise ValueError("the llama family has no residual dropout: leave dropout at 0.0")
+        return self
+
+
+class Data(Strict):
+    """What the model reads, and how much of it."""
+
+    path: str
+    """Folder written by `python -m babylm_data`."""
+    seq_len: int = Field(gt=0)
+    """Tokens per training sequence."""
+    words: int = Field(gt=0)
+    """Budget of exposure in whitespace words, repeats counted; training stops at the first step that reaches it."""
+    held_out_sequences: int = Field(default=128, gt=0)
+    """Sequences of the dev split on which the held-out hard loss is measured."""
+
+
+class Optim(Strict):
+    """Optimiser and schedule."""
+
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: torch.optim.Muon for the matrices of the blocks, AdamW for all else."""
+    lr: float = Field(gt=0)
+    """Peak learning rate (Muon's updates are scaled to AdamW's size, so one value serves both)."""
+    betas: tuple[float, float] = Field(default=(0.9, 0.95), strict=False)
+    """AdamW's decay rates of the first and second moment."""
+    eps: float = Field(default=1e-8, gt=0)
+    """AdamW's epsilon."""
+    weight_decay: float = Field(default=0.1, ge=0)
+    """Decoupled; matrices only, never norms or biases."""
+    clip: float | None = Field(default=1.0, gt=0)
+    """Largest global gradient norm; null: no clipping."""
+    schedule: Literal["cosine", "wsd", "constant"] = "cosine"
+    """After warm-up: cosine to the end, warm-up-stable-decay, or constant."""
+    warmup: float = Field(default=0.05, ge=0, le=1)
+    """Linear warm-up, as a fraction of all steps."""
+    decay: float = Field(default=0.2, gt=0, le=1)
+    """wsd: the last fraction of all steps, in which the rate falls linearly."""
+    final_lr: float = Field(default=0.1, ge=0, le=1)
+    """Last learning rate, as a fraction of the peak."""
+
+
+class Wandb(Strict):
+    """Weights & Biases, beside metrics.jsonl and never instead of it."""
+
+    project: str
+    """Project name."""
+    mode: Literal["offline", "online"] = "offline"
+    """offline writes into the run folder; `wandb sync` sends it later."""
+
+
+class TrainConfig(Strict):
+    """One training run: a teacher, or a student without distillation."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Run name, the folder under runs/; null: the name of the YAML file."""
+    seed: int = Field(default=0, ge=0)
+    """Decides initial weights, order of the data and dropout."""
+    model: Model
+    data: Data
+    optim: Optim
+    batch_size: int = Field(gt=0)
+    """Sequences per optimiser step, over all devices."""
+    micro_batch_size: int | None = Field(default=None, gt=0)
+    """Sequences per forward pass and device; null: as many as the step has. Changes memory, not results."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the forward pass; weights stay fp32. auto: bf16 where the processor has it, else fp16 on a GPU, else fp32."""
+    compile: bool | Literal["auto"] = "auto"
+    """torch.compile; auto: where the run is long enough to pay for it."""
+    log_every: int = Field(default=10, gt=0)
+    """Steps between lines of metrics.jsonl."""
+    validations: int = Field(default=20, gt=0)
+    """How many times the held-out hard loss is measured during the run, evenly spaced (and once before it)."""
+    checkpoint_seconds: float = Field(default=120.0, gt=0)
+    """A kill loses at most this much work, in seconds."""
+    wandb: Wandb | None = None
+    """null: not used."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.data.seq_len > self.model.max_position_embeddings:
+            raise ValueError(
+                f"data.seq_len {self.data.seq_len} exceeds model.max_position_embeddings "
+                f"{self.model.max_position_embeddings}"
+            )
+        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size")
+        return self
+
+
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+def load_config(schema: type[Config], path: str | Path, overrides: list[str] = ()) -> Config:
+    """Read `path`, apply `key.path=value` overrides, check everything; UserError on the first fault."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such config file")
+    if wrong := [item for item in overrides if "=" not in item.lstrip("=")]:
+        raise UserError(f"'{wrong[0]}' is no override: write key.path=value")
+    try:
+        written = OmegaConf.load(path)
+        if not OmegaConf.is_dict(written):
+            raise UserError(f"{path}: not a table of `key: value` lines")
+        merged = OmegaConf.merge(written, OmegaConf.from_dotlist(list(overrides)))
+        values = OmegaConf.to_container(merged, resolve=True)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, ValueError, OSError) as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+    if values.get("name") is None:
+        values["name"] = path.stem
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise UserError(f"{path}: {place + ': ' if place else ''}{reason}{more}") from None
+
+
+def dump_config(config: TrainConfig) -> str:
+    """The resolved config as YAML that `load_config` reads back to the same value."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(json.loads(config.model_dump_json())))
+
+
+def describe(schema: type[BaseModel], indent: str = "  ") -> str:
+    """The fields of a config with their meaning and default, for `--help`."""
+    lines = []
+    for name, field in schema.model_fields.items():
+        default = "" if field.is_required() else f" [{json.dumps(field.default, default=str)}]"
+        inner = [model for model in _models(field.annotation) if model is not schema]
+        meaning = field.description or (inner[0].__doc__.splitlines()[0] if inner else "")
+        lines.append(f"{indent}{name}{default}: {meaning}")
+        lines += [describe(model, indent + "  ") for model in inner]
+    return "\n".join(lines)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The config classes inside an annotation such as `Wandb | None` or `dict[str, Teacher]`."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [model for part in typing.get_args(annotation) for model in _models(part)]

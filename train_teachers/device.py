@@ -1,0 +1,41 @@
+"""What this machine does best: number format, and whether compiling pays."""
+
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from babylm_data.errors import UserError
+
+# Sustained arithmetic in FLOP/s without compilation, on the low side. It only has to place a run on the right side
+# of a minute: compiling costs about half a minute and about halves the time of what comes after.
+CPU_THREAD_FLOPS, GPU_FLOPS = 7e10, 2e13
+WORTH_COMPILING = 90.0  # seconds
+
+
+def choose_precision(asked: Literal["auto", "fp32", "bf16", "fp16"]) -> Literal["fp32", "bf16", "fp16"]:
+    """`auto`: bf16 where the processor computes in it, else fp16 on a GPU, else fp32."""
+    gpu = torch.cuda.is_available()
+    if asked == "fp16" and not gpu:
+        raise UserError("precision: fp16 needs a GPU; write auto, bf16 or fp32")
+    if asked != "auto":
+        return asked
+    if gpu:
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    known = torch.cpu.get_capabilities()
+    return "bf16" if known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16") else "fp32"
+
+
+def choose_compile(asked: bool | Literal["auto"], flops: float) -> bool:
+    """`auto`: compile where a run of `flops` operations is long enough, and a compiler is there."""
+    if asked != "auto":
+        return asked
+    if torch.cuda.is_available():
+        return flops / GPU_FLOPS > WORTH_COMPILING
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+    seconds = flops / (CPU_THREAD_FLOPS * torch.get_num_threads())
+    return bool(compiler) and headers and seconds > WORTH_COMPILING

@@ -1,0 +1,66 @@
+"""Parameter groups, optimisers, and the schedule as one function of progress."""
+
+import math
+
+import torch
+from torch import nn
+
+from train_teachers.config import Optim
+
+
+def schedule(optim: Optim, progress: float) -> float:
+    """Learning rate at `progress` (0 at the first step, 1 at the end), as a fraction of the peak."""
+    if progress < optim.warmup:
+        return progress / optim.warmup
+    if optim.schedule == "constant":
+        return 1.0
+    if optim.schedule == "wsd":
+        fallen = max(0.0, (progress - (1 - optim.decay)) / optim.decay)
+        return 1 - (1 - optim.final_lr) * fallen
+    fallen = (progress - optim.warmup) / max(1e-12, 1 - optim.warmup)
+    return optim.final_lr + (1 - optim.final_lr) * 0.5 * (1 + math.cos(math.pi * fallen))
+
+
+def build_optimizers(module: nn.Module, optim: Optim) -> list[torch.optim.Optimizer]:
+    """Optimisers that together hold every trainable parameter of `module` exactly once.
+
+    Matrices decay, vectors (norms, biases) do not. With `muon`, the matrices inside the model's blocks go to
+    torch.optim.Muon (Jordan et al. 2024), scaled to the size of AdamW's updates so that one learning rate serves
+    both (Liu et al. 2025); embeddings, output head, vectors and the objective's own parameters stay with AdamW.
+    """
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    hidden = [p for name, p in named if optim.optimizer == "muon" and _is_block_matrix(name, p)]
+    chosen = {id(p) for p in hidden}
+    matrices = [p for _, p in named if p.ndim >= 2 and id(p) not in chosen]
+    vectors = [p for _, p in named if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": optim.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    adamw = torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=optim.lr,
+        betas=optim.betas,
+        eps=optim.eps,
+        fused=True,
+    )
+    if not hidden:
+        return [adamw]
+    muon = torch.optim.Muon(
+        hidden, lr=optim.lr, weight_decay=optim.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    return [adamw, muon]
+
+
+def _is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """A 2-D weight of a transformer block of the student (`model.layers.3.…`, `transformer.h.3.…`)."""
+    return parameter.ndim == 2 and (".layers." in name or ".h." in name)
+
+
+def set_lr(optimizers: list[torch.optim.Optimizer], optim: Optim, progress: float) -> float:
+    """Set the learning rate of this step everywhere and return it: nothing to save, nothing to restore."""
+    lr = optim.lr * schedule(optim, progress)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+    return lr

@@ -1,0 +1,124 @@
+"""From a config to a finished run folder: what every training stage does around the loop.
+
+Everything that can be refused is refused before the first step: data, teachers, shapes, a run folder that holds
+something else, a loss without a gradient.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from transformers import PreTrainedModel
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import SEAL, sha256
+from babylm_data.tokenizer import fingerprint, load_tokenizer
+from babylm_data.tokens import Batches, held_out, open_data, open_tokens
+from train_teachers.audit import audit, table
+from train_teachers.checkpoint import export
+from train_teachers.config import TrainConfig
+from train_teachers.device import choose_compile, choose_precision
+from train_teachers.language_model import build, num_parameters
+from train_teachers.loop import Progress, train
+from train_teachers.objective import Batch, Objective
+from train_teachers.run import Run, command_line
+
+AUDIT_SEQUENCES = 4
+
+
+def run_training(
+    config: TrainConfig,
+    *,
+    kind: str,
+    make_objective: Callable[[PreTrainedModel, str, torch.device], Objective],
+    extra: dict | None = None,
+) -> None:
+    """Train `config` into runs/<name>/ as a `kind` ("teacher", "student", "control").
+
+    `make_objective(student, fingerprint, device)` gets the fingerprint of the student's tokenizer; `extra` goes
+    into the summary.
+    """
+    data = Path(config.data.path)
+    open_data(data)
+    tokenizer = load_tokenizer(data / "tokenizer")
+    batches = Batches(
+        open_tokens(data, "train"),
+        seq_len=config.data.seq_len,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    sequences = held_out(open_tokens(data, "dev"), config.data.seq_len, config.data.held_out_sequences)
+    precision = choose_precision(config.precision)
+    accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+    if config.batch_size % accelerator.num_processes:
+        raise UserError(
+            f"batch_size {config.batch_size} is no multiple of {accelerator.num_processes} processes"
+        )
+    student = build(config.model, tokenizer, seed=config.seed).to(accelerator.device)
+    objective = make_objective(student, fingerprint(data / "tokenizer"), accelerator.device)
+    objective.to(accelerator.device)
+    with contextlib.closing(
+        Run(config, {"data": sha256(data / SEAL), **objective.sources}, kind=kind)
+    ) as run:
+        if run.summary:
+            print(f"{run.folder} is finished already: delete it to train again")
+            return
+        sample = torch.from_numpy(sequences[:AUDIT_SEQUENCES]).to(accelerator.device)
+        with accelerator.autocast():
+            findings = audit(student, objective, Batch.from_sequences(sample))
+        steps = batches.steps_for(config.data.words)
+        tokens = steps * config.batch_size * config.data.seq_len
+        flops = tokens * (_training_flops_per_token(config, student) + objective.flops_per_token)
+        compiled = choose_compile(config.compile, flops)
+        if accelerator.is_main_process:
+            run.write_json("audit.json", {name: asdict(finding) for name, finding in findings.items()})
+            how = f"{precision}{', compiled' if compiled else ''}, on {accelerator.device}"
+            shape = f"{config.model.family}, {num_parameters(student)[0]:,} parameters"
+            print(f"{run.name}: {shape}, {steps:,} steps, {how}\n{table(findings)}", flush=True)
+        student.train()
+        progress = train(student, objective, batches, sequences, config, run, accelerator, compiled=compiled)
+        if accelerator.is_main_process:
+            export(student, data / "tokenizer", run.folder / "export")
+            summary = _summary(config, run, student, batches, progress, flops) | (extra or {})
+            run.write_json("summary.json", summary)
+            print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
+
+
+def _training_flops_per_token(config: TrainConfig, student: PreTrainedModel) -> float:
+    """Forward and backward: 6 per weight that multiplies, and causal attention (Kaplan et al. 2020)."""
+    shape = config.model
+    matrices = num_parameters(student)[1] + shape.hidden_size * student.config.vocab_size
+    return 6.0 * (matrices + shape.num_hidden_layers * shape.hidden_size * config.data.seq_len)
+
+
+def _summary(
+    config: TrainConfig,
+    run: Run,
+    student: PreTrainedModel,
+    batches: Batches,
+    progress: Progress,
+    flops: float,
+) -> dict:
+    parameters, without_embeddings = num_parameters(student)
+    return {
+        "name": run.name,
+        "kind": run.kind,
+        "status": "finished",
+        "family": config.model.family,
+        "parameters": parameters,
+        "parameters_without_embeddings": without_embeddings,
+        "steps": progress.step,
+        "words_seen": progress.words_seen,
+        "tokens_seen": progress.tokens_seen,
+        "epochs": progress.step * config.batch_size / batches.sequences_per_epoch,
+        "seconds": round(progress.seconds, 1),
+        "flops": flops,
+        "val/hard": run.last("val/hard"),
+        "seed": config.seed,
+        "data": config.data.path,
+        "tokenizer": fingerprint(Path(config.data.path) / "tokenizer"),
+        "command": command_line(),
+    }
