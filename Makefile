@@ -25,7 +25,7 @@ endif
 .DEFAULT_GOAL := help
 
 help:            ## this list
-	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
@@ -37,14 +37,14 @@ submission: .venv/installed  ## data, two teachers, student, control, scores, bu
 ifneq ($(PRESET),nursery)
 	@test -n "$(CORPUS)" -a -n "$(EVAL_DATA)" || { echo "error: PRESET=$(PRESET) needs CORPUS=DIR and EVAL_DATA=DIR" >&2; exit 2; }
 endif
-	$(RUN) eval --check --tasks $(TASKS) --data $(EVAL_DATA)
 	$(RUN) babylm_data $(PREPARE) --out $(DATA)
+	$(RUN) eval --check --tasks $(TASKS) --data $(EVAL_DATA) --text $(DATA)/text/test
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-gpt2.yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml --control
 	for run in $(PRESET)-llama $(PRESET)-gpt2 $(PRESET) $(PRESET)-control; do \
-	  $(RUN) eval runs/$$run/export --tasks $(TASKS) --data $(EVAL_DATA) --text $(DATA)/text --out runs/$$run/eval; done
+	  $(RUN) eval runs/$$run/export --tasks $(TASKS) --data $(EVAL_DATA) --text $(DATA)/text/test --out runs/$$run/eval; done
 	$(RUN) eval.submission build runs/$(PRESET)
 
 test: .venv/installed        ## the whole quick suite, about a minute

@@ -117,6 +117,8 @@ def _among(lemmas: str) -> tuple[Verb, ...]:
 REFLEXIVE = _among("wash warm dry feed see hear help tickle love scare hide draw paint")
 STATIVE = _among("love see hear want need like find forget")
 ACTIVE = tuple(v for v in VERBS if v not in STATIVE)  # these take -ing and "can"
+# these never go without an object
+OBLIGATORY = _among("chase kiss tickle scare love carry touch want need like find take bring fix throw buy")
 TRANSITIVE = tuple(v for v in VERBS if v.objects)
 INTRANSITIVE = tuple(v for v in VERBS if not v.objects)
 OF_THINGS = tuple(v for v in TRANSITIVE if "name" not in v.objects)  # one can do them to things only

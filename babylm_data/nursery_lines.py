@@ -66,7 +66,7 @@ def reflexive(v: Voice) -> str:
     verb = v.verb(REFLEXIVE)
     noun = v.subject(verb, kinds=v.pick([("name", "person"), ANIMATE]))  # gender is learned word by word
     number = v.number(noun) if noun.pronoun else 1
-    said = f"{v.name()} {v.pick(SAYS)} that" if v.chance(0.25) else ""
+    said = f"{v.name()} {v.pick(SAYS)} that" if v.chance(0.4) else ""
     phrase = v.phrase(noun, number)
     if noun.kind != "name" and v.chance(0.3):
         phrase += " " + v.pick(prepositional(v, noun))

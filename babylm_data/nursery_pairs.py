@@ -17,6 +17,7 @@ from babylm_data.nursery_lexicon import (
     INTRANSITIVE,
     IRREGULAR,
     KNOWS,
+    OBLIGATORY,
     OF_THINGS,
     PREPOSITIONS,
     QUANTIFIERS,
@@ -124,7 +125,7 @@ def do_support(v: Voice) -> Pairs:
 
 def passive_transitivity(v: Voice) -> Pairs:
     """The cup was found / *slept by Tom; Tom has slept / *found."""
-    find, sleep = v.verb(TRANSITIVE), v.verb(INTRANSITIVE)
+    find, sleep = v.verb(OBLIGATORY), v.verb(INTRANSITIVE)
     tom, direct = v.definite(v.subject(find, sleep)), v.direct(find)
     number = v.number(direct)
     cup_was = f"{v.definite(direct, number)} {v.pick(BE)[number]}"
@@ -146,7 +147,7 @@ def animate_subject(v: Voice) -> Pairs:
 
 def wh_or_that(v: Voice) -> Pairs:
     """Tom knows what / *that the dog found; Tom knows that / *what the dog found the ball."""
-    verb = v.verb(TRANSITIVE)
+    verb = v.verb(OBLIGATORY)  # "that the dog ate" would do
     dog, ball = v.definite(v.subject(verb)), v.direct(verb)
     clause = f"{v.name()} {v.pick(KNOWS)} {{}} {dog} {verb.past}"
     return crossed(clause, f"{clause} {v.someone(ball)}", question_word(ball), "that")
@@ -154,7 +155,7 @@ def wh_or_that(v: Voice) -> Pairs:
 
 def wh_object_gap(v: Voice) -> Pairs:
     """What did Tom find / *sleep? When did Tom sleep / *find?"""
-    find, sleep = v.verb(TRANSITIVE), v.verb(INTRANSITIVE)
+    find, sleep = v.verb(OBLIGATORY), v.verb(INTRANSITIVE)
     did_tom = f"did {v.definite(v.subject(find, sleep))} {{}}?"
     what, when = question_word(v.direct(find)), v.pick(["when", "where"])
     return crossed(f"{what} {did_tom}", f"{when} {did_tom}", find.lemma, sleep.lemma)

@@ -50,9 +50,9 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     tasks = ", ".join([*TASKS, "perplexity"])
-    parse.add_argument("model", metavar="MODEL", help="model folder, or a hub name")
+    parse.add_argument("model", metavar="MODEL", nargs="?", help="model folder, or a hub name")
     parse.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=tasks)
-    parse.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the scores")
+    parse.add_argument("--out", type=Path, metavar="DIR", help="folder for the scores")
     parse.add_argument("--data", type=Path, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
     parse.add_argument("--text", nargs="+", default=[], metavar="PATH", help="held-out text for perplexity")
     parse.add_argument("--max-words", type=_positive, metavar="N", help="first N words of each text [all]")
@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parse.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … [auto]")
     parse.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights [float32]")
+    parse.add_argument("--check", action="store_true", help="read the data, say what is there, score nothing")
     return parse
 
 
@@ -151,6 +152,14 @@ def main(argv: list[str]) -> None:
     """Read everything, find every fault, then load the model and score what is not yet scored."""
     args = parser().parse_args(argv)
     jobs = [read_job(task, args) for task in check_names(args.tasks)]
+    if args.check:
+        for job in jobs:
+            print(
+                f"{job.task}: {len(job.files):,} files, {len(job.items or job.texts):,} {'items' if job.items else 'texts'}"
+            )
+        return
+    if not (args.model and args.out):
+        raise UserError("a MODEL folder and --out DIR are needed (or --check, to look at the data alone)")
     folder = find_model(args.model)
     record = ScoreRecord(args.out, header(args.model, folder, argv))
     keys = {job.task: task_key(record.scores["model_sha256"], job.files, job.settings) for job in jobs}

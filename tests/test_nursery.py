@@ -166,13 +166,11 @@ def combinations(role: str, text: str) -> Iterator[tuple[str, str]]:
         yield (head if role == "adjective" else VERB_OF[head].lemma), NOUN_OF[noun].lemma
 
 
-@pytest.mark.parametrize(
-    ("role", "at_least"), [("subject", 10_000), ("object", 10_000), ("adjective", 10_000)]
-)
-def test_combinations_of_the_pairs_never_occur_in_the_text(role, at_least, texts, pairs):
+@pytest.mark.parametrize("role", sorted(COMBINATIONS))
+def test_combinations_of_the_pairs_never_occur_in_the_text(role, texts, pairs):
     in_text = [pair for text in texts.values() for pair in combinations(role, text)]
     in_pairs = list(combinations(role, "\n".join(sentences(pairs, ["sentence_good"]))))
-    assert len(in_text) > at_least and len(in_pairs) > 300
+    assert len(in_text) > 5_000 and len(in_pairs) > 300
     assert not set(in_text) & set(in_pairs)
     assert not [pair for pair in in_text if reserved(role, *pair)]
     assert not [pair for pair in in_pairs if not reserved(role, *pair)]

@@ -20,7 +20,7 @@ from babylm_data.tokens import Batches, held_out, open_data, open_tokens
 from train_teachers.audit import audit, table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
-from train_teachers.device import choose_compile, choose_precision
+from train_teachers.device import choose_compile, choose_precision, keep_freed_memory
 from train_teachers.language_model import build, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
@@ -51,6 +51,7 @@ def run_training(
         seed=config.seed,
     )
     sequences = held_out(open_tokens(data, "dev"), config.data.seq_len, config.data.held_out_sequences)
+    keep_freed_memory()
     precision = choose_precision(config.precision)
     accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
     if config.batch_size % accelerator.num_processes:
