@@ -2,6 +2,7 @@
 #
 #   make submission                                                       the embedded nursery corpus
 #   make submission CORPUS=DIR EVAL_DATA=DIR PRESET=cpu-hour              your own text and the official evaluation data
+#   … PREPARE_ARGS="--allow-words 10421796"                               more words for python -m babylm_data
 #
 # A preset is a set of configs with one name: train_teachers/configs/$(PRESET)-{llama,gpt2}.yaml and
 # distill/configs/$(PRESET).yaml. Every stage that is finished is passed over, so a stopped line goes on where it was.
@@ -13,11 +14,14 @@ RUN := .venv/bin/python -m
 DATA := runs/$(PRESET)-data
 
 ifeq ($(PRESET),nursery)
+  ifneq ($(CORPUS),)
+    $(error CORPUS=DIR goes with a preset for real text: add PRESET=cpu-hour)
+  endif
   PREPARE := --source nursery
   EVAL_DATA ?= $(DATA)/evaluation_data
   TASKS ?= nursery perplexity
 else
-  PREPARE = --raw $(CORPUS)
+  PREPARE = --raw "$(CORPUS)" $(PREPARE_ARGS)
   TASKS ?= blimp_filtered supplement_filtered perplexity
 endif
 
@@ -38,13 +42,13 @@ ifneq ($(PRESET),nursery)
 	@test -n "$(CORPUS)" -a -n "$(EVAL_DATA)" || { echo "error: PRESET=$(PRESET) needs CORPUS=DIR and EVAL_DATA=DIR" >&2; exit 2; }
 endif
 	$(RUN) babylm_data $(PREPARE) --out $(DATA)
-	$(RUN) eval --check --tasks $(TASKS) --data $(EVAL_DATA) --text $(DATA)/text/test
+	$(RUN) eval --check --tasks $(TASKS) --data "$(EVAL_DATA)" --text $(DATA)/text
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-gpt2.yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml --control
 	for run in $(PRESET)-llama $(PRESET)-gpt2 $(PRESET) $(PRESET)-control; do \
-	  $(RUN) eval runs/$$run/export --tasks $(TASKS) --data $(EVAL_DATA) --text $(DATA)/text/test --out runs/$$run/eval; done
+	  $(RUN) eval runs/$$run/export --tasks $(TASKS) --data "$(EVAL_DATA)" --text $(DATA)/text --out runs/$$run/eval; done
 	$(RUN) eval.submission build runs/$(PRESET)
 
 test: .venv/installed        ## the whole quick suite, about a minute

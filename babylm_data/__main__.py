@@ -18,6 +18,13 @@ from pathlib import Path
 from babylm_data.errors import UserError, run_stage
 
 
+def positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -29,13 +36,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--raw", type=Path, metavar="DIR", help="folder of raw text files to read")
     add("--source", metavar="NAME", help="instead of --raw: nursery, or hf:NAME[:CONFIG] (its column text)")
     add("--out", type=Path, metavar="DIR", required=True, help="data folder to write")
-    add("--vocab-size", type=int, metavar="N", help="tokenizer entries (default 8192; nursery 1024)")
+    add("--vocab-size", type=positive, metavar="N", help="tokenizer entries (default 8192; nursery 1024)")
     add("--prefix-space", action="store_true", help="tokenizer puts a space before each document")
     add("--track", default="2025/strict-small", help="word budget (default 2025/strict-small)")
-    add("--allow-words", type=int, default=0, metavar="N", help="accept up to N words of train text")
+    add("--allow-words", type=positive, default=0, metavar="N", help="accept up to N words of train text")
     add("--seed", type=int, default=0, help="of the nursery corpus (default 0)")
-    add("--words", type=int, default=300_000, metavar="N", help="of the nursery corpus (default 300000)")
-    add("--workers", type=int, metavar="N", help="processes and threads (default: one a core)")
+    add("--words", type=positive, default=300_000, metavar="N", help="of the nursery corpus (default 300000)")
+    add("--workers", type=positive, metavar="N", help="processes and threads (default: one a core)")
     return parser.parse_args(argv)
 
 

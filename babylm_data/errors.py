@@ -9,11 +9,16 @@ class UserError(Exception):
 
 
 def run_stage(main: Callable[[list[str]], int | None]) -> None:
-    """Run `main(argv)` as a program: a UserError becomes one line on stderr and exit status 2."""
+    """Run `main(argv)` as a program: a user's error becomes one line on stderr and exit status 2."""
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        fault = str(error)
     except BrokenPipeError:  # `python -m … | head`: the reader left, which is no fault of ours
         sys.exit(141)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:  # a full disk, a folder that may not be written
+        fault = f"{error.filename or 'the file system'}: {error.strerror or error}"
+    print(f"error: {fault}", file=sys.stderr)
+    sys.exit(2)

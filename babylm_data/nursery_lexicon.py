@@ -121,9 +121,12 @@ ACTIVE = tuple(v for v in VERBS if v not in STATIVE)  # these take -ing and "can
 OBLIGATORY = _among("chase kiss tickle scare love carry touch want need like find take bring fix throw buy")
 TRANSITIVE = tuple(v for v in VERBS if v.objects)
 INTRANSITIVE = tuple(v for v in VERBS if not v.objects)
+# which no object fits even in a pinch: one can sing a song, walk a dog
+OBJECTLESS = tuple(v for v in INTRANSITIVE if v.lemma not in ("sing", "walk", "run", "dance"))
 OF_THINGS = tuple(v for v in TRANSITIVE if "name" not in v.objects)  # one can do them to things only
 ACTIVE_OF_THINGS = tuple(v for v in OF_THINGS if v in ACTIVE)
-IRREGULAR = tuple(v for v in VERBS if v.past != v.participle)
+# with two forms for past and participle, neither of which is the lemma: "the owls run" is good English
+IRREGULAR = tuple(v for v in VERBS if len({v.lemma, v.past, v.participle}) == 3)
 
 _COLOURS = "red blue green yellow brown white black"
 _LOOKS = {

@@ -17,6 +17,7 @@ from babylm_data.nursery_lexicon import (
     INTRANSITIVE,
     IRREGULAR,
     KNOWS,
+    OBJECTLESS,
     OBLIGATORY,
     OF_THINGS,
     PREPOSITIONS,
@@ -125,7 +126,7 @@ def do_support(v: Voice) -> Pairs:
 
 def passive_transitivity(v: Voice) -> Pairs:
     """The cup was found / *slept by Tom; Tom has slept / *found."""
-    find, sleep = v.verb(OBLIGATORY), v.verb(INTRANSITIVE)
+    find, sleep = v.verb(OBLIGATORY), v.verb(OBJECTLESS)
     tom, direct = v.definite(v.subject(find, sleep)), v.direct(find)
     number = v.number(direct)
     cup_was = f"{v.definite(direct, number)} {v.pick(BE)[number]}"
@@ -155,7 +156,7 @@ def wh_or_that(v: Voice) -> Pairs:
 
 def wh_object_gap(v: Voice) -> Pairs:
     """What did Tom find / *sleep? When did Tom sleep / *find?"""
-    find, sleep = v.verb(OBLIGATORY), v.verb(INTRANSITIVE)
+    find, sleep = v.verb(OBLIGATORY), v.verb(OBJECTLESS)
     did_tom = f"did {v.definite(v.subject(find, sleep))} {{}}?"
     what, when = question_word(v.direct(find)), v.pick(["when", "where"])
     return crossed(f"{what} {did_tom}", f"{when} {did_tom}", find.lemma, sleep.lemma)

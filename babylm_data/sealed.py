@@ -5,6 +5,7 @@ SHA-256 of each file in `SHA256.json`, and only then renamed. A reader that find
 `verify` also finds damage that came later. The data stage, checkpoints and exports are all written this way.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -36,6 +37,15 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, flush, rename: a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    _flush(temporary)
+    os.replace(temporary, path)
+
+
 def seal(folder: Path) -> None:
     """Flush every file of `folder` to the disk and write `SHA256.json` last."""
     digests = {name: sha256(folder / name) for name in _files(folder)}
@@ -51,29 +61,56 @@ def seal(folder: Path) -> None:
 def sealed_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder to write into; on a clean exit it is sealed and takes the name `path`.
 
-    What stood at `path` before stays untouched until the new folder is complete. On an exception the temporary
-    folder is removed. A temporary folder left behind by a killed process is removed by the next writer.
+    What stood at `path` before stays until the new folder is complete. On an exception the temporary folder is
+    removed; what a killed writer left is cleared away, or put back, by the next one. A second writer of the same
+    folder is refused.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.tmp-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    _clear_leftovers(path)
     temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
+    old = path.parent / f".{path.name}.old"
     temporary.mkdir()
+    with _held(temporary):
+        try:
+            yield temporary
+            seal(temporary)
+            if path.exists():
+                os.rename(path, old)
+            os.rename(temporary, path)
+            _flush(path.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if old.exists() and not path.exists():
+                os.rename(old, path)
+            raise
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a folder for as long as this process writes it; BlockingIOError if another one does."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield temporary
-        seal(temporary)
-        if path.exists():
-            old = path.parent / f".{path.name}.tmp-old-{os.getpid()}"
-            os.rename(path, old)
-            os.rename(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, path)
-        _flush(path.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clear_leftovers(path: Path) -> None:
+    for leftover in sorted(path.parent.glob(f".{path.name}.tmp-*")):
+        try:
+            with _held(leftover):
+                shutil.rmtree(leftover)
+        except BlockingIOError:
+            raise UserError(
+                f"{path} is being written by another process: wait for it, or choose another folder"
+            ) from None
+    old = path.parent / f".{path.name}.old"
+    if old.exists() and not path.exists():  # killed between the two renames
+        os.rename(old, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def damage(path: str | Path) -> str | None:

@@ -73,12 +73,12 @@ def describe(inputs: Inputs) -> dict[str, dict[str, list[dict]]]:
         }
         for split, sources in inputs.items()
     }
+    names: dict[str, str] = {}
     for split, sources in described.items():
-        names: dict[str, str] = {}
         for file in (file for files in sources.values() for file in files):
             if twin := names.get(file["sha256"]):
-                raise UserError(f"{twin} and {file['name']} of {split} are the same text: remove one of them")
-            names[file["sha256"]] = file["name"]
+                raise UserError(f"{twin} and {split}/{file['name']} are the same text: remove one of them")
+            names[file["sha256"]] = f"{split}/{file['name']}"
     return described
 
 

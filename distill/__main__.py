@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
         config,
         kind="student",
         make_objective=lambda student, fingerprint, device: DistillObjective(
-            config, Teachers(config, fingerprint, device), student
+            config, Teachers(config, fingerprint, student.config.vocab_size, device), student
         ),
         extra={
             "teachers": [

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from train_teachers.config import Strict, TrainConfig
 
 Weight = Annotated[float, Field(gt=0)]
+TeacherName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Teacher(Strict):
@@ -33,7 +34,7 @@ class Soft(Strict):
 
 
 class LayerPair(Strict):
-    """Two entries of HF `hidden_states`: 0 is the embeddings, L the last block."""
+    """Two entries of HF `hidden_states`: 0 is the embeddings, L the last block behind the final norm."""
 
     teacher: int = Field(ge=0)
     """Index in the teacher."""
@@ -61,8 +62,8 @@ class Losses(Strict):
 class DistillConfig(TrainConfig):
     """One distillation: a student, its teachers, its losses."""
 
-    teachers: dict[str, Teacher] = Field(min_length=1)
-    """Name: teacher."""
+    teachers: dict[TeacherName, Teacher] = Field(min_length=1)
+    """Name (letters, digits, - and _): teacher."""
     losses: Losses
 
     @model_validator(mode="after")

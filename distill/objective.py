@@ -37,7 +37,9 @@ class DistillObjective(nn.Module):
         width = student.config.hidden_size
         self.projectors = nn.ModuleDict(
             {
-                name: nn.ModuleList(Projector(width, teachers.models[name].config.hidden_size) for _ in pairs)
+                f"to-{name}": nn.ModuleList(
+                    Projector(width, teachers.models[name].config.hidden_size) for _ in pairs
+                )
                 for name, pairs in (hidden.layer_map if hidden else {}).items()
             }
         )
@@ -59,7 +61,7 @@ class DistillObjective(nn.Module):
             ).sum()
         for name, pairs in (hidden.layer_map if hidden else {}).items():
             per_pair = []
-            for pair, projector in zip(pairs, self.projectors[name], strict=True):
+            for pair, projector in zip(pairs, self.projectors[f"to-{name}"], strict=True):
                 projected_ND = projector(out.hidden_states[pair.student]).flatten(0, 1)
                 teacher_ND = signals[name].hidden_BTD[pair.teacher].flatten(0, 1)
                 per_pair.append((hidden_mse_N(projected_ND, teacher_ND) * is_target_N).sum())

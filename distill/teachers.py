@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from babylm_data.errors import UserError
-from babylm_data.sealed import sha256
+from babylm_data.sealed import SEAL, sha256, verify
 from babylm_data.tokenizer import fingerprint
 from distill.config import DistillConfig, Teacher
 
@@ -21,7 +22,7 @@ class TeacherSignal:
 
     logits_BTV: Tensor
     hidden_BTD: tuple[Tensor, ...] | None
-    """HF `hidden_states` (0 = embeddings, L = last block), where a hidden loss needs them."""
+    """HF `hidden_states` (0 = embeddings, L = last block and final norm), where a hidden loss needs them."""
 
 
 class Teachers:
@@ -31,7 +32,9 @@ class Teachers:
     the student, and never switched to training mode.
     """
 
-    def __init__(self, config: DistillConfig, student_fingerprint: str, device: torch.device) -> None:
+    def __init__(
+        self, config: DistillConfig, student_fingerprint: str, vocab_size: int, device: torch.device
+    ) -> None:
         self.models: dict[str, PreTrainedModel] = {}
         self.sources: dict[str, str] = {}
         hidden = config.losses.hidden
@@ -44,7 +47,7 @@ class Teachers:
                     "train it on the same data folder"
                 )
             model = load_frozen(folder, device)
-            _check_shape(name, model, config)
+            _check_shape(name, model, config, vocab_size)
             self.models[name] = model
             weights = sorted(folder.glob("*.safetensors"))
             self.sources[f"teacher {name}"] = ",".join(sha256(file) for file in weights)
@@ -60,12 +63,14 @@ class Teachers:
 
 
 def load_frozen(folder: Path, device: torch.device) -> PreTrainedModel:
-    """A causal model from safetensors, complete, in evaluation mode, without gradients."""
+    """A causal model in fp32 from safetensors, complete, in evaluation mode, without gradients."""
+    if (folder / SEAL).is_file():
+        verify(folder, "train that teacher again")
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{folder} does not load as a causal language model: {' '.join(str(error).split())}"
         ) from None
@@ -94,7 +99,12 @@ def _local(name: str, teacher: Teacher) -> Path:
         ) from None
 
 
-def _check_shape(name: str, model: PreTrainedModel, config: DistillConfig) -> None:
+def _check_shape(name: str, model: PreTrainedModel, config: DistillConfig, vocab_size: int) -> None:
+    if model.config.vocab_size != vocab_size:
+        raise UserError(
+            f"teacher '{name}' has {model.config.vocab_size} outputs, the tokenizer {vocab_size} entries: "
+            "cut or pad its embeddings to the tokenizer first"
+        )
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest and longest < config.data.seq_len:
         raise UserError(

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from babylm_data.errors import UserError, run_stage
 from eval.items import Item, predictions, summarise
 from eval.model import DTYPES, find_model, load, model_sha256, weights_sha256
-from eval.results import ScoreRecord, table, task_key
+from eval.perplexity import WINDOW
+from eval.scores import ScoreFile, measured_on, table, task_key
 from eval.tasks import TASKS
 from eval.texts import Text, find_texts, read_text
 
@@ -56,6 +57,13 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--data", type=Path, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
     parse.add_argument("--text", nargs="+", default=[], metavar="PATH", help="held-out text for perplexity")
     parse.add_argument("--max-words", type=_positive, metavar="N", help="first N words of each text [all]")
+    parse.add_argument(
+        "--window",
+        type=_positive,
+        default=WINDOW,
+        metavar="N",
+        help=f"most tokens that a prediction in held-out text may look at [{WINDOW}]",
+    )
     parse.add_argument("--limit", type=_positive, metavar="N", help="first N items of each subtask [all]")
     parse.add_argument(
         "--batch-tokens", type=_positive, default=4096, metavar="N", help="tokens a batch [4096]"
@@ -112,38 +120,39 @@ class Job:
         from eval.scoring import score
 
         if self.texts:
-            return measure(model, tokenizer, self.texts, batch_tokens=batch_tokens) | self.settings, None
+            window = self.settings["window"]
+            found = measure(model, tokenizer, self.texts, batch_tokens=batch_tokens, window=window)
+            return self.settings | found, None
         scores = score(model, tokenizer, self.items, batch_tokens=batch_tokens, label=self.task)
-        return summarise(self.items, scores) | self.settings, predictions(self.items, scores)
+        return self.settings | summarise(self.items, scores), predictions(self.items, scores)
 
 
 def read_job(task: str, args: argparse.Namespace) -> Job:
     """Read a task's files; a UserError for whatever is wrong with them."""
     if task == "perplexity":
+        if args.window < 2:
+            raise UserError("--window 1 leaves nothing to predict from: give 2 or more")
         if not args.text:
             raise UserError("perplexity needs --text PATH …: files or folders of held-out text")
         files = find_texts(args.text)
         texts = [read_text(path, args.max_words) for path in files]
-        return Job(task, files, {"dtype": args.dtype, "max_words": args.max_words}, texts=texts)
+        settings = {"dtype": args.dtype, "max_words": args.max_words, "window": args.window}
+        return Job(task, files, settings, texts=texts)
     if args.data is None:
         raise UserError(f"{task} needs --data DIR, the folder that holds full_eval/ and fast_eval/")
     files = TASKS[task].files(args.data)
-    items = first_items(TASKS[task].load(args.data / TASKS[task].folder), args.limit)
+    items = first_items(TASKS[task].load(files), args.limit)
     return Job(task, files, {"dtype": args.dtype, "limit": args.limit}, items=items)
 
 
-def header(name: str, folder: Path, argv: list[str]) -> dict:
-    """What `scores.json` says about the model and the program, beside the results."""
+def stamp(argv: list[str]) -> dict:
+    """What each result says about its making; the results of one `scores.json` may come from several calls."""
     return {
-        "model": name,
-        "weights_sha256": weights_sha256(folder),
-        "model_sha256": model_sha256(folder),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": f"python -m eval {shlex.join(argv)}",
         "versions": {
             "python": platform.python_version(),
-            "torch": version("torch"),
-            "transformers": version("transformers"),
+            **{name: version(name) for name in ("torch", "transformers", "tokenizers")},
         },
     }
 
@@ -154,25 +163,33 @@ def main(argv: list[str]) -> None:
     jobs = [read_job(task, args) for task in check_names(args.tasks)]
     if args.check:
         for job in jobs:
-            print(
-                f"{job.task}: {len(job.files):,} files, {len(job.items or job.texts):,} {'items' if job.items else 'texts'}"
-            )
+            content = f"{len(job.items):,} items" if job.items else f"{len(job.texts):,} texts"
+            print(f"{job.task}: {content} in {len(job.files):,} files")
         return
     if not (args.model and args.out):
         raise UserError("a MODEL folder and --out DIR are needed (or --check, to look at the data alone)")
     folder = find_model(args.model)
-    record = ScoreRecord(args.out, header(args.model, folder, argv))
-    keys = {job.task: task_key(record.scores["model_sha256"], job.files, job.settings) for job in jobs}
-    waiting = [job for job in jobs if not record.has(job.task, keys[job.task])]
+    if args.out.resolve() == folder.resolve():
+        raise UserError(
+            "--out is the model's own folder, and scores in it would change the model: name another"
+        )
+    identity = {"weights_sha256": weights_sha256(folder), "model_sha256": model_sha256(folder)}
+    file = ScoreFile(args.out, {"model": args.model, **identity})
+    asked = {job.task: measured_on(job.files, job.settings) for job in jobs}
+    keys = {task: task_key(identity["model_sha256"], asked[task]) for task in asked}
+    waiting = [job for job in jobs if not file.has(job.task, keys[job.task])]
     for job in jobs:
         if job not in waiting:
             print(f"{job.task}: already scored with this model, data and settings in {args.out}")
     if waiting:
         model, tokenizer = load(folder, device=args.device, dtype=args.dtype)
-        record.scores["parameters"] = model.num_parameters()
+        file.scores["parameters"] = model.num_parameters()
         for job in waiting:
-            record.add(job.task, keys[job.task], *job.run(model, tokenizer, args.batch_tokens))
-    print(table({job.task: record.scores["tasks"][job.task] for job in jobs}))
+            result, chosen = job.run(model, tokenizer, args.batch_tokens)
+            file.add(
+                job.task, keys[job.task], result | stamp(argv) | {"measured_on": asked[job.task]}, chosen
+            )
+    print(table({job.task: file.scores["tasks"][job.task] for job in jobs}))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.compare import groups, title
-from eval.run_folders import Lineup, Run
+from eval.lineup import Lineup
+from eval.run_folders import Run
 from eval.svg import CONTROL, INK, MUTED, PAPER, STAND_INS, STUDENT, STYLE, TEACHERS, svg
+from eval.tasks import title
+from eval.verdicts import groups
 
 TEACHER_MARKS = {"^": "▲", "s": "■", "D": "◆", "v": "▼"}
 WIDTH = 9.6  # inches; the page scales it to its own width
@@ -35,11 +37,10 @@ def accuracy_chart(lineup: Lineup, task: str) -> str:
         figure = Figure(figsize=(WIDTH, 0.75 + 0.31 * len(names)), layout="constrained")
         axes = figure.subplots()
         for row, name in enumerate(names):
-            if lineup.control:
-                pair = [100 * results[run.name][name]["accuracy"] for run in (lineup.control, lineup.student)]
-                axes.plot(
-                    pair, [row, row], color=STUDENT, linewidth=5, alpha=0.22, solid_capstyle="butt", zorder=2
-                )
+            pair = [100 * results[run.name][name]["accuracy"] for run in (lineup.control, lineup.student)]
+            axes.plot(
+                pair, [row, row], color=STUDENT, linewidth=5, alpha=0.22, solid_capstyle="butt", zorder=2
+            )
         for run in lineup.runs:
             draw_accuracies(axes, lineup, run, [results[run.name][name] for name in names])
         chance = 100 * lineup.student.tasks[task]["chance"]
@@ -133,7 +134,7 @@ def terms_chart(lineup: Lineup) -> str | None:
         for frame in frames[len(terms) :]:
             frame.set_visible(False)
         for axes, term in zip(frames, terms, strict=False):
-            both = [lineup.control, lineup.student] if lineup.control else [lineup.student]
+            both = (lineup.control, lineup.student)
             drawn = [(run, *thin(*curve(run, term))) for run in both if len(curve(run, term)[0])]
             for run, words, loss in drawn:
                 draw_curve(axes, lineup, run, words, loss)

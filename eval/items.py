@@ -2,7 +2,7 @@
 
 Everything here is a fraction 0-1 unless it says nats. The official scorer answers a tie with choice 0,
 which is always the right one (a constant model gets 100 % of the pairs that are permutations): that
-figure is reported as `official_score` beside ours, which gives a tie between k choices the 1/k that
+figure is reported as `official_accuracy` beside ours, which gives a tie between k choices the 1/k that
 guessing is worth.
 """
 
@@ -54,11 +54,11 @@ def credit(scores: Sequence[float], gold: int) -> float:
 
 
 def refuse_broken(scores: Scores) -> None:
-    """Raise UserError if any score is NaN or infinite: such a model has no accuracy."""
+    """Raise UserError if any score (nats) is NaN or infinite: such a model has no accuracy."""
     if broken := sum(not all(map(math.isfinite, row)) for row in scores):
         raise UserError(
             f"{broken:,} of {len(scores):,} items have non-finite scores: "
-            "the model is broken, nothing was written"
+            "the model is broken, this task has no result"
         )
 
 
@@ -75,7 +75,7 @@ def summarise(items: Sequence[Item], scores: Scores) -> dict:
 
     def cell(rows: list[int]) -> dict:
         accuracy = _mean(earned, rows)
-        error = math.sqrt(accuracy * (1 - accuracy) / len(rows))
+        error = _standard_error(math.fsum(earned[row] for row in rows), len(rows))
         ties = sum(tied[row] for row in rows)
         return {"accuracy": accuracy, "standard_error": error, "items": len(rows), "ties": ties}
 
@@ -83,18 +83,27 @@ def summarise(items: Sequence[Item], scores: Scores) -> dict:
     phenomena = {item.subtask: item.phenomenon for item in items if item.phenomenon is not None}
     total = _macro(list(subtasks.values()))
     return {
-        "score": total["accuracy"],
+        "accuracy": total["accuracy"],
         "standard_error": total["standard_error"],
         "chance": _macro_mean(guesses, members),
         "items": total["items"],
         "ties": total["ties"],
-        "official_score": _macro_mean(first_wins, members),
+        "official_accuracy": _macro_mean(first_wins, members),
         "by_subtask": subtasks,
         "by_phenomenon": {
             phenomenon: _macro([subtasks[name] for name in subtasks if phenomena.get(name) == phenomenon])
             for phenomenon in sorted(set(phenomena.values()))
         },
     }
+
+
+def _standard_error(earned: float, count: int) -> float:
+    """sqrt(p (1 - p) / n) with p = (x + 1) / (n + 2) for x of n points: never 0, as it would be for n of n.
+
+    One more success and one more failure than seen is Laplace's rule; Agresti and Coull (1998) show what it mends.
+    """
+    p = (earned + 1) / (count + 2)
+    return math.sqrt(p * (1 - p) / count)
 
 
 def _mean(values: Sequence[float], rows: Sequence[int]) -> float:
@@ -106,7 +115,7 @@ def _macro_mean(values: Sequence[float], members: dict[str, list[int]]) -> float
 
 
 def _macro(cells: list[dict]) -> dict:
-    """Unweighted mean over K subtasks; its standard error is sqrt(sum_k p_k (1 - p_k) / n_k) / K.
+    """Unweighted mean over K subtasks; its standard error is sqrt(sum_k se_k^2) / K.
 
     That is the error of drawing other items of the same kinds, each on its own; no seed of training is in it.
     """

@@ -2,13 +2,13 @@
 
 The rules leave one question open. The duration rule speaks of the submitted model's own exposure; the FAQ
 says that the text seen by *all* training counts. Both sums are printed, so that nobody has to trust our
-choice. The control is listed but enters neither sum: nothing of it is in the submission.
+choice. A teacher that was itself taught brings its own teachers into the second sum. The control is listed
+but enters neither: nothing of it is in the submission.
 """
 
-import json
-
 from babylm_data.words import load_track
-from eval.run_folders import Lineup, Run
+from eval.lineup import Lineup
+from eval.run_folders import Run
 
 READINGS = {
     "student_alone": "student alone",
@@ -23,17 +23,18 @@ def ledger(lineup: Lineup) -> dict:
         "role": "tokenizer",
         "words_seen": lineup.student.train["words"],
         "tokens_seen": None,  # it makes the tokens: it reads words, once
-        "epochs": 1,
         "corpus_words": lineup.student.train["words"],
         "passes": 1.0,
     }
     track = lineup.student.manifest.get("track")
     return {
         "track": track,
-        "entries": [tokenizer, *(entry(run) for run in lineup.runs)],
+        "entries": [tokenizer, *(entry(run) for run in [*lineup.forebears, *lineup.runs])],
         "readings": {
             "student_alone": reading([lineup.student], 0, track),
-            "everything": reading([*lineup.teachers, lineup.student], tokenizer["words_seen"], track),
+            "everything": reading(
+                [*lineup.forebears, *lineup.teachers, lineup.student], tokenizer["words_seen"], track
+            ),
         },
     }
 
@@ -45,7 +46,6 @@ def entry(run: Run) -> dict:
         "role": run.role,
         "words_seen": run.summary["words_seen"],
         "tokens_seen": run.summary["tokens_seen"],
-        "epochs": run.summary["epochs"],
         "corpus_words": run.train["words"],
         "passes": run.summary["words_seen"] / run.train["words"],
     }
@@ -54,9 +54,13 @@ def entry(run: Run) -> dict:
 def reading(runs: list[Run], tokenizer_words: int, track: str | None) -> dict:
     """One sum over trainings beside the track's budgets; `within` is None where the track sets no such limit.
 
-    Equal train splits count once as corpus; unlike ones add up: what they share cannot be told from here.
+    Train splits of the same files (by content) count once as corpus; unlike ones add up: what they share cannot
+    be told from here.
     """
-    corpora = {json.dumps(run.train, sort_keys=True): run.train["words"] for run in runs}
+    corpora: dict[tuple, int] = {}
+    for run in runs:
+        files = file_hashes(run)
+        corpora[files] = max(run.train["words"], corpora.get(files, 0))
     corpus_words = sum(corpora.values())
     words_seen = tokenizer_words + sum(run.summary["words_seen"] for run in runs)
     budget = load_track(track) if track else None
@@ -69,3 +73,20 @@ def reading(runs: list[Run], tokenizer_words: int, track: str | None) -> dict:
         key: {"value": value, "budget": limit, "within": None if limit is None else value <= limit}
         for key, (value, limit) in values.items()
     }
+
+
+def file_hashes(run: Run) -> tuple[str, ...]:
+    """The SHA-256 of every file of a run's train split, sorted: equal for the same text under any names."""
+    sources = run.train["sources"].values()
+    return tuple(sorted(file["sha256"] for source in sources for file in source["files"]))
+
+
+def corpus_text(run: Run) -> str:
+    """The training text in one line: words, sources, and the track whose budgets it was prepared under."""
+    words = f"{run.train['words']:,} words"
+    if list(run.train["sources"]) == ["nursery"]:
+        return f"{words} of the kit's own synthetic nursery corpus; no claim about English"
+    track = run.manifest.get("track")
+    sources = ", ".join(sorted(run.train["sources"]))
+    claim = "; no claim about English" if run.nursery else ""
+    return f"{words} ({sources})" + (f", budgets of {track}" if track else "") + claim

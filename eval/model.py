@@ -79,17 +79,22 @@ def load(
             dtype=getattr(torch, dtype),
             local_files_only=True,
             use_safetensors=True,
-            trust_remote_code=False,
             output_loading_info=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = model.to(device).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{folder} does not load as a causal language model: {reason}") from error
     _check_weights(folder, info)
     _check_tokenizer(folder, model, tokenizer)
-    return model, tokenizer
+    try:
+        return model.to(device).eval(), tokenizer
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as error:  # no such device, none of that kind, or its memory is full
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"the model cannot be put on --device {device}: {reason}") from error
 
 
 def _check_weights(folder: Path, info: dict) -> None:

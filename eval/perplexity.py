@@ -7,6 +7,9 @@ A document is a run of lines between blank lines and is taken as it stands. It b
 start token (what its post-processor puts first, else its BOS, else its EOS as for GPT-2), which is not
 scored; no end token is added. A window of `window` tokens moves on by `stride`: each token is scored
 exactly once, with at least `stride` tokens before it unless the document's start is nearer.
+
+The window should be no longer than the sequences that the model was trained on: positions that it has but
+was never trained on are noise where they are learned (GPT-2), and would be charged to the model.
 """
 
 import math
@@ -19,7 +22,7 @@ from eval.texts import Text
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-WINDOW = 256  # tokens; fewer if the model has fewer positions
+WINDOW = 128  # tokens; fewer if the model has fewer positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,9 @@ def measure(
             cut += windows([start, *ids], window, stride, number)
     nats = _nats(model, cut, len(texts), batch_tokens)
     if broken := [text.name for text, value in zip(texts, nats, strict=True) if not math.isfinite(value)]:
-        raise UserError(f"the loss on {broken[0]} is not finite: the model is broken, nothing was written")
+        raise UserError(
+            f"the loss on {broken[0]} is not finite: the model is broken, this task has no result"
+        )
     counts = [
         {
             "tokens": count,

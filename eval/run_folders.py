@@ -1,32 +1,52 @@
-"""Read finished run folders: a student with its teachers and its no-distillation control.
+"""Read one finished run folder.
 
-The submission bundle and the report are made of nothing but these files. Whatever would leave a hole in a
-table (an unfinished run, a missing or outdated score, another set of items) is refused here, before anything
-is written.
+The submission bundle and the report are made of nothing but these files. Whatever would leave a hole in a table
+(an unfinished run, a missing or outdated score) is refused here, before anything is written.
 """
 
-import json
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from babylm_data.sealed import verify
-from eval.model import weights_sha256
+from babylm_data.sealed import SEAL, sha256, verify
+from eval.json_files import read_json, read_metrics, require
+from eval.model import model_sha256
+
+SUMMARY = ("name", "kind", "family", "parameters", "parameters_without_embeddings", "steps", "words_seen")
+SUMMARY += ("tokens_seen", "epochs", "seconds", "flops", "seed", "data")
+ENVIRONMENT = (
+    "command",
+    "commit",
+    "dirty",
+    "python",
+    "torch",
+    "transformers",
+    "device",
+    "threads",
+    "started",
+)
+RESULT = ("measured_on", "created", "command", "versions")
+ACCURACY = ("accuracy", "standard_error", "chance", "items", "ties", "by_subtask", "by_phenomenon")
+ACCURACY += ("official_accuracy", "limit", "predictions_sha256")
+HELD_OUT = ("window", "stride", "files", "splits", "all", "max_words")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished and scored run folder."""
+    """One finished run folder."""
 
     folder: Path
     role: str
     summary: dict
     environment: dict
-    scores: dict
+    inputs: dict
+    """SHA-256 of what the run was made from: "data", and "teacher <name in the config>" for each teacher."""
     manifest: dict
     """The manifest of the data folder that the run was trained on."""
+    scores: dict
 
     @property
     def name(self) -> str:
@@ -35,12 +55,30 @@ class Run:
     @property
     def tasks(self) -> dict[str, dict]:
         """The tasks that end in an accuracy, by name; perplexity does not, and is told apart."""
-        return {name: result for name, result in self.scores["tasks"].items() if "score" in result}
+        return {name: result for name, result in self.scores["tasks"].items() if "accuracy" in result}
+
+    @property
+    def scoring(self) -> list[tuple[str, str]]:
+        """(time, command) of each call of `python -m eval` that a score came from, in order."""
+        return sorted({(result["created"], result["command"]) for result in self.scores["tasks"].values()})
+
+    @property
+    def held_out(self) -> tuple[str, dict] | None:
+        """Which held-out text ("test" if it was scored, else "all text") and its figures; None if none was."""
+        found = self.scores["tasks"].get("perplexity")
+        if not found:
+            return None
+        return ("test", found["splits"]["test"]) if "test" in found["splits"] else ("all text", found["all"])
 
     @property
     def train(self) -> dict:
         """The train split as the data folder's manifest tells it: words, tokens, documents, sources."""
         return self.manifest["splits"]["train"]
+
+    @property
+    def nursery(self) -> bool:
+        """Was the run trained, if only in part, on the kit's own synthetic corpus?"""
+        return "nursery" in self.train["sources"]
 
     @cached_property
     def config(self) -> str:
@@ -52,138 +90,83 @@ class Run:
         return read_metrics(self.folder / "metrics.jsonl")
 
 
-@dataclass(frozen=True)
-class Lineup:
-    """The runs that stand beside each other in every table."""
-
-    student: Run
-    teachers: list[Run]
-    control: Run | None
-
-    @property
-    def runs(self) -> list[Run]:
-        """Teachers in config order, then the student, then its control."""
-        return [*self.teachers, self.student, *([self.control] if self.control else [])]
+def weights(folder: Path) -> str:
+    """The SHA-256 of each of an export's *.safetensors, as inputs.json holds them."""
+    return ",".join(sha256(file) for file in sorted((folder / "export").glob("*.safetensors")))
 
 
-def read_json(path: Path, remedy: str) -> dict:
-    """The JSON object in `path`; a missing or damaged file is a UserError that ends with `remedy`."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: {remedy}") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): {remedy}") from None
-
-
-def read_metrics(path: Path) -> list[dict]:
-    """The lines of a metrics.jsonl in the order of steps; one torn last line (a killed writer) is left out.
-
-    A run that was resumed repeats the steps after its last checkpoint: the later line counts.
-    """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    by_step = {}
-    for number, text in enumerate(lines, start=1):
-        try:
-            line = json.loads(text)
-        except ValueError:
-            if number == len(lines):
-                break
-            raise UserError(f"{path}, line {number}, is not valid JSON: repair or delete that line") from None
-        by_step[line["step"], "val/hard" in line] = line
-    return [by_step[key] for key in sorted(by_step)]
-
-
-def read_lineup(folder: Path) -> Lineup:
-    """Read the student's run folder and the runs that its summary names; refuse what is incomplete."""
-    summary = read_summary(folder)
-    if summary["kind"] != "student":
-        raise UserError(f"{folder} is a {summary['kind']}'s run: give the run folder of its student")
-    teachers = [locate(teacher["path"], folder) for teacher in summary.get("teachers") or []]
-    control = locate(summary["control"], folder) if summary.get("control") else None
-    student = read_run(folder, "student")
-    lineup = Lineup(
-        student,
-        [read_run(path, "teacher", like=student) for path in teachers],
-        read_run(control, "control", like=student) if control else None,
-    )
-    for run in lineup.runs:
-        refuse_other_items(run, student)
-    return lineup
-
-
-def locate(path: str, student_folder: Path) -> Path:
-    """The run folder that a student's summary names; in a moved `runs/` it is found beside the student."""
+def locate(path: str, run_folder: Path, matches: Callable[[Path], bool] = Path.exists) -> Path:
+    """The folder that a run's summary names: the one beside the run (in a copied `runs/`) if it is that one."""
     named = Path(path)
     named = named.parent if named.name == "export" else named
-    beside = student_folder.parent / named.name
-    return beside if beside.exists() and not named.exists() else named
+    candidates = [run_folder.resolve().parent / named.name, named]
+    if candidates[0] == named.resolve():
+        return named
+    good = [place for place in candidates if place.exists() and matches(place)]
+    return (good or [place for place in candidates if place.exists()] or [named])[0]
 
 
 def read_summary(folder: Path) -> dict:
-    summary = read_json(folder / "summary.json", f"the run is not finished; {how_to_finish(folder)}")
+    remedy = how_to_finish(folder)
+    summary = read_json(folder / "summary.json", f"the run is not finished; {remedy}", SUMMARY)
     if summary.get("status") != "finished":
-        raise UserError(f"{folder} is not finished: {how_to_finish(folder)}")
+        raise UserError(f"{folder} is not finished: {remedy}")
     return summary
 
 
 def how_to_finish(folder: Path) -> str:
     """The command that ends a run: the one it was started with, where that is known."""
     try:
-        return f"run `{json.loads((folder / 'environment.json').read_text(encoding='utf-8'))['command']}`"
-    except (OSError, ValueError, KeyError):
+        return f"run `{read_json(folder / 'environment.json', '', ['command'])['command']}`"
+    except UserError:
         return "train it with `python -m train_teachers CONFIG.yaml` (the student: `python -m distill …`)"
 
 
-def read_run(folder: Path, role: str, like: Run | None = None) -> Run:
-    """One run folder, checked: finished, export intact, scored from these weights on the tasks of `like`."""
+def read_run(folder: Path, role: str, like: Run | None = None, *, scored: bool = True) -> Run:
+    """One run folder, checked: finished, export and data as they were, scored as it stands on what `like` was."""
+    remedy = how_to_finish(folder)
     summary = read_summary(folder)
-    tasks = " ".join(sorted(like.scores["tasks"])) if like else "TASK…"
-    export, out = (shlex.quote(str(folder / name)) for name in ("export", "eval"))
-    score = f"score it with `python -m eval {export} --tasks {tasks} --data DIR --out {out}`"
-    scores = read_json(folder / "eval" / "scores.json", score)
-    verify(folder / "export", how_to_finish(folder))
-    if weights_sha256(folder / "export") != scores["weights_sha256"]:
-        raise UserError(f"{folder / 'eval' / 'scores.json'} is of other weights than export/: {score}")
-    if missing := sorted(set(like.scores["tasks"] if like else ()) - set(scores["tasks"])):
-        raise UserError(f"{folder} has no score for {', '.join(missing)}: {score}")
+    environment = read_json(folder / "environment.json", remedy, ENVIRONMENT)
+    inputs = read_json(folder / "inputs.json", remedy, ["data"])
     if not (folder / "config.yaml").is_file():
-        raise UserError(f"{folder / 'config.yaml'} is missing: {how_to_finish(folder)}")
-    environment = read_json(folder / "environment.json", how_to_finish(folder))
-    data = locate(summary["data"], folder)
-    manifest = read_json(
-        data / "manifest.json", "the run's data folder is needed for the ledger; put it back"
+        raise UserError(f"{folder / 'config.yaml'} is missing: {remedy}")
+    verify(folder / "export", remedy)
+    data = locate(summary["data"], folder, lambda found: seal_of(found) == inputs["data"])
+    back = f"put back the data that {summary['name']} was trained on, or delete {folder} and train again"
+    manifest = read_json(data / "manifest.json", back, ["splits"])
+    if seal_of(data) != inputs["data"]:
+        raise UserError(f"{data} was prepared anew since: {back}")
+    run = Run(folder, role, summary, environment, inputs, manifest, {"tasks": {}})
+    if scored:
+        run.scores.update(read_scores(run, data, like))
+    return run
+
+
+def seal_of(data: Path) -> str | None:
+    """What inputs.json holds of a data folder: the hash of its list of hashes."""
+    return sha256(data / SEAL) if (data / SEAL).is_file() else None
+
+
+def read_scores(run: Run, data: Path, like: Run | None) -> dict:
+    """A run's scores.json, whole, of the model in export/, on every task of `like`."""
+    path, remedy = run.folder / "eval" / "scores.json", how_to_score(run, data, like)
+    scores = read_json(path, remedy, ("model_sha256", "tasks"))
+    require(
+        scores["tasks"], sorted(like.scores["tasks"]) if like else (), f"the scores of {run.folder}", remedy
     )
-    return Run(folder, role, summary, environment, scores, manifest)
+    for task, result in scores["tasks"].items():
+        keys = RESULT + (HELD_OUT if task == "perplexity" else ACCURACY)
+        require(result, keys, f"{path}, {task},", remedy)
+    if model_sha256(run.folder / "export") != scores["model_sha256"]:
+        raise UserError(f"{path} is of another model than export/: {remedy}")
+    return scores
 
 
-def refuse_other_items(run: Run, student: Run) -> None:
-    """Two scores are comparable only on the same items; `--limit` or another text would make them unlike."""
-    for task, result in student.scores["tasks"].items():
-        ours, theirs = measured_on(result), measured_on(run.scores["tasks"][task])
-        if ours != theirs:
-            raise UserError(
-                f"{run.name} was scored on {theirs} of {task}, {student.name} on {ours}: "
-                f"score both with the same options of `python -m eval`"
-            )
-
-
-def measured_on(result: dict) -> str:
-    """What a task's score was measured on, in words that can be compared and printed."""
-    if "items" in result:
-        return f"{result['items']:,} items"
-    return f"{result['all']['words']:,} words (window {result['window']}, stride {result['stride']})"
-
-
-def held_out(run: Run) -> tuple[str, dict] | None:
-    """The held-out text figures of a run: ("test", …) if test files were scored, else ("all text", …).
-
-    The figures are sums over files, {"nats", "bytes", "words", "tokens"}; None if no text was scored.
-    """
-    perplexity = run.scores["tasks"].get("perplexity")
-    if not perplexity:
-        return None
-    test = [figures for file, figures in perplexity["files"].items() if Path(file).parent.name == "test"]
-    chosen = test or list(perplexity["files"].values())
-    totals = {key: sum(figures[key] for figures in chosen) for key in ("nats", "bytes", "words", "tokens")}
-    return ("test" if test else "all text"), totals
+def how_to_score(run: Run, data: Path, like: Run | None) -> str:
+    """The command that scores a run on the tasks of `like`, or on the usual ones."""
+    pairs = ["nursery"] if run.nursery else ["blimp_filtered", "supplement_filtered"]
+    tasks = sorted(like.scores["tasks"]) if like else [*pairs, "perplexity"]
+    words = ["python", "-m", "eval", str(run.folder / "export"), "--tasks", *tasks]
+    words += ["--data", str(data / "evaluation_data") if run.nursery else "EVALUATION_DATA"]
+    words += ["--text", str(data / "text")] if "perplexity" in tasks else []
+    return f"score it with `{shlex.join([*words, '--out', str(run.folder / 'eval')])}`"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from babylm_data.errors import UserError, run_stage
 from babylm_data.sealed import sealed_folder, sha256
-from eval.compare import title, verdicts
-from eval.ledger import READINGS, ledger
-from eval.records import corpus_text, is_nursery
-from eval.report import audit, page, templates, text_figures
-from eval.run_folders import Lineup, read_lineup
+from eval.ledger import ledger
+from eval.lineup import Lineup, read_lineup
+from eval.report import facts, page, templates
+from eval.scores import intact
+from eval.tasks import title
 
 
 def main(argv: list[str]) -> int:
@@ -30,14 +30,20 @@ def main(argv: list[str]) -> int:
     build_parser.add_argument(
         "run", type=Path, help="the student's run folder; its summary names teachers and control"
     )
-    bundle = build(parser.parse_args(argv).run)
+    build_parser.add_argument(
+        "--partial", action="store_true", help="also where tasks were scored with --limit; the card says so"
+    )
+    arguments = parser.parse_args(argv)
+    bundle = build(arguments.run, partial=arguments.partial)
     print(f"wrote {bundle}")
     return 0
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, *, partial: bool = False) -> Path:
     """Write `folder`/submission, sealed; one that stood there is replaced when the new one is complete."""
     lineup = read_lineup(folder)
+    if not partial:
+        refuse_partial(lineup)
     predictions = prediction_files(lineup)
     html, card, words = page(lineup), model_card(lineup), ledger(lineup)
     with sealed_folder(folder / "submission") as bundle:
@@ -52,13 +58,24 @@ def build(folder: Path) -> Path:
     return folder / "submission"
 
 
+def refuse_partial(lineup: Lineup) -> None:
+    """A score on the first few items is for trying things, and no submission."""
+    for task, result in lineup.student.tasks.items():
+        if result["limit"] is not None:
+            raise UserError(
+                f"{task} was scored with --limit {result['limit']}, on {result['items']:,} items: "
+                "score all runs without it, or pass --partial"
+            )
+
+
 def prediction_files(lineup: Lineup) -> dict[str, Path]:
     """The student's predictions.json of each task that has items."""
     student = lineup.student
     found = {task: student.folder / "eval" / task / "predictions.json" for task in student.tasks}
-    for path in found.values():
-        if not path.is_file():
-            raise UserError(f"{path} is missing: score the student again with `{student.scores['command']}`")
+    for task, path in found.items():
+        if not intact(path, student.tasks[task]["predictions_sha256"]):
+            what = "does not belong to the score in scores.json" if path.exists() else "is missing"
+            raise UserError(f"{path} {what}: score again with `{student.tasks[task]['command']}`")
     return found
 
 
@@ -68,30 +85,21 @@ def model_card(lineup: Lineup) -> str:
 
     student, export = lineup.student, lineup.student.folder / "export"
     results = [
-        EvalResult("text-generation", task, title(task), "accuracy", round(result["score"], 6))
+        EvalResult("text-generation", task, title(task), "accuracy", round(result["accuracy"], 6))
         for task, result in student.tasks.items()
     ]
     data = ModelCardData(
         language="en",
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=["babylm", "knowledge-distillation", *(["synthetic-try-out"] if is_nursery(student) else [])],
+        tags=["babylm", "knowledge-distillation", *(["synthetic-try-out"] if student.nursery else [])],
         model_name=student.name,
         eval_results=results,
     )
     files = [*sorted(export.glob("*.safetensors")), export / "tokenizer.json"]
     template = templates().get_template("model_card.md")
     body = template.render(
-        lineup=lineup,
-        student=student,
-        control=lineup.control,
-        nursery=is_nursery(student),
-        corpus=corpus_text(student),
-        verdicts=verdicts(lineup),
-        text=text_figures(lineup),
-        audit=audit(student),
-        ledger=ledger(lineup),
-        reading_names=READINGS,
+        **facts(lineup),
         shape=json.loads((export / "config.json").read_text(encoding="utf-8")),
         hashes={path.name: sha256(path) for path in files},
     )

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from babylm_data.sealed import sealed_folder, sha256
+from babylm_data.sealed import SEAL, sealed_folder, sha256
+from eval.items import Choice, Item, predictions, summarise
+from eval.model import model_sha256, weights_sha256
+from eval.perplexity import rates
+from eval.scores import ScoreFile, measured_on, task_key
 
 NURSERY_TASKS = {
     "nursery": {
@@ -34,12 +38,14 @@ def write_runs(
     *teachers, student, control = base
     train = {"words": words, "tokens": int(1.3 * words), "documents": words // 50}
     train["sources"] = {
-        name: {"words": words // len(sources), "documents": 9, "files": []} for name in sources
+        name: {
+            "words": words // len(sources),
+            "documents": 9,
+            "files": [{"name": f"{name}.train", "sha256": name}],
+        }
+        for name in sources
     }
-    data = runs / f"{student}-data"
-    write_json(
-        data / "manifest.json", {"format": 1, "track": "2025/strict-small", "splits": {"train": train}}
-    )
+    data = write_data(runs / f"{student}-data", train)
     uids = [(task, uid) for task, terms in tasks.items() for term in terms.values() for uid in term]
     shifts = {key: rng.normal(0, 0.1) for key in uids}
     for order, (name, level) in enumerate(base.items()):
@@ -47,7 +53,7 @@ def write_runs(
         summary = {
             "name": name, "kind": {student: "student", control: "control"}.get(name, "teacher"), "seed": 0,
             "status": "finished", "family": "gpt2" if "gpt2" in name else "llama", "data": str(data),
-            "parameters": 3_150_000 + 700_000 * order, "parameters_without_embeddings": 2_100_000,
+            "parameters": 3_150_000 + 700_000 * min(order, len(teachers)), "parameters_without_embeddings": 2_100_000,
             "steps": steps, "words_seen": exposure, "tokens_seen": int(1.3 * exposure),
             "epochs": exposure / words,
             "seconds": 61.0 + 35 * order, "val/hard": 2.0, "tokenizer": "f" * 64, "flops": 3.1e13,
@@ -55,13 +61,27 @@ def write_runs(
         }  # fmt: skip
         if name == student:
             summary["teachers"] = [
-                {"name": t, "path": str(runs / t / "export"), "weight": 0.25} for t in teachers
+                {"name": short(t, student), "path": str(runs / t / "export"), "weight": 0.25}
+                for t in teachers
             ]
             summary["control"] = str(runs / control)
         write_run(run, summary, order)
         write_metrics(run / "metrics.jsonl", summary, level, rng)
         write_scores(run, order, tasks, texts, level, shifts, rng)
     return runs / student
+
+
+def short(teacher: str, student: str) -> str:
+    """A teacher's name in the student's config, which is not that of its run."""
+    return teacher.removeprefix(f"{student}-")
+
+
+def write_data(data: Path, train: dict) -> Path:
+    """A data folder that holds no more than its manifest, sealed."""
+    with sealed_folder(data) as folder:
+        manifest = {"format": 1, "track": "2025/strict-small", "splits": {"train": train}}
+        write_json(folder / "manifest.json", manifest)
+    return data
 
 
 def write_run(run: Path, summary: dict, order: int) -> None:
@@ -72,6 +92,8 @@ def write_run(run: Path, summary: dict, order: int) -> None:
         "torch": "2.13.0", "transformers": "5.23.0", "device": "cpu", "threads": 2,
         "started": f"2030-01-01T10:{order:02d}:00Z",
     })  # fmt: skip
+    config = f"# {summary['kind']}\nname: {summary['name']}\nseed: 0\nmodel:\n  family: llama\n  layers: 6\n"
+    inputs = {"data": sha256(Path(summary["data"]) / SEAL)}
     if summary["kind"] == "student":
         soft = {"value": 3.1, "weight": 0.25, "gradient_share": 0.15}
         write_json(run / "audit.json", {
@@ -79,8 +101,14 @@ def write_run(run: Path, summary: dict, order: int) -> None:
             **{f"soft.{teacher['name']}": soft for teacher in summary["teachers"]},
             "hidden.last": {"value": 1.4, "weight": 0.1, "gradient_share": 0.08},
         })  # fmt: skip
-    config = f"name: {summary['name']}\nseed: 0\nmodel:\n  family: {summary['family']}\n  layers: 6\n"
+        config += "teachers:\n" + "".join(
+            f"  {t['name']}:\n    path: {t['path']}\n" for t in summary["teachers"]
+        )
+        config += "losses:\n  hard:\n    weight: 0.5\n"
+        for teacher in summary["teachers"]:
+            inputs[f"teacher {teacher['name']}"] = sha256(Path(teacher["path"]) / "model.safetensors")
     (run / "config.yaml").write_text(config, encoding="utf-8")
+    write_json(run / "inputs.json", inputs)
     with sealed_folder(run / "export") as export:
         (export / "model.safetensors").write_bytes(summary["name"].encode() * 99)
         write_json(export / "config.json", {"model_type": summary["family"], "hidden_size": 192})
@@ -110,60 +138,64 @@ def write_metrics(path: Path, summary: dict, level: float, rng: np.random.Genera
 
 
 def write_scores(run: Path, order: int, tasks: dict, texts: dict, level: float, shifts: dict, rng) -> None:
-    """scores.json and predictions.json; an accuracy is `level` plus a shift that all runs share."""
-    results = {}
+    """What `python -m eval` writes; an accuracy is `level` plus a shift that all runs share."""
+    export = run / "export"
+    identity = {"weights_sha256": weights_sha256(export), "model_sha256": model_sha256(export)}
+    file = ScoreFile(run / "eval", {"model": str(export), **identity})
+    file.scores["parameters"] = 1
+    names = " ".join([*tasks, "perplexity"])
+    made = {
+        "created": f"2030-01-02T11:{order:02d}:00Z",
+        "command": f"python -m eval {run.name}/export --tasks {names} --out {run.name}/eval",
+        "versions": {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0", "tokenizers": "0.23.3"},
+    }
     for task, terms in tasks.items():
-        by_subtask, by_phenomenon = {}, {}
+        items, scores = [], []
         for term, uids in terms.items():
-            for uid, items in uids.items():
-                right = rng.binomial(
-                    items, min(0.99, max(0.2, level + shifts[task, uid] + rng.normal(0, 0.015)))
-                )
-                by_subtask[uid] = proportion(right, items)
-            if term:
-                rights = sum(by_subtask[uid]["accuracy"] * by_subtask[uid]["items"] for uid in uids)
-                by_phenomenon[term] = proportion(rights, sum(uids.values()))
-        parts = list(by_subtask.values())
-        results[task] = {
-            "score": sum(part["accuracy"] for part in parts) / len(parts),
-            "standard_error": math.hypot(*(part["standard_error"] for part in parts)) / len(parts),
-            "chance": 0.5, "items": sum(part["items"] for part in parts), "ties": 0, "official_score": 0.5,
-            "by_subtask": by_subtask, "by_phenomenon": by_phenomenon,
-        }  # fmt: skip
-        write_json(run / "eval" / task / "predictions.json", {uid: {"predictions": []} for uid in by_subtask})
-    files = {
-        file: text_figures(count, 3.4 - level + 0.1 * math.sin(i))
-        for i, (file, count) in enumerate(texts.items())
+            for uid, count in uids.items():
+                chance = min(0.99, max(0.2, level + shifts[task, uid] + rng.normal(0, 0.015)))
+                choices = (Choice("", "good"), Choice("", "bad"))
+                items += [Item(f"{uid}_{n}", uid, choices, phenomenon=term or None) for n in range(count)]
+                scores += [[-1.0, -2.0] if right else [-2.0, -1.0] for right in rng.random(count) < chance]
+        settings = {"dtype": "float32", "limit": None}
+        asked = measured_on([], settings | {"task": task})
+        result = settings | summarise(items, scores) | made | {"measured_on": asked}
+        file.add(task, task_key(identity["model_sha256"], asked), result, predictions(items, scores))
+    settings = {"dtype": "float32", "max_words": None, "window": 128}
+    asked = measured_on([], settings)
+    result = settings | held_out(texts, level) | made | {"measured_on": asked}
+    file.add("perplexity", task_key(identity["model_sha256"], asked), result)
+
+
+def held_out(texts: dict, level: float) -> dict:
+    """What eval.perplexity.measure gives for texts of so many words."""
+    counts = {
+        file: text_counts(words, 3.4 - level + 0.1 * math.sin(n))
+        for n, (file, words) in enumerate(texts.items())
     }
-    results["perplexity"] = {
-        "window": 256,
-        "stride": 128,
-        "files": files,
-        "all": text_figures(sum(texts.values()), 3.0),
-    }
-    write_json(run / "eval" / "scores.json", {
-        "model": str(run / "export"), "weights_sha256": sha256(run / "export" / "model.safetensors"),
-        "parameters": 1, "created": f"2030-01-02T11:{order:02d}:00Z",
-        "command": f"python -m eval {run.name}/export --tasks {' '.join(results)} --out {run.name}/eval",
-        "versions": {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0"}, "tasks": results,
-    })  # fmt: skip
-
-
-def proportion(right: float, items: int) -> dict:
-    accuracy = right / items
-    error = math.sqrt(accuracy * (1 - accuracy) / items)
-    return {"accuracy": accuracy, "standard_error": error, "items": items, "ties": 0}
-
-
-def text_figures(words: int, nats_per_token: float) -> dict:
-    """Held-out figures of a text of `words` words, 1.3 tokens and 5.2 bytes a word."""
-    tokens, size = int(1.3 * words), int(5.2 * words)
-    nats = tokens * nats_per_token
+    splits = {file.split("/")[0]: rates(count) for file, count in counts.items()}
+    total = {key: sum(count[key] for count in counts.values()) for key in text_counts(1, 1.0)}
+    files = {file: rates(count) for file, count in counts.items()}
     return {
-        "tokens": tokens, "words": words, "bytes": size, "documents": 9, "nats": nats,
-        "nats_per_token": nats_per_token, "perplexity": math.exp(nats_per_token),
-        "bits_per_byte": nats / math.log(2) / size, "bits_per_word": nats / math.log(2) / words,
-    }  # fmt: skip
+        "window": 128,
+        "stride": 64,
+        "document_start": "<s>",
+        "files": files,
+        "splits": splits,
+        "all": rates(total),
+    }
+
+
+def text_counts(words: int, nats_per_token: float) -> dict:
+    """Sums over a text of `words` words, 1.3 tokens and 5.2 bytes a word."""
+    tokens = int(1.3 * words)
+    return {
+        "tokens": tokens,
+        "words": words,
+        "bytes": int(5.2 * words),
+        "documents": 9,
+        "nats": tokens * nats_per_token,
+    }
 
 
 def edit(path: Path, **changes: object) -> None:

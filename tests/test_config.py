@@ -97,6 +97,12 @@ BAD = {
     "heads do not divide": ("model.num_attention_heads=5", "no multiple"),
     "too long a sequence": ("data.seq_len=999", "max_position_embeddings"),
     "micro batch does not divide": ("micro_batch_size=3", "no multiple"),
+    "beta of one": ("optim.betas=[1.0, 0.95]", "optim.betas"),
+    "warm-up and decay overlap": ("optim={lr: 1e-3, schedule: wsd, warmup: 0.9}", "overlap"),
+    "odd rotary width": (
+        "model={family: llama, hidden_size: 6, num_hidden_layers: 1, num_attention_heads: 2}",
+        "even",
+    ),
     "name leaves runs": ("name=../elsewhere", "name: "),
     "key without value": ("seed", "write key.path=value"),
     "section replaced by a number": ("optim=3", "optim: "),
@@ -125,6 +131,7 @@ BAD_DISTILL = {
     ),
     "an empty map": ("losses.hidden.layer_map.a=[]", "layer_map.a"),
     "a pair without direction": ("losses.hidden.layer_map.a=[[4, 2]]", "layer_map.a"),
+    "a name with a dot": ("teachers={a.b: {path: x}}", "teachers"),
     "temperature zero": ("losses.soft.temperature=0.0", "temperature"),
 }
 

@@ -60,7 +60,8 @@ def test_scores_and_predictions_are_written_whole(folder, tmp_path, capsys):
     assert scores["tasks"]["supplement_filtered"]["by_phenomenon"] == {}
     assert scores["tasks"]["perplexity"]["files"]["dev/x.txt"]["documents"] == len(tiny_models.SENTENCES)
     assert scores["parameters"] == tiny_models.model().num_parameters()
-    assert scores["command"].startswith("python -m eval ") and len(scores["weights_sha256"]) == 64
+    assert len(scores["weights_sha256"]) == len(scores["model_sha256"]) == 64
+    assert blimp["command"].startswith("python -m eval ") and blimp["limit"] is None
     found = read(tmp_path / "blimp_filtered/predictions.json")
     right = [row["pred"].startswith("The") for row in found["island"]["predictions"]]
     assert sum(right) / len(right) == blimp["by_subtask"]["island"]["accuracy"]
@@ -137,7 +138,41 @@ def test_results_of_another_model_do_not_stay(folder, tmp_path):
 def test_results_of_the_same_model_are_kept_beside_new_ones(folder, tmp_path):
     main(arguments(folder, tmp_path, "blimp_filtered"))
     main(arguments(folder, tmp_path, "supplement_filtered"))
-    assert set(read(tmp_path / "scores.json")["tasks"]) == {"blimp_filtered", "supplement_filtered"}
+    tasks = read(tmp_path / "scores.json")["tasks"]
+    assert set(tasks) == {"blimp_filtered", "supplement_filtered"}
+    assert all(f"--tasks {name}" in result["command"] for name, result in tasks.items())
+
+
+def test_predictions_that_a_killed_call_left_are_not_trusted(folder, tmp_path, capsys):
+    main(arguments(folder, tmp_path, "blimp_filtered"))
+    path = tmp_path / "blimp_filtered/predictions.json"
+    whole = path.read_bytes()
+    path.write_text("{}", encoding="utf-8")
+    main(arguments(folder, tmp_path, "blimp_filtered"))
+    assert path.read_bytes() == whole and "already scored" not in capsys.readouterr().out
+
+
+def test_another_window_is_another_result(folder, tmp_path):
+    main(arguments(folder, tmp_path, "perplexity"))
+    before = read(tmp_path / "scores.json")["tasks"]["perplexity"]
+    main([*arguments(folder, tmp_path, "perplexity"), "--window", "8"])
+    after = read(tmp_path / "scores.json")["tasks"]["perplexity"]
+    assert (before["window"], after["window"], after["stride"]) == (64, 8, 4)
+    assert before["measured_on"] != after["measured_on"] and before["all"]["nats"] != after["all"]["nats"]
+
+
+def test_a_place_that_cannot_hold_scores_is_refused_before_the_model_is_loaded(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="file is not a folder"):
+        main(arguments(folder, tmp_path / "file" / "out", "blimp_filtered"))
+    with pytest.raises(UserError, match="the model's own folder"):
+        main(arguments(folder, folder / "model", "blimp_filtered"))
+
+
+def test_a_device_that_is_not_there_is_named(folder):
+    with pytest.raises(UserError, match="--device nowhere"):
+        load(folder / "model", device="nowhere")
 
 
 @pytest.mark.parametrize(
@@ -224,6 +259,38 @@ def test_the_independent_judge_agrees_and_notices_a_difference(folder, monkeypat
     monkeypatch.setattr(agreement, "our_margins", lambda *found: [-margin for margin in honest(*found)])
     assert agreement.main(command) == 1
     assert "8 different choices" in capsys.readouterr().out
+
+
+def test_the_judge_compares_what_stands_on_the_disk(folder, tmp_path, capsys):
+    main(arguments(folder, tmp_path, "blimp_filtered"))
+    command = [str(folder / "model"), "--data", str(folder / "data"), "--tasks", "blimp_filtered"]
+    assert agreement.main([*command, "--against", str(tmp_path)]) == 0
+    path = tmp_path / "blimp_filtered/predictions.json"
+    found = read(path)
+    first = found["island"]["predictions"][0]
+    first["pred"] = "dog The The." if first["pred"].startswith("The") else "The The dog."
+    path.write_text(json.dumps(found), encoding="utf-8")
+    assert agreement.main([*command, "--against", str(tmp_path)]) == 1
+    assert "1 different choices" in capsys.readouterr().out
+    scores = read(tmp_path / "scores.json")
+    scores["tasks"]["blimp_filtered"]["by_subtask"]["order"]["accuracy"] -= 0.5
+    (tmp_path / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    assert agreement.main([*command, "--against", str(tmp_path)]) == 1
+    assert "2 different choices" in capsys.readouterr().out
+
+
+def test_the_judge_refuses_a_model_of_nan_and_wrong_arguments(folder, tmp_path):
+    model = tiny_models.model()
+    model.model.norm.weight.data.fill_(math.nan)
+    model.save_pretrained(tmp_path)
+    tiny_models.tokenizer().save_pretrained(tmp_path)
+    command = [str(tmp_path), "--data", str(folder / "data"), "--tasks", "blimp_filtered"]
+    with pytest.raises(UserError, match="margins are not finite"):
+        agreement.main(command)
+    with pytest.raises(UserError, match="--every takes 1 or more"):
+        agreement.main([*command, "--every", "0"])
+    with pytest.raises(UserError, match="no model folder"):
+        agreement.main([str(tmp_path / "absent"), *command[1:]])
 
 
 HELP = """

@@ -28,25 +28,31 @@ def test_a_tie_between_k_choices_is_worth_one_kth():
 def test_an_oracle_scores_one_and_its_reverse_zero(gold):
     items = items_of({"a": 3, "b": 5}, gold)
     scores = [[-1.0, -2.0] if gold == 0 else [-2.0, -1.0]] * len(items)
-    assert summarise(items, scores)["score"] == 1
-    assert summarise(items, [row[::-1] for row in scores])["score"] == 0
+    assert summarise(items, scores)["accuracy"] == 1
+    assert summarise(items, [row[::-1] for row in scores])["accuracy"] == 0
 
 
 def test_a_constant_model_gets_half_where_the_official_rule_gives_everything():
     items = items_of({"a": 3, "b": 5})
     result = summarise(items, [[-4.0, -4.0]] * 8)
-    assert (result["score"], result["official_score"], result["ties"]) == (0.5, 1.0, 8)
+    assert (result["accuracy"], result["official_accuracy"], result["ties"]) == (0.5, 1.0, 8)
 
 
 def test_the_score_is_the_plain_mean_of_subtasks_with_its_standard_error():
     items = items_of({"a": 2, "b": 8})
     right, wrong = [-1.0, -2.0], [-2.0, -1.0]
     result = summarise(items, [right, wrong] + [right] * 6 + [wrong] * 2)
-    assert result["score"] == (0.5 + 0.75) / 2
-    assert result["standard_error"] == pytest.approx(math.sqrt(0.25 / 2 + 0.75 * 0.25 / 8) / 2)
+    assert result["accuracy"] == (0.5 + 0.75) / 2
+    assert result["standard_error"] == pytest.approx(math.sqrt(0.25 / 2 + 0.7 * 0.3 / 8) / 2)
     assert result["by_subtask"]["b"]["accuracy"] == 0.75
     assert result["by_phenomenon"]["a"] == result["by_subtask"]["a"]
     assert (result["items"], result["chance"]) == (10, 0.5)
+
+
+def test_a_perfect_subtask_is_not_without_error():
+    assert summarise(items_of({"a": 4}), [[-1.0, -2.0]] * 4)["standard_error"] == pytest.approx(
+        math.sqrt(5 / 36 / 4)
+    )
 
 
 def test_phenomena_are_means_over_their_subtasks():

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from run_tree import edit, write_json, write_runs
+from run_tree import edit, write_data, write_runs
 
+from babylm_data.sealed import SEAL, sha256
 from eval.ledger import ledger
-from eval.run_folders import read_lineup
+from eval.lineup import read_lineup
 
 
 @pytest.fixture
@@ -16,7 +17,6 @@ def student(tmp_path: Path) -> Path:
 
 
 def test_the_ledger_sums_both_readings_without_the_control(student):
-    edit(student.parent / "nursery-control" / "summary.json", words_seen=77_000_000)
     found = ledger(read_lineup(student))
     assert [entry["role"] for entry in found["entries"]] == [
         "tokenizer",
@@ -36,11 +36,36 @@ def test_the_ledger_sums_both_readings_without_the_control(student):
 def test_unlike_corpora_add_up_in_the_ledger(student, tmp_path):
     manifest = json.loads((tmp_path / "runs" / "nursery-data" / "manifest.json").read_text(encoding="utf-8"))
     manifest["splits"]["train"]["words"] = 9_900_000
-    write_json(tmp_path / "runs" / "other-data" / "manifest.json", manifest)
-    edit(student.parent / "nursery-llama" / "summary.json", data=str(tmp_path / "runs" / "other-data"))
+    manifest["splits"]["train"]["sources"]["nursery"]["files"][0]["sha256"] = "other"
+    other = write_data(tmp_path / "runs" / "other-data", manifest["splits"]["train"])
+    edit(student.parent / "nursery-llama" / "summary.json", data=str(other))
+    edit(student.parent / "nursery-llama" / "inputs.json", data=sha256(other / SEAL))
     found = ledger(read_lineup(student))["readings"]
     assert found["student_alone"]["corpus_words"]["within"] is True
     assert found["everything"]["corpus_words"] == {"value": 10_200_000, "budget": 10_000_000, "within": False}
+
+
+def test_the_same_files_under_other_names_count_once(student, tmp_path):
+    manifest = json.loads((tmp_path / "runs" / "nursery-data" / "manifest.json").read_text(encoding="utf-8"))
+    manifest["splits"]["train"]["sources"]["nursery"]["files"][0]["name"] = "renamed.train"
+    other = write_data(tmp_path / "runs" / "other-data", manifest["splits"]["train"])
+    edit(student.parent / "nursery-llama" / "summary.json", data=str(other))
+    edit(student.parent / "nursery-llama" / "inputs.json", data=sha256(other / SEAL))
+    assert ledger(read_lineup(student))["readings"]["everything"]["corpus_words"]["value"] == 300_000
+
+
+def test_a_teacher_that_is_a_student_counts_with_its_own_teachers(student, tmp_path):
+    first = write_runs(tmp_path / "first", base={"old-llama": 0.8, "old": 0.8, "old-control": 0.8})
+    path = str(first.parent / "old-llama" / "export")
+    teacher = student.parent / "nursery-llama"
+    edit(teacher / "summary.json", teachers=[{"name": "llama", "path": path, "weight": 0.5}])
+    edit(
+        teacher / "inputs.json",
+        **{"teacher llama": sha256(first.parent / "old-llama/export/model.safetensors")},
+    )
+    found = ledger(read_lineup(student))
+    assert [entry["name"] for entry in found["entries"]][:2] == ["tokenizer", "old-llama"]
+    assert found["readings"]["everything"]["exposure_words"]["value"] == 300_000 + 4 * 1_200_000
 
 
 def test_a_track_without_exposure_cap_sets_no_limit(student):

@@ -69,8 +69,9 @@ def test_four_micro_batches_equal_one_batch(train_tiny):
     whole, parts = train_tiny(name="whole"), train_tiny(name="parts", micro_batch_size=1)
     a, b = (load_file(folder / "export" / "model.safetensors") for folder in (whole, parts))
     assert all(torch.allclose(a[name], b[name], atol=2e-5) for name in a)
-    losses = [[record["loss/hard"] for record in metrics(f) if "loss/hard" in record] for f in (whole, parts)]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    for key in ("loss/hard", "grad_norm"):  # AdamW and clipping would hide a gradient of another size
+        values = [[record[key] for record in metrics(f) if key in record] for f in (whole, parts)]
+        assert values[0] == pytest.approx(values[1], rel=1e-3), key
 
 
 def test_the_logged_loss_is_a_mean_over_tokens(train_tiny):
@@ -147,8 +148,50 @@ def test_a_finished_run_is_not_trained_again(train_tiny, capsys):
 
 def test_a_run_folder_of_another_config_is_refused(train_tiny):
     train_tiny()
-    with pytest.raises(UserError, match="another config.*seed: 0.*seed: 1"):
+    with pytest.raises(UserError, match="another config: seed was 0, now 1"):
         train_tiny(seed=1)
+
+
+def test_a_run_goes_on_with_another_micro_batch_size_but_not_with_another_rate(train_tiny, stop_at):
+    revive = stop_at(4)
+    with pytest.raises(Stopped):
+        train_tiny(checkpoint_seconds=1e-9)
+    revive()
+    with pytest.raises(UserError, match="another config: optim.lr was 0.003, now 0.1"):
+        train_tiny(optim={"lr": 0.1})
+    train_tiny(micro_batch_size=2)
+
+
+def test_a_run_that_never_took_a_step_may_be_corrected(train_tiny, stop_at):
+    revive = stop_at(0)
+    with pytest.raises(Stopped):
+        train_tiny(optim={"lr": 0.1})
+    revive()
+    assert "lr: 0.003" in (train_tiny() / "config.yaml").read_text()
+
+
+def test_two_processes_train_the_same_model_as_one(make_config, workplace, train_tiny):
+    """The same global batches, split: equal but for the order of the sums."""
+    alone = train_tiny(name="alone", data={"words": 1000})
+    Path("both.yaml").write_text(dump_config(make_config(name="both", data={"words": 1000})))
+    root = Path(loop.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29611"]
+        + ["-m", "train_teachers", "both.yaml"],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    values = [
+        [r["val/hard"] for r in metrics(f) if "val/hard" in r] for f in (alone, workplace / "runs/both")
+    ]
+    assert values[0] == pytest.approx(values[1], abs=1e-3)
+    norms = [
+        [r["grad_norm"] for r in metrics(f) if "grad_norm" in r] for f in (alone, workplace / "runs/both")
+    ]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-2)
+    assert json.loads((workplace / "runs/both/summary.json").read_text())["processes"] == 2
 
 
 def test_a_non_finite_loss_stops_before_the_weights_are_touched(train_tiny, monkeypatch):
@@ -170,13 +213,11 @@ def _batch(tokens):
     return Batch.from_sequences(tokens)
 
 
+@pytest.mark.slow
 def test_compiling_changes_no_more_than_rounding(train_tiny):
     plain, compiled = train_tiny(name="plain"), train_tiny(name="compiled", compile=True, data={"words": 400})
     losses = [metrics(folder)[-1]["val/hard"] for folder in (plain, compiled)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
-
-
-test_compiling_changes_no_more_than_rounding = pytest.mark.slow(test_compiling_changes_no_more_than_rounding)
 
 
 def test_a_signal_saves_and_the_same_command_goes_on(make_config, workplace, train_tiny):

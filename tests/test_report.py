@@ -8,9 +8,8 @@ import pytest
 from run_tree import BASE, edit, read_scores, write_runs
 
 from eval.charts import spread, thin
-from eval.compare import verdicts
+from eval.lineup import read_lineup
 from eval.report import duration, page
-from eval.run_folders import read_lineup
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def test_the_page_shows_the_score_of_every_run(html):
     student, text = html
     for name in BASE:
         result = read_scores(student.parent / name)["tasks"]["nursery"]
-        assert f"{100 * result['score']:.2f} <span" in text
+        assert f"{100 * result['accuracy']:.2f} <span" in text
         if name != "nursery-gpt2":
             assert name in text
 
@@ -91,12 +90,3 @@ def test_a_thinned_curve_keeps_its_mean_and_a_short_one_its_points():
 )
 def test_a_duration_is_written_as_people_say_it(seconds, text):
     assert duration(seconds) == text
-
-
-def test_a_student_without_control_makes_no_claim(student):
-    edit(student / "summary.json", control=None)
-    lineup = read_lineup(student)
-    assert verdicts(lineup) == [
-        "No control was trained beside this student: its scores say nothing about distillation."
-    ]
-    assert "student − control" not in page(lineup)

@@ -1,12 +1,14 @@
 """Run folders are read whole, or refused with the reason."""
 
+import shutil
 from pathlib import Path
 
 import pytest
-from run_tree import read_scores, write_json, write_runs
+from run_tree import edit, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
-from eval.run_folders import read_lineup, read_metrics
+from eval.json_files import read_metrics
+from eval.lineup import read_lineup
 
 
 @pytest.fixture
@@ -29,12 +31,6 @@ def test_a_broken_metrics_line_in_the_middle_is_named(student):
         read_metrics(path)
 
 
-def test_of_a_repeated_step_the_later_line_counts(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "a": 1}\n{"step": 2, "a": 2}\n{"step": 1, "a": 3}\n', encoding="utf-8")
-    assert [line["a"] for line in read_metrics(path)] == [3, 2]
-
-
 def test_a_moved_runs_folder_is_found_beside_the_student(student, tmp_path):
     moved = tmp_path / "elsewhere"
     student.parent.rename(moved)
@@ -54,3 +50,84 @@ def test_scores_on_other_items_are_refused(student):
         UserError, match="nursery-control was scored on 40 items of nursery, nursery on 550 items"
     ):
         read_lineup(student)
+
+
+def test_scores_on_other_files_of_as_many_items_are_refused(student):
+    found = read_scores(student.parent / "nursery-control")
+    found["tasks"]["nursery"]["measured_on"] = "0" * 64
+    write_json(student.parent / "nursery-control" / "eval" / "scores.json", found)
+    with pytest.raises(UserError, match="scored on other files of nursery than nursery"):
+        read_lineup(student)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "complaint"),
+    [
+        ("summary.json", {"kind": "teacher"}, "is a teacher's run, no control"),
+        ("summary.json", {"words_seen": 1_000}, "its words_seen is 1,000, not 1,200,000"),
+        ("summary.json", {"parameters": 7}, "its parameters is 7"),
+        ("summary.json", {"seed": 1}, "its seed is 1, not 0"),
+    ],
+)
+def test_a_control_that_is_none_is_refused(student, file, change, complaint):
+    edit(student.parent / "nursery-control" / file, **change)
+    with pytest.raises(UserError, match=complaint):
+        read_lineup(student)
+
+
+def test_a_control_of_another_config_is_refused(student):
+    config = student.parent / "nursery-control" / "config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("layers: 6", "layers: 7"), encoding="utf-8")
+    with pytest.raises(
+        UserError, match="no control of nursery, model in their configs differs: .* --control`"
+    ):
+        read_lineup(student)
+
+
+def test_a_missing_control_is_named_with_the_command_that_trains_it(student):
+    (student.parent / "nursery-control").rename(student.parent / "away")
+    with pytest.raises(UserError, match="`python -m distill distill/configs/nursery.yaml --control`"):
+        read_lineup(student)
+
+
+def test_a_teacher_that_was_trained_again_since_is_refused(student):
+    edit(student / "inputs.json", **{"teacher gpt2": "0" * 64})
+    with pytest.raises(UserError, match="nursery-gpt2/export is not the teacher gpt2 that taught nursery"):
+        read_lineup(student)
+
+
+def test_a_teacher_from_elsewhere_is_refused_as_uncounted(student):
+    teachers = [{"name": "big", "path": "hub/big", "weight": 1.0}]
+    edit(student / "summary.json", teachers=teachers)
+    with pytest.raises(UserError, match="is no run of this kit"):
+        read_lineup(student)
+
+
+def test_data_that_was_prepared_again_since_is_refused(student):
+    (student.parent / "nursery-data" / "SHA256.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="nursery-data was prepared anew since"):
+        read_lineup(student)
+
+
+def test_a_copied_runs_folder_stands_for_itself(student, tmp_path):
+    archive = shutil.copytree(student.parent, tmp_path / "archive")
+    assert {run.folder.parent for run in read_lineup(archive / "nursery").runs} == {archive}
+
+
+def test_two_runs_of_one_name_are_refused(student):
+    edit(student.parent / "nursery-gpt2" / "summary.json", name="nursery-llama")
+    with pytest.raises(UserError, match="two runs are called nursery-llama"):
+        read_lineup(student)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "no json", '{"kind": 3}'])
+def test_a_summary_that_is_none_is_one_line(student, content):
+    (student / "summary.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="summary.json"):
+        read_lineup(student)
+
+
+def test_a_file_in_place_of_a_run_is_one_line(tmp_path):
+    (tmp_path / "Makefile").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="Makefile/summary.json is missing"):
+        read_lineup(tmp_path / "Makefile")

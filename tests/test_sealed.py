@@ -54,3 +54,23 @@ def test_every_kind_of_damage_is_found_and_named(tmp_path, fault):
         seal.write_text(seal.read_text()[:-20])
     with pytest.raises(UserError, match="make it again"):
         verify(tmp_path / "x", "make it again")
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
+    write(tmp_path / "x", "old")
+    (tmp_path / "x").rename(tmp_path / ".x.old")
+    with pytest.raises(RuntimeError), sealed_folder(tmp_path / "x"):
+        raise RuntimeError
+    assert (tmp_path / "x" / "sub" / "file.txt").read_text() == "old"
+
+
+def test_a_second_writer_of_the_same_folder_is_refused(tmp_path):
+    with sealed_folder(tmp_path / "x") as first:
+        (first / "file").write_text("first")
+        with (
+            pytest.raises(UserError, match="being written by another process"),
+            sealed_folder(tmp_path / "x"),
+        ):
+            pass
+    assert (tmp_path / "x" / "file").read_text() == "first"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x"]

@@ -45,7 +45,7 @@ def test_the_bundle_is_complete_and_sealed(bundle):
 
 def test_the_card_is_in_the_format_of_the_hub(bundle):
     card = ModelCard.load(bundle / "README.md")
-    score = json.loads((bundle / "scores.json").read_text(encoding="utf-8"))["tasks"]["nursery"]["score"]
+    score = json.loads((bundle / "scores.json").read_text(encoding="utf-8"))["tasks"]["nursery"]["accuracy"]
     assert card.data.library_name == "transformers"
     assert card.data.model_name == "nursery"
     (result,) = card.data.eval_results
@@ -99,7 +99,7 @@ def test_a_teacher_that_lacks_a_task_is_refused(student):
     del scores["tasks"]["perplexity"]
     path.write_text(json.dumps(scores), encoding="utf-8")
     with pytest.raises(
-        UserError, match="nursery-gpt2 has no score for perplexity.*--tasks nursery perplexity"
+        UserError, match="nursery-gpt2 lacks perplexity.*--tasks nursery perplexity .*--text "
     ):
         build(student)
     assert_nothing_written(student)
@@ -108,8 +108,8 @@ def test_a_teacher_that_lacks_a_task_is_refused(student):
 def test_scores_of_other_weights_are_refused(student):
     path = student / "eval" / "scores.json"
     scores = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(scores | {"weights_sha256": "0" * 64}), encoding="utf-8")
-    with pytest.raises(UserError, match="is of other weights than export/"):
+    path.write_text(json.dumps(scores | {"model_sha256": "0" * 64}), encoding="utf-8")
+    with pytest.raises(UserError, match="is of another model than export/"):
         build(student)
     assert_nothing_written(student)
 
@@ -138,3 +138,23 @@ def test_a_second_build_replaces_the_first(student):
 
 def assert_nothing_written(student: Path) -> None:
     assert not [path.name for path in student.iterdir() if "submission" in path.name]
+
+
+def test_a_part_of_a_task_is_no_submission_unless_asked_for_and_the_card_says_so(student):
+    for run in ("nursery-llama", "nursery-gpt2", "nursery", "nursery-control"):
+        path = student.parent / run / "eval" / "scores.json"
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        scores["tasks"]["nursery"]["limit"] = 10
+        path.write_text(json.dumps(scores), encoding="utf-8")
+    with pytest.raises(UserError, match="nursery was scored with --limit 10"):
+        build(student)
+    assert_nothing_written(student)
+    card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
+    assert "only the first 10 of each subtask: **a part of the task**" in card
+
+
+def test_predictions_of_another_score_are_refused(student):
+    (student / "eval" / "nursery" / "predictions.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="predictions.json does not belong to the score"):
+        build(student)
+    assert_nothing_written(student)

@@ -1,5 +1,7 @@
 """Reading task files: official fields and ids, and one line about each way they can be wrong."""
 
+from pathlib import Path
+
 import pytest
 from tiny_models import pair, write_rows
 
@@ -9,12 +11,16 @@ from eval.tasks import TASKS
 from eval.tasks.minimal_pairs import load
 
 
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.jsonl"))
+
+
 def test_blimp_rows_take_subtask_and_phenomenon_from_their_fields(tmp_path):
     write_rows(
         tmp_path / "x.jsonl",
         [pair("Good 0.", "Bad 0.", "island", "islands"), pair("G", "B", "island", "islands")],
     )
-    first, second = load(tmp_path)
+    first, second = load(files(tmp_path))
     assert (first.uid, first.subtask, first.phenomenon, first.gold) == ("island_0", "island", "islands", 0)
     assert first.choices == (Choice("", "Good 0."), Choice("", "Bad 0."))
     assert second.uid == "island_1"
@@ -22,14 +28,21 @@ def test_blimp_rows_take_subtask_and_phenomenon_from_their_fields(tmp_path):
 
 def test_supplement_rows_take_the_name_of_their_file(tmp_path):
     write_rows(tmp_path / "turn_taking.jsonl", [pair("A:\nB.", "B:\nA.")])
-    (item,) = load(tmp_path)
+    (item,) = load(files(tmp_path))
     assert (item.uid, item.phenomenon, item.choices[0].text) == ("turn_taking_0", None, "A:\nB.")
+
+
+def test_a_uid_of_null_is_no_uid(tmp_path):
+    row = {"sentence_good": "a", "sentence_bad": "b", "UID": None, "linguistics_term": None}
+    write_rows(tmp_path / "turns.jsonl", [row])
+    (item,) = load(files(tmp_path))
+    assert (item.uid, item.phenomenon) == ("turns_0", None)
 
 
 def test_items_are_in_file_order_and_files_in_name_order(tmp_path):
     write_rows(tmp_path / "b.jsonl", [pair(str(n), "x") for n in range(3)])
     write_rows(tmp_path / "a.jsonl", [pair("first", "x")])
-    assert [item.choices[0].text for item in load(tmp_path)] == ["first", "0", "1", "2"]
+    assert [item.choices[0].text for item in load(files(tmp_path))] == ["first", "0", "1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -40,24 +53,30 @@ def test_items_are_in_file_order_and_files_in_name_order(tmp_path):
         (b'{"sentence_good": "a"}', "no text in 'sentence_bad'"),
         (b'{"sentence_good": "", "sentence_bad": "b"}', "no text in 'sentence_good'"),
         (b'{"sentence_good": 3, "sentence_bad": "b"}', "no text in 'sentence_good'"),
+        (b'{"sentence_good": "a", "sentence_bad": "b", "UID": 3}', "no text in 'UID'"),
+        (
+            b'{"sentence_good": "a", "sentence_bad": "b", "linguistics_term": ["x"]}',
+            "no text in 'linguistics_term'",
+        ),
+        (b'{"sentence_good": "a", "sentence_bad": "\\ud83d"}', "lone surrogate.* in 'sentence_bad'"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line(tmp_path, line, complaint):
     (tmp_path / "x.jsonl").write_bytes(b'{"sentence_good": "a", "sentence_bad": "b"}\n' + line + b"\n")
     with pytest.raises(UserError, match=f"x.jsonl, line 2 .*{complaint}"):
-        load(tmp_path)
+        load(files(tmp_path))
 
 
 def test_bytes_that_are_not_utf8_are_refused(tmp_path):
     (tmp_path / "x.jsonl").write_bytes(b'{"sentence_good": "caf\xe9", "sentence_bad": "b"}\n')
     with pytest.raises(UserError, match="x.jsonl is not UTF-8"):
-        load(tmp_path)
+        load(files(tmp_path))
 
 
 def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "x.jsonl").write_text("\n", encoding="utf-8")
     with pytest.raises(UserError, match="has no rows"):
-        load(tmp_path)
+        load(files(tmp_path))
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -65,4 +84,4 @@ def test_every_task_loads_from_its_folder_and_says_when_it_is_absent(tmp_path, n
     with pytest.raises(UserError, match=f"no .*jsonl files in .*{name}"):
         TASKS[name].files(tmp_path)
     write_rows(tmp_path / TASKS[name].folder / "x.jsonl", [pair("a", "b")])
-    assert len(TASKS[name].load(TASKS[name].files(tmp_path)[0].parent)) == 1
+    assert len(TASKS[name].load(TASKS[name].files(tmp_path))) == 1

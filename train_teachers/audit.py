@@ -38,19 +38,19 @@ def audit(student: nn.Module, objective: Objective, batch: Batch) -> dict[str, F
     terms = objective(student, batch)
     for name, total in terms.items():
         weight = objective.weights[name]
+        values[name] = total.item() / batch.num_targets
         if weight == 0:  # the hard loss is computed in any case, to be logged
-            norms[name], values[name] = 0.0, total.item() / batch.targets_BT.numel()
+            norms[name] = 0.0
             continue
         if not total.requires_grad:
             raise UserError(f"loss '{name}' carries no gradient at all: it is computed from detached values")
-        mean = weight * total / batch.targets_BT.numel()
+        # of the sum, not of the weighted mean: in fp16 the latter would fall below the smallest number
         gradients = torch.autograd.grad(
-            mean, mine + [p for _, p in owned], retain_graph=True, allow_unused=True
+            total, mine + [p for _, p in owned], retain_graph=True, allow_unused=True
         )
         on_student, on_owned = gradients[: len(mine)], gradients[len(mine) :]
-        norms[name] = _norm(on_student)
-        values[name] = mean.item() / weight
-        if not (norms[name] > 0 and norms[name] < float("inf")):
+        norms[name] = _norm(on_student) * weight / batch.num_targets
+        if not 0 < norms[name] < float("inf"):
             raise UserError(f"loss '{name}' sends no usable gradient to the student (norm {norms[name]})")
         reached |= {owner for (owner, _), g in zip(owned, on_owned, strict=True) if g is not None and g.any()}
     if dead := sorted({name for name, _ in owned} - reached):
@@ -60,7 +60,7 @@ def audit(student: nn.Module, objective: Objective, batch: Batch) -> dict[str, F
 
 
 def _norm(gradients: tuple[Tensor | None, ...]) -> float:
-    return float(torch.sqrt(sum((g.float() ** 2).sum() for g in gradients if g is not None)) + 0.0)
+    return sum(float((g.float() ** 2).sum()) for g in gradients if g is not None) ** 0.5
 
 
 def table(findings: dict[str, Finding]) -> str:

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from babylm_data.sealed import SEAL, damage, sealed_folder
+from babylm_data.errors import UserError
+from babylm_data.sealed import damage, sealed_folder
 
 FORMAT = 1
 KEEP = 2  # the newest may be damaged by the disk, then the one before it serves
@@ -34,6 +35,8 @@ def save_state(
     `module` holds student and objective; its parameters are saved once even where tied. Its buffers are
     constants of the architecture and are not saved. `progress` holds at least the step.
     """
+    for leftover in folder.glob(".step-*"):  # of a kill in the middle of a save or a removal
+        shutil.rmtree(leftover, ignore_errors=True)
     with sealed_folder(folder / f"step-{progress['step']:08d}") as temporary:
         save_file(
             {name: p.detach() for name, p in module.named_parameters()}, temporary / "module.safetensors"
@@ -67,13 +70,18 @@ def load_state(
     """Restore the newest intact checkpoint into all of these; its progress, or None where there is none."""
     for path in sorted(folder.glob("step-*"), reverse=True):
         if found := damage(path):
-            print(f"warning: {found}: going back to the checkpoint before it", file=sys.stderr)
+            print(f"warning: {found}: going back to the checkpoint before it, if any", file=sys.stderr)
+            shutil.rmtree(path, ignore_errors=True)  # else it would count as one of the newest for ever
             continue
         saved = load_file(path / "module.safetensors")
+        record = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        if record["format"] != FORMAT or set(saved) != {name for name, _ in module.named_parameters()}:
+            raise UserError(
+                f"{path} is of another version of the kit: use that version, or delete the run folder"
+            )
         with torch.no_grad():
             for name, parameter in module.named_parameters():
                 parameter.copy_(saved[name])
-        record = json.loads((path / "state.json").read_text(encoding="utf-8"))
         values = {**load_file(path / "optimizer.safetensors"), **record["optimizer"]}
         for i, optimizer in enumerate(optimizers):
             state: dict[int, dict] = {}
@@ -98,5 +106,4 @@ def export(model: PreTrainedModel, tokenizer_folder: Path, path: Path) -> None:
         config["torch_dtype"] = config["dtype"]
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         for file in sorted(tokenizer_folder.iterdir()):
-            if file.name != SEAL:
-                shutil.copy(file, temporary / file.name)
+            shutil.copy(file, temporary / file.name)

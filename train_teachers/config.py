@@ -8,7 +8,7 @@ import json
 import types
 import typing
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -69,6 +69,8 @@ class Model(Strict):
             raise ValueError("num_attention_heads is no multiple of num_key_value_heads")
         if self.family == "gptj" and self.tie_word_embeddings:
             raise ValueError("the gptj family has no tied embeddings")
+        if self.family == "llama" and self.hidden_size // self.num_attention_heads % 2:
+            raise ValueError("rotary positions need an even hidden_size / num_attention_heads")
         if self.family == "llama" and self.dropout:
             raise ValueError("the llama family has no residual dropout: leave dropout at 0.0")
         return self
@@ -87,6 +89,9 @@ class Data(Strict):
     """Sequences of the dev split on which the held-out hard loss is measured."""
 
 
+Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]
+
+
 class Optim(Strict):
     """Optimiser and schedule."""
 
@@ -94,7 +99,7 @@ class Optim(Strict):
     """muon: torch.optim.Muon for the matrices of the blocks, AdamW for all else."""
     lr: float = Field(gt=0)
     """Peak learning rate (Muon's updates are scaled to AdamW's size, so one value serves both)."""
-    betas: tuple[float, float] = Field(default=(0.9, 0.95), strict=False)
+    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.95), strict=False)
     """AdamW's decay rates of the first and second moment."""
     eps: float = Field(default=1e-8, gt=0)
     """AdamW's epsilon."""
@@ -111,6 +116,12 @@ class Optim(Strict):
     final_lr: float = Field(default=0.1, ge=0, le=1)
     """Last learning rate, as a fraction of the peak."""
 
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.schedule == "wsd" and self.warmup + self.decay > 1:
+            raise ValueError(f"warmup {self.warmup} and decay {self.decay} overlap: together at most 1")
+        return self
+
 
 class Wandb(Strict):
     """Weights & Biases, beside metrics.jsonl and never instead of it."""
@@ -126,7 +137,7 @@ class TrainConfig(Strict):
 
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Run name, the folder under runs/; null: the name of the YAML file."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides initial weights, order of the data and dropout."""
     model: Model
     data: Data
@@ -134,7 +145,8 @@ class TrainConfig(Strict):
     batch_size: int = Field(gt=0)
     """Sequences per optimiser step, over all devices."""
     micro_batch_size: int | None = Field(default=None, gt=0)
-    """Sequences per forward pass and device; null: as many as the step has. Changes memory, not results."""
+    """Sequences per forward pass and device; null: as many as the step has. Changes memory and, but for
+    rounding and the draws of dropout, no result."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the forward pass; weights stay fp32. auto: bf16 where the processor has it, else fp16 on a GPU, else fp32."""
     compile: bool | Literal["auto"] = "auto"
@@ -147,6 +159,9 @@ class TrainConfig(Strict):
     """A kill loses at most this much work, in seconds."""
     wandb: Wandb | None = None
     """null: not used."""
+
+    OPERATIONAL: ClassVar = frozenset({"micro_batch_size", "log_every", "checkpoint_seconds", "wandb"})
+    """Fields that may change when a run goes on: they decide how it is done, not what comes out."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

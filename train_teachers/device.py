@@ -32,14 +32,23 @@ def choose_precision(asked: Literal["auto", "fp32", "bf16", "fp16"]) -> Literal[
 
 def choose_compile(asked: bool | Literal["auto"], flops: float) -> bool:
     """`auto`: compile where a run of `flops` operations is long enough, and a compiler is there."""
+    found = [os.environ.get("CXX"), *map(shutil.which, ("g++", "clang++"))]
+    able = any(found) and Path(sysconfig.get_path("include"), "Python.h").exists()
+    if asked is True and not able:
+        raise UserError(
+            "compile: true needs a C++ compiler and Python's headers; install them or write compile: false"
+        )
     if asked != "auto":
         return asked
+    speed = GPU_FLOPS if torch.cuda.is_available() else CPU_THREAD_FLOPS * torch.get_num_threads()
+    return able and flops / speed > WORTH_COMPILING
+
+
+def be_deterministic() -> None:
+    """On a GPU, ask for kernels that give the same bits twice; what has none warns. CPU kernels do as they are."""
     if torch.cuda.is_available():
-        return flops / GPU_FLOPS > WORTH_COMPILING
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    headers = Path(sysconfig.get_path("include"), "Python.h").exists()
-    seconds = flops / (CPU_THREAD_FLOPS * torch.get_num_threads())
-    return bool(compiler) and headers and seconds > WORTH_COMPILING
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def keep_freed_memory() -> None:

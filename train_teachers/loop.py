@@ -1,17 +1,17 @@
 """THE loop: teachers, students and controls are trained here and differ only in the objective."""
 
 import contextlib
+import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
@@ -21,6 +21,7 @@ from train_teachers.config import TrainConfig
 from train_teachers.objective import Batch, Objective, held_out_hard
 from train_teachers.optim import build_optimizers, set_lr
 from train_teachers.run import Run
+from train_teachers.tracking import progress_bar, tracking
 
 STOPPED = 85  # exit status of a run that was asked to stop, has saved, and goes on with the same command
 
@@ -71,7 +72,7 @@ def train(
     trained = Trained(student, objective)
     optimizers = build_optimizers(trained, config.optim)
     check_all_optimised(trained, optimizers)
-    module, *optimizers = accelerator.prepare(trained, *optimizers)
+    module = accelerator.prepare(trained)
     forward = torch.compile(module) if compiled else module
     total = batches.steps_for(config.data.words)
     micro = config.micro_batch_size or config.batch_size // accelerator.num_processes
@@ -86,7 +87,7 @@ def train(
         torch.manual_seed(_seed(config.seed, progress.step, accelerator.process_index))  # dropout
         lr = set_lr(optimizers, config.optim, (progress.step + 1) / total)
         tokens_BT1 = torch.from_numpy(batches.batch(progress.step))
-        num_targets = tokens_BT1[:, 1:].numel()
+        num_targets = Batch.from_sequences(tokens_BT1).num_targets
         parts = tokens_BT1.chunk(accelerator.num_processes)[accelerator.process_index].split(micro)
         sums: dict[str, Tensor] = {}
         for i, part in enumerate(parts):
@@ -98,11 +99,20 @@ def train(
                 accelerator.backward(weighted * (accelerator.num_processes / num_targets))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value.detach()
-        norm = accelerator.clip_grad_norm_(trained.parameters(), config.optim.clip or float("inf"))
+        scaler = accelerator.scaler  # fp16 only
+        for optimizer in optimizers if scaler else ():
+            scaler.unscale_(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(trained.parameters(), config.optim.clip or float("inf"))
         sums = {name: accelerator.reduce(value, "sum") for name, value in sums.items()}
-        _refuse_non_finite(progress.step, sums, norm, fp16=accelerator.scaler is not None)
+        _refuse_non_finite(progress.step, sums, norm, scaler)
         for optimizer in optimizers:
-            optimizer.step()
+            if torch.isfinite(
+                norm
+            ):  # in fp16 a gradient may overflow: then no optimiser steps, and the scale falls
+                scaler.step(optimizer) if scaler else optimizer.step()
+        if scaler:
+            scaler.update()
+        for optimizer in optimizers:
             optimizer.zero_grad()
         return sums, num_targets, lr, float(norm)
 
@@ -113,8 +123,8 @@ def train(
     saved_at = time.monotonic()
     with (
         _stop_signals() as stop,
-        _bar(config, progress, accelerator) as bar,
-        _tracking(config, run, accelerator) as log,
+        progress_bar(config, progress.words_seen, shown=accelerator.is_main_process) as bar,
+        tracking(config, run, on=accelerator.is_main_process) as log,
     ):
         while True:
             if progress.step in validate_at:
@@ -155,7 +165,9 @@ def train(
                 progress.seconds += progress.seconds_in_sums
                 speed = round(progress.tokens_in_sums / progress.seconds_in_sums)
                 clock = {"seconds": round(progress.seconds, 3), "tokens_per_second": speed}
-                log({**counts, **clock, "lr": lr, "grad_norm": norm, **means})
+                log(
+                    {**counts, **clock, "lr": lr, "grad_norm": norm if math.isfinite(norm) else None, **means}
+                )
                 bar.set_postfix(loss=f"{means['loss/hard']:.3f}", tok_s=f"{speed:,}")
                 progress.sums, progress.tokens_in_sums, progress.seconds_in_sums = {}, 0, 0.0
 
@@ -174,14 +186,17 @@ def _seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _refuse_non_finite(step: int, sums: dict[str, Tensor], norm: Tensor, *, fp16: bool) -> None:
-    """Stop before the optimiser sees it. In fp16 an infinite gradient is usual: the scaler skips that step."""
+def _refuse_non_finite(
+    step: int, sums: dict[str, Tensor], norm: Tensor, scaler: torch.amp.GradScaler | None
+) -> None:
+    """Stop before the optimiser sees it. In fp16 an infinite gradient is usual, until the scale is used up."""
     bad = [name for name, value in sums.items() if not torch.isfinite(value)]
-    if bad or not (fp16 or torch.isfinite(norm)):
+    hopeless = not torch.isfinite(norm) and (scaler is None or scaler.get_scale() < 1)
+    if bad or hopeless:
         what = f"loss {', '.join(bad)}" if bad else "the gradient"
         raise UserError(
             f"{what} is not finite at step {step}: no step was taken and the last checkpoint is intact; "
-            "lower optim.lr or use precision: fp32"
+            "try again with name=… and a lower optim.lr or precision=fp32"
         )
 
 
@@ -194,13 +209,14 @@ def _on_any_process(flag: bool, accelerator: Accelerator) -> bool:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """A list that receives the first SIGINT, SIGTERM or SIGUSR1; a second one acts at once, as usual."""
+    """A list that receives the first SIGINT, SIGTERM or SIGUSR1; after it each acts at once, as usual."""
     received: list[int] = []
     names = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
     def note(number: int, _frame: object) -> None:
         received.append(number)
-        signal.signal(number, before[number])
+        for other, handler in before.items():
+            signal.signal(other, handler)
 
     before = {number: signal.signal(number, note) for number in names}
     try:
@@ -208,44 +224,3 @@ def _stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _bar(config: TrainConfig, progress: Progress, accelerator: Accelerator) -> tqdm:
-    """Words seen of the budget; one line every half minute where nobody watches a terminal."""
-    return tqdm(
-        total=config.data.words,
-        initial=progress.words_seen,
-        unit=" words",
-        unit_scale=True,
-        mininterval=0.5 if sys.stderr.isatty() else 30.0,
-        disable=not accelerator.is_main_process,
-    )
-
-
-@contextlib.contextmanager
-def _tracking(config: TrainConfig, run: Run, accelerator: Accelerator) -> Iterator[Callable[[dict], None]]:
-    """A function that logs one record to metrics.jsonl and, where asked, to wandb; silent on other processes."""
-    if not accelerator.is_main_process:
-        yield lambda record: None
-    elif config.wandb is None:
-        yield run.log
-    else:
-        import wandb
-
-        settings = wandb.Settings(init_timeout=20)
-        options = {"project": config.wandb.project, "name": run.name, "dir": run.folder, "settings": settings}
-        try:
-            tracker = wandb.init(mode=config.wandb.mode, config=config.model_dump(), **options)
-        except wandb.errors.CommError:
-            print(
-                "warning: wandb does not answer: going on offline (`wandb sync` sends it later)",
-                file=sys.stderr,
-            )
-            tracker = wandb.init(mode="offline", config=config.model_dump(), **options)
-
-        def log(record: dict) -> None:
-            run.log(record)
-            tracker.log(record, step=record["step"])
-
-        with tracker:
-            yield log

@@ -23,6 +23,11 @@ class Batch(NamedTuple):
         """Sequences of T + 1 tokens: the first T are inputs, the last T their targets."""
         return cls(tokens_BT1[:, :-1], tokens_BT1[:, 1:])
 
+    @property
+    def num_targets(self) -> int:
+        """Positions that carry loss: what a sum over the batch is divided by."""
+        return int((self.targets_BT != IGNORE).sum())
+
 
 class Objective(Protocol):
     """An nn.Module, so that whatever it owns is optimised and saved by construction.
@@ -62,10 +67,12 @@ class HardObjective(nn.Module):
 @torch.no_grad()
 def held_out_hard(student: nn.Module, sequences: Tensor, *, micro_batch_size: int) -> float:
     """Hard loss in nats per token on held-out sequences (S, T + 1): the one number models are selected by."""
-    objective, total = HardObjective(), 0.0
+    objective, total, count = HardObjective(), 0.0, 0
     was_training = student.training
     student.eval()
     for part in sequences.split(micro_batch_size):
-        total += objective(student, Batch.from_sequences(part))["hard"].item()
+        batch = Batch.from_sequences(part)
+        total += objective(student, batch)["hard"].item()
+        count += batch.num_targets
     student.train(was_training)
-    return total / sequences[:, 1:].numel()
+    return total / count

@@ -9,7 +9,7 @@ from train_teachers.config import Optim
 
 
 def schedule(optim: Optim, progress: float) -> float:
-    """Learning rate at `progress` (0 at the first step, 1 at the end), as a fraction of the peak."""
+    """Learning rate at `progress` (the share of all steps, this one included), as a fraction of the peak."""
     if progress < optim.warmup:
         return progress / optim.warmup
     if optim.schedule == "constant":
@@ -54,7 +54,7 @@ def build_optimizers(module: nn.Module, optim: Optim) -> list[torch.optim.Optimi
 
 def _is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
     """A 2-D weight of a transformer block of the student (`model.layers.3.…`, `transformer.h.3.…`)."""
-    return parameter.ndim == 2 and (".layers." in name or ".h." in name)
+    return parameter.ndim == 2 and name.startswith("student.") and (".layers." in name or ".h." in name)
 
 
 def set_lr(optimizers: list[torch.optim.Optimizer], optim: Optim, progress: float) -> float:

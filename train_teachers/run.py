@@ -18,6 +18,7 @@ import torch
 import transformers
 
 from babylm_data.errors import UserError
+from babylm_data.sealed import write_whole
 from train_teachers.config import TrainConfig, dump_config
 
 ROOT = Path("runs")
@@ -26,15 +27,47 @@ ROOT = Path("runs")
 class Run:
     """A run folder, held by this process alone until `close` (or the end of the process)."""
 
-    def __init__(self, config: TrainConfig, inputs: dict[str, str], *, kind: str) -> None:
+    def __init__(self, config: TrainConfig, inputs: dict[str, str], *, kind: str, owner: bool = True) -> None:
         self.name, self.kind, self.folder = config.name, kind, ROOT / config.name
         self.metrics = self.folder / "metrics.jsonl"
+        self._held = None
+        if not owner:  # another process of the same run: it reads, and the owner writes
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock()
-        self._same("config.yaml", f"# {kind}\n" + dump_config(config), "was made with another config")
-        self._same("inputs.json", json.dumps(inputs, indent=1), "was made from other data or teachers")
+        if self.summary or any((self.folder / "state").glob("step-*")):
+            self._refuse_change(
+                "config", self._read_config(), config.model_dump(mode="json"), config.OPERATIONAL
+            )
+            self._refuse_change("inputs", self.read_json("inputs.json"), {"kind": kind, **inputs})
+        write_whole(self.folder / "config.yaml", f"# {kind}\n" + dump_config(config))
+        self.write_json("inputs.json", {"kind": kind, **inputs})
         if not self.summary:
-            self.write_json("environment.json", environment())
+            self._note_start()
+
+    def _read_config(self) -> dict:
+        from omegaconf import OmegaConf
+
+        return OmegaConf.to_container(OmegaConf.load(self.folder / "config.yaml"))
+
+    def _refuse_change(
+        self, what: str, before: dict, now: dict, allowed: frozenset[str] = frozenset()
+    ) -> None:
+        """UserError that names the first entry in which this run is not the one begun in the folder."""
+        before, now = _flat(before), _flat(now)
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key) and key.split(".")[0] not in allowed:
+                raise UserError(
+                    f"{self.folder} was begun with another {what}: {key} was {before.get(key)}, now {now.get(key)}; "
+                    "pass name=… for a new run, or delete the folder"
+                )
+
+    def _note_start(self) -> None:
+        """environment.json of the first start, and when it was started again."""
+        now = environment()
+        first = self.read_json("environment.json") if (self.folder / "environment.json").exists() else now
+        again = [*first.get("started_again", []), now["started"]] if first is not now else []
+        self.write_json("environment.json", first | {"started_again": again})
 
     def _lock(self) -> None:
         self._held = open(self.folder / ".lock", "a+", encoding="utf-8")
@@ -49,26 +82,24 @@ class Run:
         self._held.write(f"process {os.getpid()} on {platform.node()}")
         self._held.flush()
 
-    def _same(self, name: str, text: str, fault: str) -> None:
-        file = self.folder / name
-        if not file.exists():
-            _write(file, text)
-        elif (before := file.read_text(encoding="utf-8")) != text:
-            pairs = zip(before.splitlines() + [""], text.splitlines() + [""], strict=False)
-            old, new = next((a.strip(), b.strip()) for a, b in pairs if a != b)
-            raise UserError(
-                f"{self.folder} {fault} ('{old}', now '{new}'): pass name=… for a new run, or delete the folder"
-            )
-
     def close(self) -> None:
         """Let go of the folder."""
-        self._held.close()
+        if self._held:
+            self._held.close()
 
     @property
     def summary(self) -> dict | None:
         """The summary of a finished run, else None."""
-        file = self.folder / "summary.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        return self.read_json("summary.json") if (self.folder / "summary.json").exists() else None
+
+    def read_json(self, name: str) -> dict:
+        """A JSON file of the folder; UserError if it is missing or damaged."""
+        try:
+            return json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise UserError(
+                f"{self.folder / name} is missing or damaged: delete the folder to train again"
+            ) from None
 
     def log(self, record: dict) -> None:
         """Append one line to metrics.jsonl."""
@@ -87,7 +118,7 @@ class Run:
                 continue
             if record["step"] < step or (record["step"] == step and "val/hard" not in record):
                 kept.append(line + "\n")
-        _write(self.metrics, "".join(kept))
+        write_whole(self.metrics, "".join(kept))
 
     def last(self, key: str) -> float:
         """The newest value of `key` in metrics.jsonl."""
@@ -96,13 +127,16 @@ class Run:
 
     def write_json(self, name: str, content: dict) -> None:
         """Write a JSON file of the folder, whole or not at all."""
-        _write(self.folder / name, json.dumps(content, indent=1) + "\n")
+        write_whole(self.folder / name, json.dumps(content, indent=1) + "\n")
 
 
-def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, file)
+def _flat(values: object, prefix: str = "") -> dict[str, object]:
+    """Nested tables as one: `{"optim": {"lr": 1}}` becomes `{"optim.lr": 1}`."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {
+        k: v for key, inner in values.items() for k, v in _flat(inner, f"{prefix}.{key}".strip(".")).items()
+    }
 
 
 def command_line() -> str:
@@ -126,7 +160,7 @@ def environment() -> dict:
     return {
         "command": command_line(),
         "commit": git("rev-parse", "HEAD"),
-        "dirty": bool(git("status", "--porcelain")),
+        "dirty": None if (changes := git("status", "--porcelain")) is None else bool(changes),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

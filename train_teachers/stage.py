@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, logging
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, sha256
@@ -20,7 +20,7 @@ from babylm_data.tokens import Batches, held_out, open_data, open_tokens
 from train_teachers.audit import audit, table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
-from train_teachers.device import choose_compile, choose_precision, keep_freed_memory
+from train_teachers.device import be_deterministic, choose_compile, choose_precision, keep_freed_memory
 from train_teachers.language_model import build, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
@@ -41,6 +41,7 @@ def run_training(
     `make_objective(student, fingerprint, device)` gets the fingerprint of the student's tokenizer; `extra` goes
     into the summary.
     """
+    logging.disable_progress_bar()  # of loading and saving: a blink, and noise in a log
     data = Path(config.data.path)
     open_data(data)
     tokenizer = load_tokenizer(data / "tokenizer")
@@ -52,8 +53,10 @@ def run_training(
     )
     sequences = held_out(open_tokens(data, "dev"), config.data.seq_len, config.data.held_out_sequences)
     keep_freed_memory()
+    be_deterministic()
     precision = choose_precision(config.precision)
-    accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+    mixed = "no" if precision == "fp32" else precision
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
     if config.batch_size % accelerator.num_processes:
         raise UserError(
             f"batch_size {config.batch_size} is no multiple of {accelerator.num_processes} processes"
@@ -61,11 +64,12 @@ def run_training(
     student = build(config.model, tokenizer, seed=config.seed).to(accelerator.device)
     objective = make_objective(student, fingerprint(data / "tokenizer"), accelerator.device)
     objective.to(accelerator.device)
-    with contextlib.closing(
-        Run(config, {"data": sha256(data / SEAL), **objective.sources}, kind=kind)
-    ) as run:
+    inputs = {"data": sha256(data / SEAL), "precision": precision, **objective.sources}
+    with accelerator.main_process_first():
+        run = Run(config, inputs, kind=kind, owner=accelerator.is_main_process)
+    with contextlib.closing(run):
         if run.summary:
-            print(f"{run.folder} is finished already: delete it to train again")
+            accelerator.print(f"{run.folder} is finished already: delete it to train again")
             return
         sample = torch.from_numpy(sequences[:AUDIT_SEQUENCES]).to(accelerator.device)
         with accelerator.autocast():
@@ -80,10 +84,19 @@ def run_training(
             shape = f"{config.model.family}, {num_parameters(student)[0]:,} parameters"
             print(f"{run.name}: {shape}, {steps:,} steps, {how}\n{table(findings)}", flush=True)
         student.train()
-        progress = train(student, objective, batches, sequences, config, run, accelerator, compiled=compiled)
+        try:
+            progress = train(
+                student, objective, batches, sequences, config, run, accelerator, compiled=compiled
+            )
+        except torch.OutOfMemoryError:
+            size = config.micro_batch_size or config.batch_size
+            raise UserError(
+                f"out of memory with {size} sequences a forward pass: lower micro_batch_size"
+            ) from None
         if accelerator.is_main_process:
             export(student, data / "tokenizer", run.folder / "export")
-            summary = _summary(config, run, student, batches, progress, flops) | (extra or {})
+            chosen = {"precision": precision, "compiled": compiled, "processes": accelerator.num_processes}
+            summary = _summary(config, run, student, batches, progress, flops) | chosen | (extra or {})
             run.write_json("summary.json", summary)
             print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
 

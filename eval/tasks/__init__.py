@@ -1,4 +1,4 @@
-"""The tasks that can be asked for. A new one: a file with `load(folder) -> items` and a line in `TASKS`."""
+"""The tasks that can be asked for. A new one: a file with `load(files) -> items` and a line in `TASKS`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from eval.tasks import minimal_pairs
 
 @dataclass(frozen=True)
 class Task:
-    """Where a task's files lie under the data folder, and what reads them."""
+    """What people call a task, where its files lie under the data folder, and what reads them."""
 
+    title: str
     folder: str
-    load: Callable[[Path], list[Item]]
+    load: Callable[[list[Path]], list[Item]]
 
     def files(self, data: Path) -> list[Path]:
         """The task's files, in order; a UserError if there are none."""
@@ -28,9 +29,14 @@ class Task:
 
 
 TASKS = {
-    "blimp_filtered": Task("full_eval/blimp_filtered", minimal_pairs.load),
-    "supplement_filtered": Task("full_eval/supplement_filtered", minimal_pairs.load),
-    "blimp_fast": Task("fast_eval/blimp_fast", minimal_pairs.load),
-    "supplement_fast": Task("fast_eval/supplement_fast", minimal_pairs.load),
-    "nursery": Task("full_eval/nursery", minimal_pairs.load),
+    "blimp_filtered": Task("BLiMP", "full_eval/blimp_filtered", minimal_pairs.load),
+    "supplement_filtered": Task("BLiMP supplement", "full_eval/supplement_filtered", minimal_pairs.load),
+    "blimp_fast": Task("BLiMP (fast)", "fast_eval/blimp_fast", minimal_pairs.load),
+    "supplement_fast": Task("BLiMP supplement (fast)", "fast_eval/supplement_fast", minimal_pairs.load),
+    "nursery": Task("Nursery pairs", "full_eval/nursery", minimal_pairs.load),
 }
+
+
+def title(name: str) -> str:
+    """A task's or subtask's name as people write it."""
+    return TASKS[name].title if name in TASKS else name.replace("_", " ")

@@ -12,19 +12,17 @@ from babylm_data.errors import UserError
 from eval.items import Choice, Item
 
 
-def load(folder: Path) -> list[Item]:
-    """Every pair of `folder`/*.jsonl in file order; choice 0 is the good sentence."""
+def load(files: list[Path]) -> list[Item]:
+    """Every pair of the JSON-lines `files` in file order; choice 0 is the good sentence."""
     items: list[Item] = []
     rows: Counter[str] = Counter()
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in files:
         for place, row in read_rows(path):
-            pair = tuple(
-                Choice("", _sentence(row, field, place)) for field in ("sentence_good", "sentence_bad")
-            )
-            subtask = str(row.get("UID", path.stem))
-            items.append(
-                Item(f"{subtask}_{rows[subtask]}", subtask, pair, phenomenon=row.get("linguistics_term"))
-            )
+            good, bad = (_text(row, field, place) for field in ("sentence_good", "sentence_bad"))
+            subtask = path.stem if row.get("UID") is None else _text(row, "UID", place)
+            term = None if row.get("linguistics_term") is None else _text(row, "linguistics_term", place)
+            uid = f"{subtask}_{rows[subtask]}"
+            items.append(Item(uid, subtask, (Choice("", good), Choice("", bad)), phenomenon=term))
             rows[subtask] += 1
     return items
 
@@ -52,8 +50,14 @@ def read_rows(path: Path) -> list[tuple[str, dict]]:
     return rows
 
 
-def _sentence(row: dict, field: str, place: str) -> str:
-    sentence = row.get(field)
-    if not isinstance(sentence, str) or not sentence:
+def _text(row: dict, field: str, place: str) -> str:
+    text = row.get(field)
+    if not isinstance(text, str) or not text:
         raise UserError(f"{place} has no text in {field!r}: is this a file of minimal pairs?")
-    return sentence
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no tokenizer reads
+        raise UserError(
+            f"{place} has half a character (a lone surrogate) in {field!r}: mend that line"
+        ) from None
+    return text

@@ -7,9 +7,8 @@ import pytest
 from run_tree import read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
-from eval.records import BEGIN, END, record, render, rewrite_readme
-from eval.report import main
-from eval.run_folders import read_lineup
+from eval.lineup import read_lineup
+from eval.readme import BEGIN, END, main, record, render, rewrite_readme
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +23,7 @@ def test_the_record_holds_the_numbers_of_the_scores(student, tmp_path):
     found = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     result = read_scores(student)["tasks"]
     row = next(row for row in found["rows"] if row["role"] == "student")
-    assert row["scores"]["nursery"] == [result["nursery"]["score"], result["nursery"]["standard_error"]]
+    assert row["scores"]["nursery"] == [result["nursery"]["accuracy"], result["nursery"]["standard_error"]]
     assert row["scores"]["bits_per_byte"] == pytest.approx(
         result["perplexity"]["files"]["test/nursery.txt"]["bits_per_byte"]
     )
@@ -35,7 +34,7 @@ def test_the_record_holds_the_numbers_of_the_scores(student, tmp_path):
 
 def test_the_readme_keeps_its_text_and_is_stable(student, tmp_path):
     readme, path = tmp_path / "README.md", tmp_path / "r.json"
-    write_json(path, record(read_lineup(student)))
+    write_json(path, record(read_lineup(student), "make submission"))
     readme.write_text(f"# before\n{BEGIN}\nold numbers\n{END}\nafter\n", encoding="utf-8")
     rewrite_readme(readme, [path])
     once = readme.read_text(encoding="utf-8")
@@ -49,12 +48,18 @@ def test_the_readme_keeps_its_text_and_is_stable(student, tmp_path):
         assert f"{100 * score:.2f} ± {100 * error:.2f}" in once
 
 
+def test_a_record_without_its_command_is_refused(student, tmp_path):
+    with pytest.raises(UserError, match="needs one RUN and --command"):
+        main([str(student), "--record", str(tmp_path / "r.json")])
+    assert not (tmp_path / "r.json").exists()
+
+
 def test_a_readme_without_markers_is_left_alone(student, tmp_path):
     readme, path = tmp_path / "README.md", tmp_path / "r.json"
-    write_json(path, record(read_lineup(student)))
+    write_json(path, record(read_lineup(student), "make submission"))
     readme.write_text("# mine\n", encoding="utf-8")
     with pytest.raises(UserError, match="scores:begin"):
-        main(["--readme", str(readme), str(path)])
+        main([str(readme), str(path)])
     assert readme.read_text(encoding="utf-8") == "# mine\n"
 
 

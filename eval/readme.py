@@ -1,39 +1,78 @@
 """Small committed records of scores, and the tables of the README that are rendered from them.
 
+    python -m eval.readme --record distill/results/nursery.json runs/nursery --command "make submission"
+    python -m eval.readme README.md distill/results/*.json
+
 No number in the README is typed: each comes from `scores.json` through a record, and a test compares the two.
 """
 
-import os
+import argparse
+import json
 import re
 from pathlib import Path
 
-from babylm_data.errors import UserError
-from eval.compare import bits_per_byte, title
-from eval.run_folders import Lineup, Run, held_out, read_json
+from babylm_data.errors import UserError, run_stage
+from babylm_data.sealed import write_whole
+from eval.json_files import read_json
+from eval.ledger import corpus_text
+from eval.lineup import Lineup, read_lineup
+from eval.run_folders import Run
+from eval.tasks import title
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"
+KEYS = ("name", "date", "commit", "dirty", "command", "corpus", "items", "held_out", "rows")
 
 
-def record(lineup: Lineup, command: str | None = None) -> dict:
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.readme",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="README RECORD… | RUN",
+        help="the file to rewrite and its records, in order; with --record: a student's run folder",
+    )
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write the record of RUN")
+    parser.add_argument("--command", help="with --record: the command that produced all of RUN")
+    arguments = parser.parse_args(argv)
+    if not arguments.record:
+        readme, *records = arguments.paths
+        rewrite_readme(readme, records)
+        print(f"wrote the tables of {len(records)} records into {readme}")
+        return 0
+    if len(arguments.paths) != 1 or not arguments.command:
+        raise UserError("--record FILE needs one RUN and --command TEXT, the command that produced all of it")
+    found = record(read_lineup(arguments.paths[0]), arguments.command)
+    write_whole(arguments.record, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    print(f"wrote {arguments.record}")
+    return 0
+
+
+def record(lineup: Lineup, command: str) -> dict:
     """What the README says about one lineup: fractions of 1, words, bits; `command` produced all of it."""
     student = lineup.student
     return {
         "name": student.name,
-        "date": student.scores["created"][:10],
+        "date": student.scoring[-1][0][:10],
         "commit": student.environment.get("commit"),
         "dirty": bool(student.environment.get("dirty")),
-        "command": command or student.environment["command"],
+        "command": command,
         "corpus": corpus_text(student),
         "items": {task: result["items"] for task, result in student.tasks.items()},
-        "held_out": held_out(student)[0] if held_out(student) else None,
+        "limits": {task: result["limit"] for task, result in student.tasks.items() if result["limit"]},
+        "held_out": student.held_out[0] if student.held_out else None,
         "rows": [row(run) for run in lineup.runs],
     }
 
 
 def row(run: Run) -> dict:
-    scores = {task: [result["score"], result["standard_error"]] for task, result in run.tasks.items()}
-    if figures := held_out(run):
-        scores["bits_per_byte"] = bits_per_byte(figures[1])
+    scores = {task: [result["accuracy"], result["standard_error"]] for task, result in run.tasks.items()}
+    if run.held_out:
+        scores["bits_per_byte"] = run.held_out[1]["bits_per_byte"]
     return {
         "model": run.name,
         "role": run.role,
@@ -41,22 +80,6 @@ def row(run: Run) -> dict:
         "words_seen": run.summary["words_seen"],
         "scores": scores,
     }
-
-
-def is_nursery(run: Run) -> bool:
-    """Was the run trained on the kit's own synthetic corpus?"""
-    return set(run.train["sources"]) == {"nursery"}
-
-
-def corpus_text(run: Run) -> str:
-    """The training text in one line: words, sources, and the track whose budgets it was prepared under."""
-    if is_nursery(run):
-        return (
-            f"{run.train['words']:,} words of the kit's own synthetic nursery corpus; no claim about English"
-        )
-    track = run.manifest.get("track")
-    sources = ", ".join(sorted(run.train["sources"]))
-    return f"{run.train['words']:,} words ({sources})" + (f", budgets of {track}" if track else "")
 
 
 def render(records: list[dict]) -> str:
@@ -68,7 +91,7 @@ def render_one(found: dict) -> str:
     tasks = list(found["items"])
     bits = found["held_out"] is not None
     header = ["model", "role", "parameters", "words of exposure", *(f"{title(task)}, %" for task in tasks)]
-    header += [f"{found['held_out']}, bits per byte"] if bits else []
+    header += [f"held-out text ({found['held_out']}), bits per byte"] if bits else []
     lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
     for line in found["rows"]:
         cells = [line["model"], line["role"], f"{line['parameters']:,}", f"{line['words_seen']:,}"]
@@ -78,7 +101,11 @@ def render_one(found: dict) -> str:
         cells += [f"{line['scores']['bits_per_byte']:.4f}"] if bits else []
         lines.append([f"**{cell}**" for cell in cells] if line["role"] == "student" else cells)
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    counts = ", ".join(f"{title(task)} {items:,}" for task, items in found["items"].items())
+    counts = ", ".join(
+        f"{title(task)} {items:,}" + (f" (the first {limit} of each subtask)" if limit else "")
+        for task, items in found["items"].items()
+        for limit in [found.get("limits", {}).get(task)]
+    )
     commit = f"`{found['commit'][:10]}`" if found["commit"] else "unknown"
     changed = " with uncommitted changes" if found["dirty"] else ""
     return "\n\n".join(
@@ -94,8 +121,8 @@ def render_one(found: dict) -> str:
 
 def rewrite_readme(readme: Path, records: list[Path]) -> None:
     """Put the rendered records between the two markers of `readme`; all other text stays as it is."""
-    remedy = "write it with `python -m eval.report RUN --record FILE.json`"
-    rendered = render([read_json(path, remedy) for path in records])
+    remedy = "write it with `python -m eval.readme --record FILE RUN --command TEXT`"
+    rendered = render([read_json(path, remedy, KEYS) for path in records])
     try:
         text = readme.read_text(encoding="utf-8")
     except OSError as error:
@@ -106,9 +133,5 @@ def rewrite_readme(readme: Path, records: list[Path]) -> None:
     write_whole(readme, f"{before}{BEGIN}\n{rendered}\n{END}{rest.split(END, 1)[1]}")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a reader finds the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+if __name__ == "__main__":
+    run_stage(main)

@@ -3,16 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from eval.run_folders import Lineup
-
-TASK_TITLES = {
-    "blimp_filtered": "BLiMP",
-    "supplement_filtered": "BLiMP supplement",
-    "blimp_fast": "BLiMP (fast)",
-    "supplement_fast": "BLiMP supplement (fast)",
-    "nursery": "Nursery pairs",
-    "perplexity": "Held-out text",
-}
+from eval.lineup import Lineup
+from eval.tasks import title
 
 
 @dataclass(frozen=True)
@@ -30,37 +22,19 @@ class Difference:
         return abs(self.value) > 2 * self.standard_error
 
 
-def title(name: str) -> str:
-    """A task's or subtask's name as people write it."""
-    return TASK_TITLES.get(name, name.replace("_", " "))
-
-
 def difference(student: dict, control: dict) -> Difference:
-    """Compare two results that hold "score" or "accuracy", and "standard_error"."""
-    value, other = (result.get("score", result.get("accuracy")) for result in (student, control))
-    return Difference(value - other, math.hypot(student["standard_error"], control["standard_error"]))
+    """Compare two results that hold "accuracy" and "standard_error"."""
+    error = math.hypot(student["standard_error"], control["standard_error"])
+    return Difference(student["accuracy"] - control["accuracy"], error)
 
 
 def groups(result: dict) -> dict[str, dict]:
     """The finer grain of a task's result: phenomena where the benchmark has them, else its subtasks."""
-    return result.get("by_phenomenon") or result["by_subtask"]
-
-
-def bits_per_byte(figures: dict) -> float:
-    """Bits per UTF-8 byte of raw text: nats / (ln 2 * bytes). Comparable between unlike tokenizers."""
-    return figures["nats"] / math.log(2) / figures["bytes"]
-
-
-def perplexity(figures: dict) -> float:
-    """exp of the mean nats per token; comparable only between models with the same tokenizer."""
-    nats = figures["nats"] / figures["tokens"]
-    return math.exp(nats) if nats < 700 else math.inf  # beyond floating point
+    return result["by_phenomenon"] or result["by_subtask"]
 
 
 def verdicts(lineup: Lineup) -> list[str]:
     """One plain sentence a task about student and control, and one about what the errors leave out."""
-    if lineup.control is None:
-        return ["No control was trained beside this student: its scores say nothing about distillation."]
     return [
         *(sentence(lineup, task) for task in lineup.student.tasks),
         "One seed: the standard errors are those of drawing the test items. Seed noise is not in them; "
@@ -69,7 +43,7 @@ def verdicts(lineup: Lineup) -> list[str]:
 
 
 def sentence(lineup: Lineup, task: str) -> str:
-    """What the student's score on one task, less its control's, allows to be said."""
+    """What the student's accuracy on one task, less its control's, allows to be said."""
     delta = difference(lineup.student.tasks[task], lineup.control.tasks[task])
     points = f"{abs(100 * delta.value):.2f} ± {100 * delta.standard_error:.2f} percentage points"
     where = "above" if delta.value >= 0 else "below"

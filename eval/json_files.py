@@ -1,0 +1,44 @@
+"""JSON files of other stages, read with one line about whatever is wrong with them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from babylm_data.errors import UserError
+
+
+def read_json(path: Path, remedy: str, keys: Sequence[str] = ()) -> dict:
+    """The JSON object in `path`, which must hold `keys`; else a UserError that ends with `remedy`."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path} is missing: {remedy}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}): {remedy}") from None
+    require(value, keys, str(path), remedy)
+    return value
+
+
+def require(value: object, keys: Sequence[str], name: str, remedy: str) -> None:
+    """Raise UserError unless `value` is a JSON object that holds all `keys`."""
+    if not isinstance(value, dict):
+        raise UserError(f"{name} is not a JSON object: {remedy}")
+    if lacking := [key for key in keys if key not in value]:
+        raise UserError(f"{name} lacks {', '.join(lacking)}: {remedy}")
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """The lines of a metrics.jsonl, in the order of steps; one torn last line (a killed writer) is left out."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found = []
+    for number, text in enumerate(lines, start=1):
+        try:
+            found.append(json.loads(text))
+        except ValueError:
+            if number < len(lines):
+                raise UserError(
+                    f"{path}, line {number}, is not valid JSON: repair or delete that line"
+                ) from None
+    return found

@@ -1,0 +1,85 @@
+"""The one rule of structure, and what every module must not do."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+UPSTREAM = {
+    "babylm_data": {"babylm_data"},
+    "train_teachers": {"babylm_data", "train_teachers"},
+    "distill": {"babylm_data", "train_teachers", "distill"},
+    "eval": {"babylm_data", "eval"},
+}
+MODULES = [path for stage in UPSTREAM for path in sorted((ROOT / stage).rglob("*.py"))]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_imports_only_point_upstream(path):
+    stage = path.relative_to(ROOT).parts[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            top = name.split(".")[0]
+            assert top not in UPSTREAM or top in UPSTREAM[stage], f"{path} imports {name}"
+            assert not (isinstance(node, ast.Import) and top == "eval"), "write `from eval.x import y`"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_nothing_runs_code_from_a_file_or_the_hub(path):
+    forbidden = ("trust_remote_code", "torch.load(", "import pickle", "yaml.load(", "shell=True")
+    text = path.read_text()
+    assert not [word for word in forbidden if word in text]
+
+
+@pytest.mark.parametrize("stage", ["babylm_data", "train_teachers", "distill", "eval"])
+def test_help_explains_itself_without_loading_torch(stage):
+    code = (
+        f"import sys, runpy; sys.argv = ['{stage}', '--help']\n"
+        f"try: runpy.run_module('{stage}', run_name='__main__')\n"
+        "except SystemExit as end: code = end.code\n"
+        "loaded = [m for m in ('torch', 'transformers', 'datasets', 'accelerate') if m in sys.modules]\n"
+        "sys.exit(f'loaded {loaded}' if loaded else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"python -m {stage}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "babylm_data --raw nowhere --out out",
+        "train_teachers nowhere.yaml",
+        "train_teachers train_teachers/configs/nursery-llama.yaml data.path=nowhere",
+        "distill distill/configs/nursery.yaml losses.sofd.temperature=1.0",
+        "eval nowhere --tasks blimp_filtered --data nowhere --out out",
+        "eval.submission build nowhere",
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_status_2(command, tmp_path):
+    words = [
+        str(ROOT / word) if word.endswith("/nursery.yaml") or "nursery-llama" in word else word
+        for word in command.split()
+    ]
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
