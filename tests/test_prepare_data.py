@@ -38,7 +38,7 @@ def raw(tmp_path):
         train__childes_train=LINES,
         train__gutenberg_train=BOOK,
         dev__childes_dev=LINES[:90],
-        test__gutenberg_test=BOOK,
+        test__gutenberg_test=BOOK.replace("ran", "walked"),
     )
 
 
@@ -63,7 +63,7 @@ def test_a_corpus_becomes_a_sealed_folder_whose_counts_agree(raw, tmp_path):
 def test_clean_text_of_dev_and_test_is_kept_and_that_of_train_is_not(raw, tmp_path):
     prepare(tmp_path / "data", settings(), raw=raw)
     text = (tmp_path / "data/text/test/gutenberg.txt").read_text(encoding="utf-8")
-    assert text == "The dog ran home.\nThe cat ran home.\n\nThe cow saw it.\n"
+    assert text == "The dog walked home.\nThe cat walked home.\n\nThe cow saw it.\n"
     assert sorted(p.name for p in (tmp_path / "data/text").iterdir()) == ["dev", "test"]
 
 
@@ -187,7 +187,11 @@ BAD = {
     "blank file": ({"train__a_train": LINES, "train__b_train": " \n\n"}, "b.train holds no text"),
     "same file twice": (
         {"train__a_train": LINES, "train__b_train": LINES},
-        "a.train and b.train .* the same",
+        "train/a.train and train/b.train are the same",
+    ),
+    "train text again as dev": (
+        {"train__a_train": LINES, "dev__a_dev": LINES},
+        "train/a.train and dev/a.dev are the same",
     ),
     "one document": ({"train__a_train": "one line"}, "too little train text"),
     "small corpus": ({"train__a_train": "a b\n\nc d"}, "lower --vocab-size to 261"),
@@ -221,15 +225,16 @@ def test_a_data_set_of_parquet_jsonl_or_text_files_is_read_by_its_text_column(ki
     folder.mkdir()
     for split in ("train", "validation"):
         path = folder / f"{split}.{kind}"
+        rows = ROWS if split == "train" else [row.upper() for row in ROWS]
         if kind == "parquet":
             import pyarrow
             import pyarrow.parquet
 
-            pyarrow.parquet.write_table(pyarrow.table({"text": ROWS}), path)
+            pyarrow.parquet.write_table(pyarrow.table({"text": rows}), path)
         elif kind == "jsonl":
-            path.write_text("".join(json.dumps({"text": row}) + "\n" for row in ROWS), encoding="utf-8")
+            path.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows), encoding="utf-8")
         else:
-            path.write_text("\n".join(ROWS) + "\n", encoding="utf-8")
+            path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     manifest, _ = prepare(tmp_path / "data", settings(source=f"hf:{folder}", vocab_size=270))
     assert list(manifest["splits"]) == ["train", "dev"]
     assert manifest["splits"]["train"]["words"] == 9 * 7 + 5

@@ -35,13 +35,21 @@ class Run:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock()
+        try:
+            self._claim(config, {"kind": kind, **inputs})
+        except UserError:
+            self.close()
+            raise
+
+    def _claim(self, config: TrainConfig, inputs: dict[str, str]) -> None:
+        """Write down what this run is; UserError if a run that has begun here is another one."""
         if self.summary or any((self.folder / "state").glob("step-*")):
             self._refuse_change(
                 "config", self._read_config(), config.model_dump(mode="json"), config.OPERATIONAL
             )
-            self._refuse_change("inputs", self.read_json("inputs.json"), {"kind": kind, **inputs})
-        write_whole(self.folder / "config.yaml", f"# {kind}\n" + dump_config(config))
-        self.write_json("inputs.json", {"kind": kind, **inputs})
+            self._refuse_change("inputs", self.read_json("inputs.json"), inputs)
+        write_whole(self.folder / "config.yaml", f"# {self.kind}\n" + dump_config(config))
+        self.write_json("inputs.json", inputs)
         if not self.summary:
             self._note_start()
 
