@@ -105,11 +105,9 @@ def train(
         norm = torch.nn.utils.clip_grad_norm_(trained.parameters(), config.optim.clip or float("inf"))
         sums = {name: accelerator.reduce(value, "sum") for name, value in sums.items()}
         _refuse_non_finite(progress.step, sums, norm, scaler)
-        for optimizer in optimizers:
-            if torch.isfinite(
-                norm
-            ):  # in fp16 a gradient may overflow: then no optimiser steps, and the scale falls
-                scaler.step(optimizer) if scaler else optimizer.step()
+        # in fp16 a gradient may overflow: then no optimiser steps, and the scale falls
+        for optimizer in optimizers if torch.isfinite(norm) else ():
+            scaler.step(optimizer) if scaler else optimizer.step()
         if scaler:
             scaler.update()
         for optimizer in optimizers:
@@ -131,7 +129,7 @@ def train(
                 with accelerator.autocast():
                     loss = held_out_hard(student, sequences, micro_batch_size=micro)
                 log({"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss})
-                bar.set_description(f"{run.name}: held-out {loss:.3f}")
+                bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
             if progress.step == total:
                 save()
                 return progress
@@ -168,7 +166,7 @@ def train(
                 log(
                     {**counts, **clock, "lr": lr, "grad_norm": norm if math.isfinite(norm) else None, **means}
                 )
-                bar.set_postfix(loss=f"{means['loss/hard']:.3f}", tok_s=f"{speed:,}")
+                bar.set_postfix(loss=f"{means['loss/hard']:.3f}", tok_s=f"{speed:,}", refresh=False)
                 progress.sums, progress.tokens_in_sums, progress.seconds_in_sums = {}, 0, 0.0
 
 
