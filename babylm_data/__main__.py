@@ -15,14 +15,7 @@ import os
 import time
 from pathlib import Path
 
-from babylm_data.errors import UserError, run_stage
-
-
-def positive(text: str) -> int:
-    """A whole number above 0, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+from babylm_data.errors import UserError, positive, run_stage
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

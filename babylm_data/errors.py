@@ -1,11 +1,19 @@
-"""The one kind of error that a user can cause, and how a stage ends on it."""
+"""The one kind of error that a user can cause, and how a stage begins and ends on it."""
 
+import argparse
 import sys
 from collections.abc import Callable
 
 
 class UserError(Exception):
     """Something the user can mend. The message is one line that says what is wrong and what to do."""
+
+
+def positive(text: str) -> int:
+    """A whole number above 0, as a type for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def run_stage(main: Callable[[list[str]], int | None]) -> None:

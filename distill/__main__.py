@@ -40,7 +40,6 @@ def main(argv: list[str]) -> None:
     from distill.objective import DistillObjective
     from distill.teachers import Teachers
 
-    soft = config.losses.soft
     run_training(
         config,
         kind="student",
@@ -48,10 +47,7 @@ def main(argv: list[str]) -> None:
             config, Teachers(config, fingerprint, student.config.vocab_size, device), student
         ),
         extra={
-            "teachers": [
-                {"name": name, "path": teacher.path, "weight": soft.weight.get(name) if soft else None}
-                for name, teacher in config.teachers.items()
-            ],
+            "teachers": [{"name": name, "path": teacher.path} for name, teacher in config.teachers.items()],
             "control": f"runs/{config.name}-control",
         },
     )

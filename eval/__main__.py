@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babylm_data.errors import UserError, run_stage
+from babylm_data.errors import UserError, positive, run_stage
 from eval.items import Item, predictions, summarise
 from eval.model import DTYPES, find_model, load, model_sha256, weights_sha256
 from eval.perplexity import WINDOW
@@ -56,28 +56,22 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--out", type=Path, metavar="DIR", help="folder for the scores")
     parse.add_argument("--data", type=Path, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
     parse.add_argument("--text", nargs="+", default=[], metavar="PATH", help="held-out text for perplexity")
-    parse.add_argument("--max-words", type=_positive, metavar="N", help="first N words of each text [all]")
+    parse.add_argument("--max-words", type=positive, metavar="N", help="first N words of each text [all]")
     parse.add_argument(
         "--window",
-        type=_positive,
+        type=positive,
         default=WINDOW,
         metavar="N",
         help=f"most tokens that a prediction in held-out text may look at [{WINDOW}]",
     )
-    parse.add_argument("--limit", type=_positive, metavar="N", help="first N items of each subtask [all]")
+    parse.add_argument("--limit", type=positive, metavar="N", help="first N items of each subtask [all]")
     parse.add_argument(
-        "--batch-tokens", type=_positive, default=4096, metavar="N", help="tokens a batch [4096]"
+        "--batch-tokens", type=positive, default=4096, metavar="N", help="tokens a batch [4096]"
     )
     parse.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … [auto]")
     parse.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights [float32]")
     parse.add_argument("--check", action="store_true", help="read the data, say what is there, score nothing")
     return parse
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def check_names(tasks: list[str]) -> list[str]:

@@ -61,8 +61,7 @@ def write_runs(
         }  # fmt: skip
         if name == student:
             summary["teachers"] = [
-                {"name": short(t, student), "path": str(runs / t / "export"), "weight": 0.25}
-                for t in teachers
+                {"name": short(t, student), "path": str(runs / t / "export")} for t in teachers
             ]
             summary["control"] = str(runs / control)
         write_run(run, summary, order)

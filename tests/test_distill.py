@@ -15,10 +15,10 @@ from train_teachers.audit import audit
 from train_teachers.checkpoint import export
 from train_teachers.config import Model
 from train_teachers.language_model import build
-from train_teachers.loop import Trained, check_all_optimised
 from train_teachers.objective import IGNORE, Batch
 from train_teachers.optim import build_optimizers
 from train_teachers.stage import run_training
+from train_teachers.step import Trained, check_all_optimised
 
 CPU = torch.device("cpu")
 PAIRS = [{"teacher": 1, "student": 1}, {"teacher": 3, "student": 2}]

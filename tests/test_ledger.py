@@ -58,7 +58,7 @@ def test_a_teacher_that_is_a_student_counts_with_its_own_teachers(student, tmp_p
     first = write_runs(tmp_path / "first", base={"old-llama": 0.8, "old": 0.8, "old-control": 0.8})
     path = str(first.parent / "old-llama" / "export")
     teacher = student.parent / "nursery-llama"
-    edit(teacher / "summary.json", teachers=[{"name": "llama", "path": path, "weight": 0.5}])
+    edit(teacher / "summary.json", teachers=[{"name": "llama", "path": path}])
     edit(
         teacher / "inputs.json",
         **{"teacher llama": sha256(first.parent / "old-llama/export/model.safetensors")},

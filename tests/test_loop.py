@@ -16,6 +16,7 @@ from train_teachers import loop
 from train_teachers.config import dump_config
 from train_teachers.objective import HardObjective
 from train_teachers.stage import run_training
+from train_teachers.step import Trained
 
 
 def weights(folder):
@@ -201,7 +202,7 @@ def test_a_non_finite_loss_stops_before_the_weights_are_touched(train_tiny, monk
     monkeypatch.setattr("train_teachers.stage.audit", lambda *_: {})
     monkeypatch.setattr("train_teachers.stage.table", lambda *_: "")
     monkeypatch.setattr(
-        loop.Trained, "forward", lambda self, tokens: poisoned(self.objective, self.student, _batch(tokens))
+        Trained, "forward", lambda self, tokens: poisoned(self.objective, self.student, _batch(tokens))
     )
     with pytest.raises(UserError, match="loss hard is not finite at step 0: no step was taken"):
         train_tiny()

@@ -4,9 +4,9 @@ import torch
 from babylm_data.tokenizer import load_tokenizer
 from train_teachers.config import Model, Optim
 from train_teachers.language_model import build
-from train_teachers.loop import Trained, check_all_optimised
 from train_teachers.objective import HardObjective
 from train_teachers.optim import build_optimizers, schedule, set_lr
+from train_teachers.step import Trained, check_all_optimised
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_a_teacher_that_was_trained_again_since_is_refused(student):
 
 
 def test_a_teacher_from_elsewhere_is_refused_as_uncounted(student):
-    teachers = [{"name": "big", "path": "hub/big", "weight": 1.0}]
+    teachers = [{"name": "big", "path": "hub/big"}]
     edit(student / "summary.json", teachers=teachers)
     with pytest.raises(UserError, match="is no run of this kit"):
         read_lineup(student)

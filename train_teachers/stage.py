@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel, logging
@@ -44,24 +45,13 @@ def run_training(
     logging.disable_progress_bar()  # of loading and saving: a blink, and noise in a log
     data = Path(config.data.path)
     open_data(data)
-    tokenizer = load_tokenizer(data / "tokenizer")
-    batches = Batches(
-        open_tokens(data, "train"),
-        seq_len=config.data.seq_len,
-        batch_size=config.batch_size,
-        seed=config.seed,
-    )
-    sequences = held_out(open_tokens(data, "dev"), config.data.seq_len, config.data.held_out_sequences)
+    batches, sequences = _read(config)
     keep_freed_memory()
     be_deterministic()
     precision = choose_precision(config.precision)
-    mixed = "no" if precision == "fp32" else precision
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
-    if config.batch_size % accelerator.num_processes:
-        raise UserError(
-            f"batch_size {config.batch_size} is no multiple of {accelerator.num_processes} processes"
-        )
-    student = build(config.model, tokenizer, seed=config.seed).to(accelerator.device)
+    accelerator = _accelerator(config, precision)
+    student = build(config.model, load_tokenizer(data / "tokenizer"), seed=config.seed)
+    student.to(accelerator.device)
     objective = make_objective(student, fingerprint(data / "tokenizer"), accelerator.device)
     objective.to(accelerator.device)
     inputs = {"data": sha256(data / SEAL), "precision": precision, **objective.sources}
@@ -74,15 +64,14 @@ def run_training(
         sample = torch.from_numpy(sequences[:AUDIT_SEQUENCES]).to(accelerator.device)
         with accelerator.autocast():
             findings = audit(student, objective, Batch.from_sequences(sample))
-        steps = batches.steps_for(config.data.words)
-        tokens = steps * config.batch_size * config.data.seq_len
-        flops = tokens * (_training_flops_per_token(config, student) + objective.flops_per_token)
+        flops = _training_flops(config, student, objective, batches)
         compiled = choose_compile(config.compile, flops)
         if accelerator.is_main_process:
             run.write_json("audit.json", {name: asdict(finding) for name, finding in findings.items()})
+            steps, parameters = batches.steps_for(config.data.words), num_parameters(student)[0]
+            shape = f"{config.model.family}, {parameters:,} parameters, {steps:,} steps"
             how = f"{precision}{', compiled' if compiled else ''}, on {accelerator.device}"
-            shape = f"{config.model.family}, {num_parameters(student)[0]:,} parameters"
-            print(f"{run.name}: {shape}, {steps:,} steps, {how}\n{table(findings)}", flush=True)
+            print(f"{run.name}: {shape}, {how}\n{table(findings)}", flush=True)
         student.train()
         try:
             progress = train(
@@ -101,11 +90,40 @@ def run_training(
             print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
 
 
-def _training_flops_per_token(config: TrainConfig, student: PreTrainedModel) -> float:
-    """Forward and backward: 6 per weight that multiplies, and causal attention (Kaplan et al. 2020)."""
+def _read(config: TrainConfig) -> tuple[Batches, np.ndarray]:
+    """What the config trains on, and the held-out sequences that it is watched on."""
+    data = config.data
+    batches = Batches(
+        open_tokens(Path(data.path), "train"),
+        seq_len=data.seq_len,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    return batches, held_out(open_tokens(Path(data.path), "dev"), data.seq_len, data.held_out_sequences)
+
+
+def _accelerator(config: TrainConfig, precision: str) -> Accelerator:
+    """The devices of this run; UserError if the batch cannot be split evenly over its processes."""
+    mixed = "no" if precision == "fp32" else precision
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
+    if config.batch_size % accelerator.num_processes:
+        raise UserError(
+            f"batch_size {config.batch_size} is no multiple of {accelerator.num_processes} processes"
+        )
+    return accelerator
+
+
+def _training_flops(
+    config: TrainConfig, student: PreTrainedModel, objective: Objective, batches: Batches
+) -> float:
+    """Of the whole run: forward and backward, 6 a token per weight that multiplies, and causal attention
+    (Kaplan et al. 2020); and what the objective computes beside.
+    """
     shape = config.model
     matrices = num_parameters(student)[1] + shape.hidden_size * student.config.vocab_size
-    return 6.0 * (matrices + shape.num_hidden_layers * shape.hidden_size * config.data.seq_len)
+    attention = shape.num_hidden_layers * shape.hidden_size * config.data.seq_len
+    tokens = batches.steps_for(config.data.words) * config.batch_size * config.data.seq_len
+    return tokens * (6.0 * (matrices + attention) + objective.flops_per_token)
 
 
 def _summary(

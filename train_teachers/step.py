@@ -1,0 +1,119 @@
+"""One optimiser step: a batch goes in, the weights move, the sums of the loss terms come out."""
+
+import contextlib
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from babylm_data.errors import UserError
+from train_teachers.config import TrainConfig
+from train_teachers.objective import Batch, Objective
+from train_teachers.optim import build_optimizers, set_lr
+
+
+class Trained(nn.Module):
+    """Student and objective as one module: what is optimised, checkpointed and wrapped for several GPUs."""
+
+    def __init__(self, student: PreTrainedModel, objective: Objective) -> None:
+        super().__init__()
+        self.student, self.objective = student, objective
+
+    def forward(self, tokens_BT1: Tensor) -> dict[str, Tensor]:
+        """One unweighted sum over target positions per term."""
+        return self.objective(self.student, Batch.from_sequences(tokens_BT1))
+
+
+class StepResult(NamedTuple):
+    """What one step did, over all processes."""
+
+    sums: dict[str, float]
+    """Each term, unweighted, summed over the target tokens."""
+    num_targets: int
+    lr: float
+    grad_norm: float
+    """Before clipping; infinite where fp16 overflowed and the step was passed over."""
+
+
+class Stepper:
+    """Takes the optimiser steps of a run. Step `s` is a function of the weights, the batch, and (seed, s)."""
+
+    def __init__(
+        self, trained: Trained, config: TrainConfig, accelerator: Accelerator, *, steps: int, compiled: bool
+    ) -> None:
+        self.trained, self.config, self.accelerator, self.steps = trained, config, accelerator, steps
+        self.optimizers = build_optimizers(trained, config.optim)
+        check_all_optimised(trained, self.optimizers)
+        self.module = accelerator.prepare(trained)
+        self.run_module = torch.compile(self.module) if compiled else self.module
+        self.micro_batch_size = config.micro_batch_size or config.batch_size // accelerator.num_processes
+
+    def __call__(self, step: int, tokens_BT1: Tensor) -> StepResult:
+        """Step number `step` (from 0) on the whole batch, of which each process takes its part."""
+        torch.manual_seed(_seed(self.config.seed, step, self.accelerator.process_index))  # dropout
+        lr = set_lr(self.optimizers, self.config.optim, (step + 1) / self.steps)
+        num_targets = Batch.from_sequences(tokens_BT1).num_targets
+        sums = self._gradients(tokens_BT1, num_targets)
+        scaler = self.accelerator.scaler  # fp16 only
+        for optimizer in self.optimizers if scaler else ():
+            scaler.unscale_(optimizer)
+        clip = self.config.optim.clip or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), clip)
+        _refuse_non_finite(step, sums, norm, scaler)
+        # in fp16 a gradient may overflow: then no optimiser steps, and the scale falls
+        for optimizer in self.optimizers if torch.isfinite(norm) else ():
+            scaler.step(optimizer) if scaler else optimizer.step()
+        if scaler:
+            scaler.update()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        return StepResult({n: value.item() for n, value in sums.items()}, num_targets, lr, float(norm))
+
+    def _gradients(self, tokens_BT1: Tensor, num_targets: int) -> dict[str, Tensor]:
+        """The gradient of the weighted mean over the batch's targets; the sum of each term."""
+        accelerator = self.accelerator
+        mine = tokens_BT1.chunk(accelerator.num_processes)[accelerator.process_index]
+        parts = mine.split(self.micro_batch_size)
+        weights = self.trained.objective.weights
+        sums: dict[str, Tensor] = {}
+        for i, part in enumerate(parts):
+            last = i == len(parts) - 1
+            with contextlib.nullcontext() if last else accelerator.no_sync(self.module):
+                terms = self.run_module(part.to(accelerator.device))
+                weighted = sum(weights[name] * value for name, value in terms.items())
+                # divided once, by the targets of the whole step; DDP takes the mean over processes, hence the factor
+                accelerator.backward(weighted * (accelerator.num_processes / num_targets))
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value.detach()
+        return {name: accelerator.reduce(value, "sum") for name, value in sums.items()}
+
+
+def check_all_optimised(module: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
+    """Every trainable parameter stands in exactly one optimiser: a forgotten projector would never learn."""
+    held = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    trainable = {id(p): name for name, p in module.named_parameters() if p.requires_grad}
+    assert len(held) == len(set(held)), "a parameter stands in two optimisers"
+    forgotten = [name for key, name in trainable.items() if key not in set(held)]
+    assert not forgotten, f"in no optimiser: {forgotten}"
+
+
+def _seed(*parts: int) -> int:
+    """One 63-bit seed, a pure function of its parts."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _refuse_non_finite(
+    step: int, sums: dict[str, Tensor], norm: Tensor, scaler: torch.amp.GradScaler | None
+) -> None:
+    """Stop before the optimiser sees it. In fp16 an infinite gradient is usual, until the scale is used up."""
+    bad = [name for name, value in sums.items() if not torch.isfinite(value)]
+    hopeless = not torch.isfinite(norm) and (scaler is None or scaler.get_scale() < 1)
+    if bad or hopeless:
+        what = f"loss {', '.join(bad)}" if bad else "the gradient"
+        raise UserError(
+            f"{what} is not finite at step {step}: no step was taken and the last checkpoint is intact; "
+            "try again with name=… and a lower optim.lr or precision=fp32"
+        )
