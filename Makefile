@@ -2,7 +2,8 @@
 #
 #   make submission                                                       the embedded nursery corpus
 #   make submission CORPUS=DIR EVAL_DATA=DIR PRESET=cpu-hour              your own text and the official evaluation data
-#   … PREPARE_ARGS="--allow-words 10421796"                               more words for python -m babylm_data
+#   … PREPARE_ARGS="--allow-words 10421796"                               more options for python -m babylm_data
+#   … PRESET=babyllama-58m PREPARE_ARGS="--vocab-size 16000 --prefix-space"   a full recipe, for a GPU
 #
 # A preset is a set of configs with one name: train_teachers/configs/$(PRESET)-{llama,gpt2}.yaml and
 # distill/configs/$(PRESET).yaml. Every stage that is finished is passed over, so a stopped line goes on where it was.
@@ -31,9 +32,10 @@ endif
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
+# Half a .venv, left by an interrupted start, has a Python without pip, or one that would install beside it: made anew.
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	{ test -f .venv/pyvenv.cfg && .venv/bin/python -m pip --version; } >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 

@@ -62,6 +62,8 @@ def main(argv: list[str]) -> None:
     if args.workers:
         os.environ["RAYON_NUM_THREADS"] = str(args.workers)  # the tokenizer library's own threads
     from babylm_data.prepare import Settings, prepare
+    from babylm_data.provenance import command_line
+    from babylm_data.sealed import write_whole
 
     nursery = {"seed": args.seed, "words": args.words} if args.source == "nursery" else {}
     settings = Settings(
@@ -81,6 +83,7 @@ def main(argv: list[str]) -> None:
     if was_there:
         print(f"{args.out} is there already, intact and made from the same input by the same settings")
     else:
+        write_whole(args.out / "command.txt", command_line() + "\n")  # outside the seal: it decides nothing
         print(f"{args.out} made in {time.perf_counter() - start:.0f} seconds")
     report(args.out, manifest)
 

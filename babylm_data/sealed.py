@@ -9,14 +9,17 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from babylm_data.errors import UserError
 
-SEAL = "SHA256.json"
+SEAL, LOCK = "SHA256.json", ".lock"
 
 
 def sha256(path: Path) -> str:
@@ -26,7 +29,9 @@ def sha256(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != SEAL)
+    return sorted(
+        str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name not in (SEAL, LOCK)
+    )
 
 
 def _flush(path: Path) -> None:
@@ -71,12 +76,13 @@ def sealed_folder(path: str | Path) -> Iterator[Path]:
     temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
     old = path.parent / f".{path.name}.old"
     temporary.mkdir()
-    with _held(temporary):
+    with lock(temporary / LOCK):
         try:
             yield temporary
             seal(temporary)
             if path.exists():
                 os.rename(path, old)
+            (temporary / LOCK).unlink()
             os.rename(temporary, path)
             _flush(path.parent)
             shutil.rmtree(old, ignore_errors=True)
@@ -87,26 +93,36 @@ def sealed_folder(path: str | Path) -> Iterator[Path]:
             raise
 
 
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Lock a folder for as long as this process writes it; BlockingIOError if another one does."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def lock(path: Path) -> TextIO:
+    """Hold the lock file `path` until the returned file is closed; UserError that names the holder if it is held.
+
+    A file, not its folder: over NFS the lock of a file opened for writing holds on every node. Where the file system
+    knows no locks at all, that is said and the work goes on.
+    """
+    file = open(path, "a+", encoding="utf-8")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise UserError(
+            f"{path.parent} is in use by {holder}: wait for it, or choose another folder"
+        ) from None
+    except OSError as error:
+        print(
+            f"warning: {path} cannot be locked ({error.strerror}): start nothing else there", file=sys.stderr
+        )
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()}")
+    file.flush()
+    return file
 
 
 def _clear_leftovers(path: Path) -> None:
     for leftover in sorted(path.parent.glob(f".{path.name}.tmp-*")):
-        try:
-            with _held(leftover):
-                shutil.rmtree(leftover)
-        except BlockingIOError:
-            raise UserError(
-                f"{path} is being written by another process: wait for it, or choose another folder"
-            ) from None
+        with lock(leftover / LOCK):
+            shutil.rmtree(leftover)
     old = path.parent / f".{path.name}.old"
     if old.exists() and not path.exists():  # killed between the two renames
         os.rename(old, path)

@@ -1,84 +1,135 @@
-"""Does an export load elsewhere, with the same ids and logits?
+"""Does an export load elsewhere, with the ids that it was trained on and the same logits?
 
     python -m bench.exports runs/nursery/export --text runs/nursery-data/text/test
     python -m bench.exports runs/nursery/export --text DIR --python OTHER_VENV/bin/python
 
-Loads EXPORT with AutoModelForCausalLM and AutoTokenizer in a fresh, isolated Python that cannot import this project
-(by default this one; with --python one of another environment, such as the versions that the official pipelines
-pin) and compares token ids and logits on LINES lines of text with those of this process. Exit status 1 on a difference.
+There: EXPORT is loaded with AutoModelForCausalLM and AutoTokenizer in a second, isolated Python that cannot import
+this project (by default the same interpreter; with --python that of another environment, such as the versions that
+the official pipelines pin). Here: the ids are those of the encoder that writes training data, the model is the one
+that `python -m eval` loads. Compared are the ids of 1,000 lines of the text, spread evenly, and of every tenth of
+them the logits at every position that the model has room for.
+Exit status 1 on a difference, 2 if there is nothing to compare or EXPORT does not load.
 """
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-LINES, LOGITS_WITHIN = 1000, 1e-4
+import numpy as np
+
+from babylm_data.errors import UserError, run_stage
+
+LINES, LOGITS_OF_EVERY, LOGITS_WITHIN = 1000, 10, 1e-4
 
 ELSEWHERE = """
-import json, sys
+import importlib.util, json, sys
+if any(importlib.util.find_spec(name) for name in ("babylm_data", "train_teachers", "distill")):
+    sys.exit("this Python can import the project, so that it loads there proves nothing")
 import torch, transformers, tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
-folder, lines = sys.argv[1], json.load(open(sys.argv[2], encoding="utf-8"))
-try:
-    import train_teachers
-    sys.exit("this Python can import the project: no proof")
-except ImportError:
-    pass
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder).float().eval()
-limit = model.config.max_position_embeddings
-ids = [tokenizer(line)["input_ids"] for line in lines]
-with torch.inference_mode():
-    last = [model(input_ids=torch.tensor([row[:limit]])).logits[0, -1].tolist() for row in ids[::50]]
+export, every = sys.argv[1], int(sys.argv[2])
+tokenizer = AutoTokenizer.from_pretrained(export)
+model = AutoModelForCausalLM.from_pretrained(export).float().eval()
+ids = [tokenizer(line)["input_ids"] for line in json.load(open("lines.json", encoding="utf-8"))]
+with torch.inference_mode(), open("logits.bin", "wb") as file:
+    for row in ids[::every]:
+        logits = model(input_ids=torch.tensor([row[:model.config.max_position_embeddings]])).logits[0]
+        file.write(logits.numpy().tobytes())
 versions = f"transformers {transformers.__version__}, tokenizers {tokenizers.__version__}, torch {torch.__version__}"
-json.dump({"ids": ids, "last": last, "versions": versions}, open(sys.argv[3], "w"))
+json.dump({"ids": ids, "versions": versions}, open("found.json", "w", encoding="utf-8"))
 """
 
 
-def run(python: str, folder: Path, lines: Path) -> dict:
-    """What an isolated `python` makes of the export: ids of all lines, last logits of every fiftieth."""
-    with tempfile.TemporaryDirectory() as empty:
-        out = Path(empty) / "out.json"
-        command = [python, "-I", "-c", ELSEWHERE, str(folder.resolve()), str(lines), str(out)]
-        done = subprocess.run(command, cwd=empty, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"{python} does not load {folder}:\n{done.stderr[-2000:]}")
-        return json.loads(out.read_text())
+def read_lines(text: Path) -> list[str]:
+    """At most `LINES` lines of the *.txt under `text`, spread evenly."""
+    files = sorted(text.rglob("*.txt")) if text.is_dir() else [text]
+    try:
+        found = [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if line]
+    except UnicodeDecodeError:
+        raise UserError(f"{text} holds a file that is not UTF-8: name another with --text") from None
+    if not found:
+        raise UserError(f"{text} holds no line in a *.txt: name a folder of text with --text")
+    count = min(LINES, len(found))
+    return [found[index * len(found) // count] for index in range(count)]
 
 
-def main() -> None:
+def elsewhere(python: str, export: Path, lines: list[str], folder: Path) -> tuple[list[list[int]], str]:
+    """What an isolated `python` makes of the export: ids, versions, and in `folder`/logits.bin its logits (float32)."""
+    program = shutil.which(python)
+    if program is None:
+        raise UserError(f"{python} is no program: name a Python interpreter with --python")
+    (folder / "lines.json").write_text(json.dumps(lines), encoding="utf-8")
+    command = [os.path.abspath(program), "-I", "-c", ELSEWHERE, str(export.resolve()), str(LOGITS_OF_EVERY)]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+        raise UserError(f"{python} does not load {export}: {reason}")
+    found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    return found["ids"], found["versions"]
+
+
+def training_ids(export: Path, lines: list[str]) -> list[list[int]]:
+    """The ids of each line as training data has them, without the `</s>` that ends a document there."""
+    from tokenizers import Tokenizer
+
+    from babylm_data.encode import document_encoder
+
+    encoder = document_encoder(Tokenizer.from_file(str(export / "tokenizer.json")))
+    return [encoder.encode(line).ids[:-1] for line in lines]
+
+
+def compare_logits(model, ids: list[list[int]], path: Path) -> tuple[int, float]:
+    """(how many logits, largest difference) between `model` here and those in `path`; NaN if either has one."""
+    import torch
+
+    rows = [row[: model.config.max_position_embeddings] for row in ids]
+    shape = sum(map(len, rows)), model.config.vocab_size
+    there = np.memmap(path, dtype=np.float32, mode="r")  # long lines and a large vocabulary make gigabytes
+    if there.size != shape[0] * shape[1]:
+        raise UserError(
+            f"{shape[0] * shape[1]:,} logits here, {there.size:,} there: another length or vocabulary"
+        )
+    there, begin, furthest = there.reshape(shape), 0, 0.0
+    for row in rows:
+        with torch.inference_mode():
+            here = model(input_ids=torch.tensor([row])).logits[0].numpy()
+        furthest = np.maximum(furthest, np.abs(here - there[begin : begin + len(row)]).max())  # keeps a NaN
+        begin += len(row)
+    return there.size, float(furthest)
+
+
+def main(argv: list[str]) -> int:
     """Parse, load twice, compare."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.exports",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("export", type=Path)
-    parser.add_argument("--text", type=Path, required=True, help="folder of *.txt")
-    parser.add_argument("--python", default=sys.executable, help="of the other environment")
-    args = parser.parse_args()
-    found = [
-        line
-        for file in sorted(args.text.rglob("*.txt"))
-        for line in file.read_text("utf-8").splitlines()
-        if line
-    ]
-    step = max(1, len(found) // LINES)
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as lines:
-        json.dump(found[::step][:LINES], lines)
-        lines.flush()
-        here, there = (run(python, args.export, Path(lines.name)) for python in (sys.executable, args.python))
-    differing = sum(a != b for a, b in zip(here["ids"], there["ids"], strict=True))
-    pairs = [
-        pair for a, b in zip(here["last"], there["last"], strict=True) for pair in zip(a, b, strict=True)
-    ]
-    furthest = max(abs(a - b) for a, b in pairs)
-    print(f"here:  {here['versions']}\nthere: {there['versions']}")
-    print(f"{len(here['ids']):,} lines, {differing} with other ids")
-    print(f"{len(pairs):,} logits, largest difference {furthest:.2e}")
-    sys.exit(differing > 0 or furthest > LOGITS_WITHIN)
+    parser.add_argument("export", type=Path, help="folder of a model, runs/NAME/export")
+    parser.add_argument("--text", type=Path, required=True, help="a *.txt, or a folder of them")
+    parser.add_argument("--python", default=sys.executable, help="interpreter of the other environment")
+    args = parser.parse_args(argv)
+
+    from eval.model import find_model, load
+
+    lines, export = read_lines(args.text), find_model(str(args.export))
+    model, _ = load(export, device="cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        there, versions = elsewhere(args.python, export, lines, Path(folder))
+        here = training_ids(export, lines)
+        differing = sum(a != b for a, b in zip(here, there, strict=True))
+        print(f"there: {versions}\n{len(lines):,} lines, {differing} with other ids")
+        if differing:
+            return 1
+        count, furthest = compare_logits(model, here[::LOGITS_OF_EVERY], Path(folder) / "logits.bin")
+    print(f"{count:,} logits, largest difference {furthest:.2e}")
+    return 0 if furthest <= LOGITS_WITHIN else 1
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

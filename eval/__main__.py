@@ -20,7 +20,7 @@ from eval.items import Item, predictions, summarise
 from eval.model import DTYPES, find_model, load, model_sha256, weights_sha256
 from eval.perplexity import WINDOW
 from eval.scores import ScoreFile, measured_on, table, task_key
-from eval.tasks import TASKS
+from eval.tasks import TASKS, extent_note
 from eval.texts import Text, find_texts, read_text
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ reads   MODEL             a Hugging Face folder (config.json, *.safetensors, tok
         --data DIR        DIR/full_eval/<task>/*.jsonl and DIR/fast_eval/<task>/*.jsonl
         --text PATH …     files, or folders of *.txt, *.dev, *.test, *.raw; a blank line ends a document
 writes  --out DIR         DIR/scores.json, and DIR/<task>/predictions.json in the official form
+
+A tie between k choices is worth 1/k and is counted. A score that is NaN or infinite refuses its whole task and
+says how many items have one: a broken model has no accuracy (the official scorer would call those items right).
+The files of an official task must have the official numbers of rows; --partial scores others, marked as such.
 
 A task whose result is already in DIR, from the same model, data and settings, is not run again."""
 
@@ -65,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
         help=f"most tokens that a prediction in held-out text may look at [{WINDOW}]",
     )
     parse.add_argument("--limit", type=positive, metavar="N", help="first N items of each subtask [all]")
+    parse.add_argument(
+        "--partial",
+        action="store_true",
+        help="accept official tasks with other files or rows than the official ones; the result is marked",
+    )
     parse.add_argument(
         "--batch-tokens", type=positive, default=4096, metavar="N", help="tokens a batch [4096]"
     )
@@ -103,6 +112,8 @@ class Job:
     task: str
     files: list[Path]
     settings: dict
+    partial: bool = False
+    """Are its files others than the official ones?"""
     items: list[Item] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
 
@@ -111,14 +122,16 @@ class Job:
     ) -> tuple[dict, dict | None]:
         """The task's result and, if it has items, its predictions."""
         from eval.perplexity import measure
-        from eval.scoring import score
+        from eval.scoring import memory_guard, score
 
-        if self.texts:
-            window = self.settings["window"]
-            found = measure(model, tokenizer, self.texts, batch_tokens=batch_tokens, window=window)
-            return self.settings | found, None
-        scores = score(model, tokenizer, self.items, batch_tokens=batch_tokens, label=self.task)
-        return self.settings | summarise(self.items, scores), predictions(self.items, scores)
+        with memory_guard(batch_tokens):
+            if self.texts:
+                window = self.settings["window"]
+                found = measure(model, tokenizer, self.texts, batch_tokens=batch_tokens, window=window)
+                return self.settings | found, None
+            scores = score(model, tokenizer, self.items, batch_tokens=batch_tokens, label=self.task)
+        said = self.settings | {"partial": self.partial}
+        return said | summarise(self.items, scores, self.task), predictions(self.items, scores)
 
 
 def read_job(task: str, args: argparse.Namespace) -> Job:
@@ -135,12 +148,13 @@ def read_job(task: str, args: argparse.Namespace) -> Job:
     if args.data is None:
         raise UserError(f"{task} needs --data DIR, the folder that holds full_eval/ and fast_eval/")
     files = TASKS[task].files(args.data)
+    partial = TASKS[task].is_partial(args.data, allowed=args.partial)
     items = first_items(TASKS[task].load(files), args.limit)
-    return Job(task, files, {"dtype": args.dtype, "limit": args.limit}, items=items)
+    return Job(task, files, {"dtype": args.dtype, "limit": args.limit}, partial, items=items)
 
 
 def stamp(argv: list[str]) -> dict:
-    """What each result says about its making; the results of one `scores.json` may come from several calls."""
+    """What each result of one call says about its making; those of one `scores.json` may come from several."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": f"python -m eval {shlex.join(argv)}",
@@ -158,7 +172,8 @@ def main(argv: list[str]) -> None:
     if args.check:
         for job in jobs:
             content = f"{len(job.items):,} items" if job.items else f"{len(job.texts):,} texts"
-            print(f"{job.task}: {content} in {len(job.files):,} files")
+            note = extent_note(args.limit if job.items else None, job.partial)
+            print(f"{job.task}: {content} in {len(job.files):,} files{f' ({note})' if note else ''}")
         return
     if not (args.model and args.out):
         raise UserError("a MODEL folder and --out DIR are needed (or --check, to look at the data alone)")
@@ -178,11 +193,10 @@ def main(argv: list[str]) -> None:
     if waiting:
         model, tokenizer = load(folder, device=args.device, dtype=args.dtype)
         file.scores["parameters"] = model.num_parameters()
+        made = stamp(argv)  # once: the tasks of one call are one line in a list of commands
         for job in waiting:
             result, chosen = job.run(model, tokenizer, args.batch_tokens)
-            file.add(
-                job.task, keys[job.task], result | stamp(argv) | {"measured_on": asked[job.task]}, chosen
-            )
+            file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, chosen)
     print(table({job.task: file.scores["tasks"][job.task] for job in jobs}))
 
 

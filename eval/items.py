@@ -3,7 +3,8 @@
 Everything here is a fraction 0-1 unless it says nats. The official scorer answers a tie with choice 0,
 which is always the right one (a constant model gets 100 % of the pairs that are permutations): that
 figure is reported as `official_accuracy` beside ours, which gives a tie between k choices the 1/k that
-guessing is worth.
+guessing is worth. Ties are counted (`ties`). A score that is NaN or infinite, which the official scorer also
+answers with choice 0, refuses the whole task: the error counts such items, and the task has no result.
 """
 
 import hashlib
@@ -53,18 +54,18 @@ def credit(scores: Sequence[float], gold: int) -> float:
     return 1 / len(best) if gold in best else 0.0
 
 
-def refuse_broken(scores: Scores) -> None:
+def refuse_broken(scores: Scores, task: str) -> None:
     """Raise UserError if any score (nats) is NaN or infinite: such a model has no accuracy."""
     if broken := sum(not all(map(math.isfinite, row)) for row in scores):
         raise UserError(
-            f"{broken:,} of {len(scores):,} items have non-finite scores: "
+            f"{task}: {broken:,} of {len(scores):,} items have non-finite scores: "
             "the model is broken, this task has no result"
         )
 
 
-def summarise(items: Sequence[Item], scores: Scores) -> dict:
+def summarise(items: Sequence[Item], scores: Scores, task: str = "the task") -> dict:
     """Macro accuracy over subtasks, with its parts, as `scores.json` holds it. Refuses non-finite scores."""
-    refuse_broken(scores)
+    refuse_broken(scores, task)
     earned = [credit(row, item.gold) for item, row in zip(items, scores, strict=True)]
     first_wins = [float(best_choices(row)[0] == item.gold) for item, row in zip(items, scores, strict=True)]
     guesses = [1 / len(item.choices) for item in items]

@@ -10,6 +10,10 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.run_folders import Run, locate, read_run, read_summary, weights
 
+OPERATIONAL = frozenset({"micro_batch_size", "log_every", "checkpoint_seconds", "wandb"})
+"""Fields of a training config that say how a run is done, not what comes out; those of TrainConfig.OPERATIONAL,
+which cannot be imported here (eval judges folders and knows no training code)."""
+
 
 @dataclass(frozen=True)
 class Lineup:
@@ -93,6 +97,13 @@ def check_provenance(lineup: Lineup) -> None:
             raise UserError(
                 f"{control.name} is no control of {student.name}, {key} in their configs differs: {remedy}"
             )
+    ours, theirs = circumstances(student), circumstances(control)
+    for key in ours:
+        if ours[key] != theirs[key]:
+            raise UserError(
+                f"{control.name} is no control of {student.name}, its {key} is {theirs[key]}, "
+                f"not {ours[key]}: {remedy}"
+            )
     if student.inputs["data"] != control.inputs["data"]:
         raise UserError(f"{control.name} was trained on other data than {student.name}: {remedy}")
     for key in ("words_seen", "parameters", "seed"):
@@ -106,13 +117,20 @@ def check_provenance(lineup: Lineup) -> None:
 
 
 def settings(run: Run) -> dict:
-    """What a run's config decides apart from its name and its distillation."""
+    """What a run's config decides about the result, apart from its name and its distillation."""
     from omegaconf import OmegaConf
 
     config = OmegaConf.to_container(OmegaConf.create(run.config))
-    return {
-        key: value for key, value in config.items() if key not in ("name", "comment", "teachers", "losses")
-    }
+    apart = OPERATIONAL | {"name", "comment", "teachers", "losses"}
+    return {key: value for key, value in config.items() if key not in apart}
+
+
+def circumstances(run: Run) -> dict[str, str]:
+    """What the machine decided where the config says "auto"; it changes the numbers of a run."""
+    found = {"precision": run.inputs.get("precision"), "compiled": run.summary.get("compiled")}
+    devices = {"CPU" if start["device"] == "cpu" else "GPU" for start in run.starts}
+    said = {key: "not recorded" if value is None else str(value) for key, value in found.items()}
+    return said | {"device": " and ".join(sorted(devices))}
 
 
 def refuse_other_items(run: Run, student: Run) -> None:

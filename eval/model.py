@@ -80,9 +80,15 @@ def load(
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            trust_remote_code=False,  # its default asks on a terminal, and runs the folder's code on "y"
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
+        if "custom code" in str(error):
+            raise UserError(
+                f"{folder} needs code of its own to load, and such models are refused: "
+                "eval runs no code that comes with a model"
+            ) from error
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{folder} does not load as a causal language model: {reason}") from error
     _check_weights(folder, info)

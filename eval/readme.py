@@ -17,7 +17,7 @@ from eval.json_files import read_json
 from eval.ledger import corpus_text
 from eval.lineup import Lineup, read_lineup
 from eval.run_folders import Run
-from eval.tasks import title
+from eval.tasks import extent_note, title
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"
 KEYS = ("name", "date", "commit", "dirty", "command", "corpus", "items", "held_out", "rows")
@@ -64,6 +64,7 @@ def record(lineup: Lineup, command: str) -> dict:
         "corpus": corpus_text(student),
         "items": {task: result["items"] for task, result in student.tasks.items()},
         "limits": {task: result["limit"] for task, result in student.tasks.items() if result["limit"]},
+        "partial": [task for task, result in student.tasks.items() if result["partial"]],
         "held_out": student.held_out[0] if student.held_out else None,
         "rows": [row(run) for run in lineup.runs],
     }
@@ -102,9 +103,9 @@ def render_one(found: dict) -> str:
         lines.append([f"**{cell}**" for cell in cells] if line["role"] == "student" else cells)
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     counts = ", ".join(
-        f"{title(task)} {items:,}" + (f" (the first {limit} of each subtask)" if limit else "")
+        f"{title(task)} {items:,}" + (f" ({note})" if note else "")
         for task, items in found["items"].items()
-        for limit in [found.get("limits", {}).get(task)]
+        for note in [extent_note(found.get("limits", {}).get(task), task in found.get("partial", []))]
     )
     commit = f"`{found['commit'][:10]}`" if found["commit"] else "unknown"
     changed = " with uncommitted changes" if found["dirty"] else ""

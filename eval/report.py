@@ -6,6 +6,7 @@ It reads finished run folders (those of teachers and control are named in the st
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import run_stage
@@ -14,7 +15,7 @@ from eval.json_files import read_json
 from eval.ledger import READINGS, corpus_text, ledger
 from eval.lineup import Lineup, read_lineup
 from eval.run_folders import Run
-from eval.tasks import title
+from eval.tasks import extent_note, title
 from eval.verdicts import Difference, difference, verdicts
 
 
@@ -46,7 +47,6 @@ def page(lineup: Lineup) -> str:
             accuracy_charts={task: charts.accuracy_chart(lineup, task) for task in lineup.student.tasks},
             held_out_chart=charts.held_out_chart(lineup),
             terms_chart=charts.terms_chart(lineup),
-            commands=commands(lineup),
             marks={
                 run.name: (charts.mark(lineup, run)[1], charts.css_colour(lineup, run)) for run in lineup.runs
             },
@@ -67,6 +67,7 @@ def facts(lineup: Lineup) -> dict:
         "audit": audit(lineup.student),
         "ledger": ledger(lineup),
         "reading_names": READINGS,
+        "commands": commands(lineup),
     }
 
 
@@ -88,7 +89,7 @@ def templates():
         "duration": duration,
         "title": title,
     }
-    environment.globals["difference"] = difference
+    environment.globals |= {"difference": difference, "extent_note": extent_note}
     return environment
 
 
@@ -135,13 +136,43 @@ def audit(student: Run) -> dict[str, dict]:
     )
 
 
-def commands(lineup: Lineup) -> list[tuple[str, str, str]]:
-    """(time, what it did, command) of every training and scoring, in the order in which they started."""
-    lines = [
-        (run.environment["started"], f"train {run.name}", run.environment["command"]) for run in lineup.runs
+@dataclass(frozen=True)
+class Command:
+    """One line of the list of commands; `time` and `text` are None where no file tells them."""
+
+    time: str | None
+    purpose: str
+    text: str | None
+
+
+def commands(lineup: Lineup) -> list[Command]:
+    """What made the data, then every training and scoring, in the order in which they started."""
+    runs = [*lineup.forebears, *lineup.runs]
+    data = {run.inputs["data"]: run for run in runs}
+    first = [Command(None, f"prepare {place(run)}", run.prepared) for run in data.values()]
+    lines = [line for run in runs for line in training(run)]
+    lines += [
+        Command(time, f"score {run.name}", command) for run in lineup.runs for time, command in run.scoring
     ]
-    lines += [(time, f"score {run.name}", command) for run in lineup.runs for time, command in run.scoring]
-    return sorted(lines)
+    return first + sorted(lines, key=lambda line: (line.time, line.purpose))
+
+
+def place(run: Run) -> str:
+    """The name of the data folder that a run was trained on."""
+    return Path(run.summary["data"]).name
+
+
+def training(run: Run) -> list[Command]:
+    """How a run was started, and each time that it went on with another command or other code."""
+    first, *later = run.starts
+    lines = [Command(first["started"], f"train {run.name}", first["command"])]
+    for start in later:
+        if any(start.get(key) != first.get(key) for key in ("command", "commit", "dirty")):
+            commit = start["commit"][:10] if start["commit"] else "unknown"
+            changed = " with uncommitted changes" if start.get("dirty") else ""
+            purpose = f"go on with {run.name}, commit {commit}{changed}"
+            lines.append(Command(start["started"], purpose, start["command"]))
+    return lines
 
 
 if __name__ == "__main__":

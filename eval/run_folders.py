@@ -28,9 +28,10 @@ ENVIRONMENT = (
     "threads",
     "started",
 )
+START = ("command", "commit", "device", "started")
 RESULT = ("measured_on", "created", "command", "versions")
 ACCURACY = ("accuracy", "standard_error", "chance", "items", "ties", "by_subtask", "by_phenomenon")
-ACCURACY += ("official_accuracy", "limit", "predictions_sha256")
+ACCURACY += ("official_accuracy", "limit", "partial", "predictions_sha256")
 HELD_OUT = ("window", "stride", "files", "splits", "all", "max_words")
 
 
@@ -46,11 +47,19 @@ class Run:
     """SHA-256 of what the run was made from: "data", and "teacher <name in the config>" for each teacher."""
     manifest: dict
     """The manifest of the data folder that the run was trained on."""
+    prepared: str | None
+    """The command that made the data folder; None where it is not recorded."""
     scores: dict
 
     @property
     def name(self) -> str:
         return self.summary["name"]
+
+    @property
+    def starts(self) -> list[dict]:
+        """The start that environment.json describes, then each later one; older files name only the first."""
+        first = self.environment
+        return [first, *(again for again in first.get("starts", []) if again["started"] > first["started"])]
 
     @property
     def tasks(self) -> dict[str, dict]:
@@ -127,6 +136,8 @@ def read_run(folder: Path, role: str, like: Run | None = None, *, scored: bool =
     remedy = how_to_finish(folder)
     summary = read_summary(folder)
     environment = read_json(folder / "environment.json", remedy, ENVIRONMENT)
+    for start in environment.get("starts", []):
+        require(start, START, f"a start in {folder / 'environment.json'}", remedy)
     inputs = read_json(folder / "inputs.json", remedy, ["data"])
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder / 'config.yaml'} is missing: {remedy}")
@@ -136,10 +147,17 @@ def read_run(folder: Path, role: str, like: Run | None = None, *, scored: bool =
     manifest = read_json(data / "manifest.json", back, ["splits"])
     if seal_of(data) != inputs["data"]:
         raise UserError(f"{data} was prepared anew since: {back}")
-    run = Run(folder, role, summary, environment, inputs, manifest, {"tasks": {}})
+    prepared = how_prepared(data)
+    run = Run(folder, role, summary, environment, inputs, manifest, prepared, {"tasks": {}})
     if scored:
         run.scores.update(read_scores(run, data, like))
     return run
+
+
+def how_prepared(data: Path) -> str | None:
+    """The command that made a data folder, from the command.txt beside its seal; None if it is not there."""
+    path = data / "command.txt"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
 def seal_of(data: Path) -> str | None:

@@ -31,7 +31,9 @@ def main(argv: list[str]) -> int:
         "run", type=Path, help="the student's run folder; its summary names teachers and control"
     )
     build_parser.add_argument(
-        "--partial", action="store_true", help="also where tasks were scored with --limit; the card says so"
+        "--partial",
+        action="store_true",
+        help="also where tasks were scored with --limit or --partial; the card says so",
     )
     arguments = parser.parse_args(argv)
     bundle = build(arguments.run, partial=arguments.partial)
@@ -59,11 +61,12 @@ def build(folder: Path, *, partial: bool = False) -> Path:
 
 
 def refuse_partial(lineup: Lineup) -> None:
-    """A score on the first few items is for trying things, and no submission."""
+    """A score on the first few items, or on other files than the official ones, is no submission."""
     for task, result in lineup.student.tasks.items():
-        if result["limit"] is not None:
+        limited = f"--limit {result['limit']}" if result["limit"] is not None else None
+        if option := limited or ("--partial" if result["partial"] else None):
             raise UserError(
-                f"{task} was scored with --limit {result['limit']}, on {result['items']:,} items: "
+                f"{task} was scored with {option}, on {result['items']:,} items: "
                 "score all runs without it, or pass --partial"
             )
 

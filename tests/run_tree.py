@@ -12,6 +12,7 @@ from eval.model import model_sha256, weights_sha256
 from eval.perplexity import rates
 from eval.scores import ScoreFile, measured_on, task_key
 
+START = ("started", "command", "commit", "dirty", "device", "threads")
 NURSERY_TASKS = {
     "nursery": {
         "agreement": {"agreement_plain": 200, "agreement_over_preposition": 200},
@@ -19,6 +20,7 @@ NURSERY_TASKS = {
     }
 }
 TEXTS = {"dev/nursery.txt": 15_000, "test/nursery.txt": 15_100}
+PREPARED = "python -m babylm_data --source nursery --out runs/nursery-data"
 BASE = {"nursery-llama": 0.84, "nursery-gpt2": 0.8, "nursery": 0.86, "nursery-control": 0.82}
 
 
@@ -56,7 +58,7 @@ def write_runs(
             "parameters": 3_150_000 + 700_000 * min(order, len(teachers)), "parameters_without_embeddings": 2_100_000,
             "steps": steps, "words_seen": exposure, "tokens_seen": int(1.3 * exposure),
             "epochs": exposure / words,
-            "seconds": 61.0 + 35 * order, "val/hard": 2.0, "tokenizer": "f" * 64, "flops": 3.1e13,
+            "seconds": 61.0 + 35 * order, "val/hard": 2.0, "tokenizer": "f" * 64, "flops": 3.1e13, "compiled": False,
             "command": f"python -m distill distill/configs/{name}.yaml",
         }  # fmt: skip
         if name == student:
@@ -76,10 +78,11 @@ def short(teacher: str, student: str) -> str:
 
 
 def write_data(data: Path, train: dict) -> Path:
-    """A data folder that holds no more than its manifest, sealed."""
+    """A data folder that holds no more than its manifest, sealed, and beside the seal the command that made it."""
     with sealed_folder(data) as folder:
         manifest = {"format": 1, "track": "2025/strict-small", "splits": {"train": train}}
         write_json(folder / "manifest.json", manifest)
+    (data / "command.txt").write_text(PREPARED + "\n", encoding="utf-8")
     return data
 
 
@@ -91,8 +94,10 @@ def write_run(run: Path, summary: dict, order: int) -> None:
         "torch": "2.13.0", "transformers": "5.23.0", "device": "cpu", "threads": 2,
         "started": f"2030-01-01T10:{order:02d}:00Z",
     })  # fmt: skip
+    first = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    edit(run / "environment.json", starts=[{key: first[key] for key in START}])
     config = f"# {summary['kind']}\nname: {summary['name']}\nseed: 0\nmodel:\n  family: llama\n  layers: 6\n"
-    inputs = {"data": sha256(Path(summary["data"]) / SEAL)}
+    inputs = {"data": sha256(Path(summary["data"]) / SEAL), "precision": "fp32"}
     if summary["kind"] == "student":
         soft = {"value": 3.1, "weight": 0.25, "gradient_share": 0.15}
         write_json(run / "audit.json", {
@@ -158,7 +163,7 @@ def write_scores(run: Path, order: int, tasks: dict, texts: dict, level: float, 
                 scores += [[-1.0, -2.0] if right else [-2.0, -1.0] for right in rng.random(count) < chance]
         settings = {"dtype": "float32", "limit": None}
         asked = measured_on([], settings | {"task": task})
-        result = settings | summarise(items, scores) | made | {"measured_on": asked}
+        result = settings | {"partial": False} | summarise(items, scores) | made | {"measured_on": asked}
         file.add(task, task_key(identity["model_sha256"], asked), result, predictions(items, scores))
     settings = {"dtype": "float32", "max_words": None, "window": 128}
     asked = measured_on([], settings)
@@ -200,6 +205,14 @@ def text_counts(words: int, nats_per_token: float) -> dict:
 def edit(path: Path, **changes: object) -> None:
     """Change top-level fields of a JSON file."""
     write_json(path, json.loads(path.read_text(encoding="utf-8")) | changes)
+
+
+def add_start(run: Path, **changes: object) -> None:
+    """Note in a run's environment.json that it was started again, an hour later and with `changes`."""
+    environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    first = environment["starts"][0]
+    again = first | {"started": first["started"].replace("T10:", "T11:")} | changes
+    edit(run / "environment.json", starts=[*environment["starts"], again])
 
 
 def read_scores(run: Path) -> dict:

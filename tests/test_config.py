@@ -37,8 +37,16 @@ def load(tmp_path):
 
 
 @pytest.mark.parametrize(("schema", "path"), SHIPPED, ids=lambda value: getattr(value, "name", None))
-def test_every_shipped_config_loads_and_opens_with_a_comment(schema, path):
-    assert load_config(schema, path).name == path.stem
+def test_every_shipped_config_loads_builds_its_model_and_opens_with_a_comment(schema, path, data_folder):
+    import torch
+
+    from babylm_data.tokenizer import load_tokenizer
+    from train_teachers.language_model import build
+
+    config = load_config(schema, path)
+    assert config.name == path.stem
+    with torch.device("meta"):
+        assert build(config.model, load_tokenizer(data_folder / "tokenizer"), seed=0)
     assert path.read_text().startswith("# ")
 
 
@@ -67,6 +75,22 @@ def test_an_override_reaches_into_one_teacher_and_one_layer_map(load):
     )
     assert config.losses.soft.weight == {"a": 0.25, "b": 0.75}
     assert config.losses.hidden.layer_map["a"][0].teacher == 3
+
+
+def test_an_override_of_a_table_replaces_it(load):
+    config = load(YAML + DISTILL, "losses.soft.weight={b: 0.5}", schema=DistillConfig)
+    assert config.losses.soft.weight == {"b": 0.5}
+    with pytest.raises(UserError, match="teacher 'b' has a weight in no loss"):
+        load(YAML + DISTILL, "losses.soft.weight={a: 0.5}", schema=DistillConfig)
+
+
+def test_an_override_inside_a_table_keeps_its_siblings(load):
+    config = load(
+        YAML + DISTILL, "losses.soft.weight={b: 0.5}", "losses.soft.temperature=1.0", schema=DistillConfig
+    )
+    assert (config.losses.soft.weight, config.losses.soft.temperature) == ({"b": 0.5}, 1.0)
+    config = load(YAML + DISTILL, "losses.hidden.layer_map.a[0].teacher=3", schema=DistillConfig)
+    assert config.losses.hidden.layer_map["a"][0].model_dump() == {"teacher": 3, "student": 2}
 
 
 def test_the_resolved_config_reads_back_to_the_same_value(load, tmp_path):
@@ -105,6 +129,9 @@ BAD = {
     ),
     "name leaves runs": ("name=../elsewhere", "name: "),
     "key without value": ("seed", "write key.path=value"),
+    "value without key": ("=1", "write key.path=value"),
+    "broken YAML in a value": ("seed=[", "override 'seed=['"),
+    "broken path": ("[=1", "override '[=1'"),
     "section replaced by a number": ("optim=3", "optim: "),
     "missing value of an interpolation": ("name=${nowhere}", "nowhere"),
 }

@@ -4,6 +4,8 @@ import json
 import math
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -43,7 +45,7 @@ def folder(tmp_path_factory) -> Path:
 def arguments(folder: Path, out: Path, *tasks: str) -> list[str]:
     return [
         *(str(folder / "model"), "--tasks", *tasks, "--data", str(folder / "data")),
-        *("--text", str(folder / "text"), "--out", str(out)),
+        *("--text", str(folder / "text"), "--out", str(out), "--partial"),
     ]
 
 
@@ -61,7 +63,8 @@ def test_scores_and_predictions_are_written_whole(folder, tmp_path, capsys):
     assert scores["tasks"]["perplexity"]["files"]["dev/x.txt"]["documents"] == len(tiny_models.SENTENCES)
     assert scores["parameters"] == tiny_models.model().num_parameters()
     assert len(scores["weights_sha256"]) == len(scores["model_sha256"]) == 64
-    assert blimp["command"].startswith("python -m eval ") and blimp["limit"] is None
+    assert blimp["command"].startswith("python -m eval ")
+    assert blimp["limit"] is None and blimp["partial"] is True
     found = read(tmp_path / "blimp_filtered/predictions.json")
     right = [row["pred"].startswith("The") for row in found["island"]["predictions"]]
     assert sum(right) / len(right) == blimp["by_subtask"]["island"]["accuracy"]
@@ -89,7 +92,7 @@ def test_a_model_of_nan_is_refused_and_nothing_is_written(folder, tmp_path):
     model.model.norm.weight.data.fill_(math.nan)
     model.save_pretrained(tmp_path / "model")
     tiny_models.tokenizer().save_pretrained(tmp_path / "model")
-    with pytest.raises(UserError, match="8 of 8 items have non-finite scores"):
+    with pytest.raises(UserError, match="^blimp_filtered: 8 of 8 items have non-finite scores"):
         main([str(tmp_path / "model"), *arguments(folder, tmp_path / "out", "blimp_filtered")[1:]])
     assert not (tmp_path / "out").exists()
 
@@ -150,6 +153,61 @@ def test_predictions_that_a_killed_call_left_are_not_trusted(folder, tmp_path, c
     path.write_text("{}", encoding="utf-8")
     main(arguments(folder, tmp_path, "blimp_filtered"))
     assert path.read_bytes() == whole and "already scored" not in capsys.readouterr().out
+
+
+def test_the_tasks_of_one_call_carry_one_stamp(folder, tmp_path, monkeypatch):
+    ticks = (datetime(2030, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in count())
+    clock = type("Clock", (), {"now": staticmethod(lambda zone: next(ticks))})
+    monkeypatch.setattr("eval.__main__.datetime", clock)
+    main(arguments(folder, tmp_path, "blimp_filtered", "supplement_filtered", "perplexity"))
+    tasks = read(tmp_path / "scores.json")["tasks"].values()
+    assert len(tasks) == 3 and len({(result["created"], result["command"]) for result in tasks}) == 1
+
+
+def test_other_files_than_the_official_ones_are_refused_before_the_model_is_loaded(folder, tmp_path, capsys):
+    whole = [word for word in arguments(folder, tmp_path, "blimp_filtered") if word != "--partial"]
+    for command in (whole, [*whole, "--check"]):
+        with pytest.raises(
+            UserError, match=r"adjunct_island.jsonl is missing \(0 of its 928 rows\) .*--partial"
+        ):
+            main(command)
+    assert not list(tmp_path.iterdir())
+    main([*whole, "--check", "--partial"])
+    note = "other rows than the official ones"
+    assert f"blimp_filtered: 8 items in 2 files ({note})" in capsys.readouterr().out
+    main([*whole, "--partial", "--limit", "3"])
+    said = (
+        "blimp_filtered is no score of the whole task: other rows than the official ones, only the first 3 of"
+    )
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA: tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize("task", ["blimp_filtered", "perplexity"])
+def test_a_full_memory_is_one_line_that_says_what_to_lower(folder, tmp_path, monkeypatch, task, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("eval.scoring.token_logprobs", fail)
+    with pytest.raises(UserError, match="out of memory with 4,096 tokens a batch: lower --batch-tokens"):
+        main(arguments(folder, tmp_path, task))
+
+
+def test_another_error_of_the_model_is_no_full_memory(folder, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr("eval.scoring.token_logprobs", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        main(arguments(folder, tmp_path, "blimp_filtered"))
 
 
 def test_another_window_is_another_result(folder, tmp_path):
@@ -241,6 +299,26 @@ def test_weights_that_do_not_fit_the_config_are_refused(tmp_path):
             load(tmp_path)
     save_file(whole, path, metadata={"format": "pt"})
     load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        (
+            "config.json",
+            {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}},
+        ),
+        ("tokenizer_config.json", {"tokenizer_class": "T", "auto_map": {"AutoTokenizer": ["own.T", None]}}),
+    ],
+)
+def test_code_in_a_model_folder_is_refused_and_never_run(tmp_path, monkeypatch, file, change):
+    tiny_models.save(tmp_path)
+    (tmp_path / file).write_text(json.dumps(read(tmp_path / file) | change), encoding="utf-8")
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n", encoding="utf-8")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # who is asked on a terminal might say so
+    with pytest.raises(UserError, match="needs code of its own to load, and such models are refused"):
+        load(tmp_path)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_tokenizer_with_more_entries_than_embeddings_is_refused(tmp_path):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from run_tree import read_scores, write_json, write_runs
+from run_tree import BASE, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
 from eval.lineup import read_lineup
@@ -46,6 +46,16 @@ def test_the_readme_keeps_its_text_and_is_stable(student, tmp_path):
     for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
         score, error = row["scores"]["nursery"]
         assert f"{100 * score:.2f} ± {100 * error:.2f}" in once
+
+
+def test_a_score_on_other_rows_is_marked_in_the_record_and_its_table(student):
+    for run in BASE:
+        found = read_scores(student.parent / run)
+        found["tasks"]["nursery"]["partial"] = True
+        write_json(student.parent / run / "eval" / "scores.json", found)
+    kept = record(read_lineup(student), "make submission")
+    assert kept["partial"] == ["nursery"]
+    assert "Nursery pairs 550 (other rows than the official ones)" in render([kept])
 
 
 def test_a_record_without_its_command_is_refused(student, tmp_path):

@@ -70,8 +70,8 @@ def test_chance_counts_the_choices():
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_scores_that_are_not_finite_are_refused_and_counted(value):
     scores = [[-1.0, -2.0], [value, -1.0], [-1.0, value]]
-    with pytest.raises(UserError, match="2 of 3 items have non-finite scores"):
-        summarise(items_of({"a": 3}), scores)
+    with pytest.raises(UserError, match="^blimp: 2 of 3 items have non-finite scores"):
+        summarise(items_of({"a": 3}), scores, "blimp")
 
 
 def test_predictions_are_in_the_official_form_and_order():

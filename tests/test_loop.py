@@ -1,5 +1,7 @@
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from babylm_data.errors import UserError
@@ -177,7 +180,7 @@ def test_two_processes_train_the_same_model_as_one(make_config, workplace, train
     Path("both.yaml").write_text(dump_config(make_config(name="both", data={"words": 1000})))
     root = Path(loop.__file__).parent.parent
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29611"]
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
         + ["-m", "train_teachers", "both.yaml"],
         env=os.environ | {"PYTHONPATH": str(root)},
         capture_output=True,
@@ -240,3 +243,96 @@ def test_a_signal_saves_and_the_same_command_goes_on(make_config, workplace, tra
     assert "the same command goes on" in Path("log").read_text()
     run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
     assert weights(workplace / "runs/stopped") == weights(whole)
+
+
+@pytest.mark.slow
+def test_compiled_bf16_on_two_threads_gives_the_same_bits_twice(train_tiny):
+    """Equal tokens add to one row of the embedding's gradient: from two threads, in an order that must be fixed."""
+    if not torch.cpu.get_capabilities().get("avx512_bf16"):
+        pytest.skip("this processor has no bf16")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    AcceleratorState._reset_state()  # it would hold another test's precision for this one
+    try:
+        shape = {"hidden_size": 128, "max_position_embeddings": 128}
+        options = {"precision": "bf16", "compile": True, "batch_size": 32}
+        folders = [
+            train_tiny(name=name, model=shape, data={"seq_len": 128, "words": 60_000}, **options)
+            for name in ("first", "again")
+        ]
+    finally:
+        torch.set_num_threads(before)
+        AcceleratorState._reset_state()
+    assert weights(folders[0]) == weights(folders[1])
+
+
+def test_environment_tells_of_the_start_that_made_the_weights_and_of_each_one_since(
+    train_tiny, stop_at, monkeypatch
+):
+    def command(text):
+        monkeypatch.setattr("train_teachers.run.command_line", lambda: text)
+
+    def environment():
+        return json.loads(Path("runs/tiny/environment.json").read_text())
+
+    for step, text in ((0, "never took a step"), (4, "took four"), (99, "went on")):
+        command(text)
+        revive = stop_at(step)
+        with pytest.raises(Stopped) if step < 99 else contextlib.nullcontext():
+            train_tiny(checkpoint_seconds=1e-9 if step else 120.0)
+        revive()
+    assert environment()["command"] == "took four"
+    assert [start["command"] for start in environment()["starts"]] == ["took four", "went on"]
+
+
+def test_a_finished_run_keeps_its_record(train_tiny):
+    before = (train_tiny() / "config.yaml").read_text()
+    assert "micro_batch_size: null" in before
+    assert (train_tiny(micro_batch_size=2) / "config.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "lower micro_batch_size"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "lower micro_batch_size"),
+    ],
+)
+def test_out_of_memory_is_one_line_wherever_it_comes(train_tiny, monkeypatch, error, message):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("train_teachers.stage.audit", fail)
+    with pytest.raises(UserError, match=message):
+        train_tiny()
+
+
+def test_a_full_disk_in_the_middle_of_a_checkpoint_is_one_line_and_leaves_the_one_before(
+    train_tiny, stop_at, monkeypatch
+):
+    from safetensors import SafetensorError
+
+    revive = stop_at(4)
+    with pytest.raises(Stopped):
+        train_tiny(checkpoint_seconds=1e-9)
+    revive()
+
+    def full(*_):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("train_teachers.checkpoint.save_file", full)
+    with pytest.raises(UserError, match="cannot be written: No space left"):
+        train_tiny(checkpoint_seconds=1e-9)
+    monkeypatch.undo()
+
+
+def test_each_run_folder_has_a_tracking_id_of_its_own_and_keeps_it(train_tiny):
+    from train_teachers.run import Run
+
+    ids = []
+    for _ in range(2):
+        run = Run.__new__(Run)
+        run.folder = train_tiny()
+        ids.append((run.tracking_id(), run.tracking_id()))
+        shutil.rmtree(run.folder)
+    assert ids[0][0] == ids[0][1] and ids[0][0] != ids[1][0]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_tree import BASE, edit, read_scores, write_runs
+from run_tree import BASE, PREPARED, add_start, edit, read_scores, write_json, write_runs
 
 from eval.charts import spread, thin
 from eval.lineup import read_lineup
-from eval.report import duration, page
+from eval.report import commands, duration, page
 
 
 @pytest.fixture
@@ -66,8 +66,49 @@ def test_every_reference_inside_a_picture_has_one_target(html):
 def test_the_page_shows_commands_in_the_order_in_which_they_ran(html):
     _, text = html
     found = re.findall(r"<pre>(python -m [^<]+)</pre>", text)
-    assert len(found) == 2 * len(BASE)
-    assert [command.split()[2] for command in found] == ["distill"] * 4 + ["eval"] * 4
+    assert found[0] == PREPARED
+    assert [command.split()[2] for command in found] == ["babylm_data"] + ["distill"] * 4 + ["eval"] * 4
+
+
+def test_each_further_start_with_another_command_or_commit_is_listed(student):
+    add_start(student)  # the same command and commit: nothing to tell
+    assert len(commands(read_lineup(student))) == 9
+    launched = "accelerate launch --num_processes 2 -m distill nursery.yaml"
+    add_start(student, command=launched)
+    add_start(student.parent / "nursery-llama", commit="f" * 40, dirty=True)
+    found = [(line.purpose, line.text) for line in commands(read_lineup(student)) if "go on" in line.purpose]
+    changed = "go on with nursery-llama, commit ffffffffff with uncommitted changes"
+    assert found == [
+        (changed, "python -m distill distill/configs/nursery-llama.yaml"),
+        ("go on with nursery, commit 0123456789", launched),
+    ]
+    assert launched in page(read_lineup(student))
+
+
+def test_a_start_before_the_one_that_counts_is_not_listed(student):
+    path = student / "environment.json"
+    early = {"started": "2029", "command": "python -m distill early.yaml", "commit": None, "device": "cpu"}
+    edit(path, starts=[early])
+    assert len(commands(read_lineup(student))) == 9
+
+
+def test_data_prepared_by_an_unknown_command_say_so(student):
+    (student.parent / "nursery-data" / "command.txt").unlink()
+    assert "<li>prepare nursery-data: not recorded</li>" in page(read_lineup(student))
+
+
+def test_a_task_on_other_rows_is_marked(student):
+    assert "other rows than the official ones" not in page(read_lineup(student))
+    for run in BASE:
+        found = read_scores(student.parent / run)
+        found["tasks"]["nursery"]["partial"] = True
+        write_json(student.parent / run / "eval" / "scores.json", found)
+    assert "Nursery pairs 550 (other rows than the official ones)" in page(read_lineup(student))
+
+
+def test_the_held_out_loss_is_said_to_be_on_evenly_spread_sequences(html):
+    _, text = html
+    assert "on sequences spread evenly over the dev split" in text
 
 
 def test_the_same_runs_give_the_same_page(html):

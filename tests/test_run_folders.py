@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from run_tree import edit, read_scores, write_json, write_runs
+from run_tree import add_start, edit, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
 from eval.json_files import read_metrics
-from eval.lineup import read_lineup
+from eval.lineup import OPERATIONAL, read_lineup
+from train_teachers.config import TrainConfig
 
 
 @pytest.fixture
@@ -67,6 +68,10 @@ def test_scores_on_other_files_of_as_many_items_are_refused(student):
         ("summary.json", {"words_seen": 1_000}, "its words_seen is 1,000, not 1,200,000"),
         ("summary.json", {"parameters": 7}, "its parameters is 7"),
         ("summary.json", {"seed": 1}, "its seed is 1, not 0"),
+        ("summary.json", {"compiled": True}, "its compiled is True, not False"),
+        ("inputs.json", {"precision": "bf16"}, "its precision is bf16, not fp32"),
+        ("inputs.json", {"precision": None}, "its precision is not recorded, not fp32"),
+        ("environment.json", {"device": "NVIDIA H100"}, "its device is GPU, not CPU"),
     ],
 )
 def test_a_control_that_is_none_is_refused(student, file, change, complaint):
@@ -81,6 +86,29 @@ def test_a_control_of_another_config_is_refused(student):
     with pytest.raises(
         UserError, match="no control of nursery, model in their configs differs: .* --control`"
     ):
+        read_lineup(student)
+
+
+def test_a_control_that_went_on_on_another_kind_of_device_is_refused(student):
+    add_start(student.parent / "nursery-control", device="NVIDIA H100")
+    with pytest.raises(UserError, match="its device is CPU and GPU, not CPU"):
+        read_lineup(student)
+
+
+def test_a_control_may_be_done_in_another_way(student):
+    path = student.parent / "nursery-control" / "config.yaml"
+    ways = "micro_batch_size: 2\nlog_every: 50\ncheckpoint_seconds: 9.0\nwandb:\n  project: mine\n"
+    path.write_text(path.read_text(encoding="utf-8") + ways, encoding="utf-8")
+    assert read_lineup(student).control.name == "nursery-control"
+
+
+def test_the_fields_that_only_say_how_are_those_of_the_training_config():
+    assert OPERATIONAL == TrainConfig.OPERATIONAL
+
+
+def test_a_start_that_lacks_a_field_is_one_line(student):
+    edit(student / "environment.json", starts=[{"started": "2030"}])
+    with pytest.raises(UserError, match="a start in .*environment.json lacks command, commit, device"):
         read_lineup(student)
 
 

@@ -68,7 +68,7 @@ def test_a_second_writer_of_the_same_folder_is_refused(tmp_path):
     with sealed_folder(tmp_path / "x") as first:
         (first / "file").write_text("first")
         with (
-            pytest.raises(UserError, match="being written by another process"),
+            pytest.raises(UserError, match="is in use by process"),
             sealed_folder(tmp_path / "x"),
         ):
             pass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-from run_tree import write_runs
+from run_tree import BASE, PREPARED, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
@@ -150,7 +150,26 @@ def test_a_part_of_a_task_is_no_submission_unless_asked_for_and_the_card_says_so
         build(student)
     assert_nothing_written(student)
     card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
-    assert "only the first 10 of each subtask: **a part of the task**" in card
+    assert "only the first 10 of each subtask: **not the whole task**" in card
+
+
+def test_other_rows_than_the_official_ones_are_no_submission_unless_asked_for(student):
+    for run in BASE:
+        found = read_scores(student.parent / run)
+        found["tasks"]["nursery"]["partial"] = True
+        write_json(student.parent / run / "eval" / "scores.json", found)
+    with pytest.raises(UserError, match="nursery was scored with --partial, on 550 items"):
+        build(student)
+    assert_nothing_written(student)
+    card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
+    assert "other rows than the official ones: **not the whole task**" in card
+
+
+def test_the_card_lists_every_command_that_of_the_data_first(bundle):
+    text = (bundle / "README.md").read_text(encoding="utf-8")
+    listed = [line for line in text.split("## Commands")[1].splitlines() if line.startswith("1. ")]
+    assert listed[0] == f"1. prepare nursery-data: `{PREPARED}`"
+    assert [line.split("`")[1].split()[2] for line in listed[1:]] == ["distill"] * 4 + ["eval"] * 4
 
 
 def test_predictions_of_another_score_are_refused(student):

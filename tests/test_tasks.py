@@ -9,6 +9,7 @@ from babylm_data.errors import UserError
 from eval.items import Choice
 from eval.tasks import TASKS
 from eval.tasks.minimal_pairs import load
+from eval.tasks.official import official_rows
 
 
 def files(folder: Path) -> list[Path]:
@@ -85,3 +86,61 @@ def test_every_task_loads_from_its_folder_and_says_when_it_is_absent(tmp_path, n
         TASKS[name].files(tmp_path)
     write_rows(tmp_path / TASKS[name].folder / "x.jsonl", [pair("a", "b")])
     assert len(TASKS[name].load(TASKS[name].files(tmp_path))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "rows"),
+    [
+        ("blimp_filtered", 67, 59_875),
+        ("supplement_filtered", 5, 5_218),
+        ("blimp_fast", 67, 13_400),
+        ("supplement_fast", 5, 250),
+    ],
+)
+def test_the_official_rows_add_up_to_the_published_sizes(name, files, rows):
+    official = official_rows(name)
+    assert (len(official), sum(official.values())) == (files, rows)
+
+
+def test_every_task_has_official_rows_but_the_nursery_which_the_kit_writes_itself():
+    assert [name for name in TASKS if official_rows(name) is None] == ["nursery"]
+
+
+@pytest.fixture
+def supplement(tmp_path) -> Path:
+    """A data folder with as many rows in each file of the fast supplement as the official one."""
+    for stem, rows in official_rows("supplement_fast").items():
+        write_rows(tmp_path / f"fast_eval/supplement_fast/{stem}.jsonl", [pair("a", "b")] * rows)
+    return tmp_path
+
+
+def test_the_official_files_are_the_whole_task(supplement):
+    assert TASKS["supplement_fast"].is_partial(supplement, allowed=False) is False
+    assert TASKS["supplement_fast"].is_partial(supplement, allowed=True) is False
+
+
+@pytest.mark.parametrize(
+    ("stem", "rows", "complaint"),
+    [
+        ("hypernym", 0, r"hypernym.jsonl is missing \(0 of its 50 rows\)"),
+        ("hypernym", 49, "hypernym.jsonl has 49 rows, the official file 50"),
+        ("turn_taking", 51, "turn_taking.jsonl has 51 rows, the official file 50"),
+        ("stray", 2, r"stray.jsonl has 2 rows, and no official file \(0 rows\) has that name"),
+    ],
+)
+def test_a_file_or_row_too_few_or_too_many_is_named_with_both_counts(supplement, stem, rows, complaint):
+    path = supplement / f"fast_eval/supplement_fast/{stem}.jsonl"
+    path.unlink(missing_ok=True)
+    if rows:
+        write_rows(path, [pair("a", "b")] * rows)
+    with pytest.raises(UserError, match=f"{complaint}: download the .* again, or pass --partial") as error:
+        TASKS["supplement_fast"].is_partial(supplement, allowed=False)
+    assert "\n" not in str(error.value)
+    assert TASKS["supplement_fast"].is_partial(supplement, allowed=True) is True
+
+
+def test_further_files_that_are_not_right_are_counted(supplement):
+    for stem in ("hypernym", "turn_taking", "qa_congruence_easy"):
+        (supplement / f"fast_eval/supplement_fast/{stem}.jsonl").unlink()
+    with pytest.raises(UserError, match=r"hypernym.jsonl is missing .* \(and 2 more such files\): "):
+        TASKS["supplement_fast"].is_partial(supplement, allowed=False)

@@ -5,13 +5,16 @@ kill at any instant leaves the previous checkpoint in use. The order of the data
 are functions of (seed, step): nothing of them needs saving.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
@@ -37,7 +40,8 @@ def save_state(
     """
     for leftover in folder.glob(".step-*"):  # of a kill in the middle of a save or a removal
         shutil.rmtree(leftover, ignore_errors=True)
-    with sealed_folder(folder / f"step-{progress['step']:08d}") as temporary:
+    path = folder / f"step-{progress['step']:08d}"
+    with _full_disk_named(path), sealed_folder(path) as temporary:
         save_file(
             {name: p.detach() for name, p in module.named_parameters()}, temporary / "module.safetensors"
         )
@@ -59,6 +63,17 @@ def save_state(
         doomed = old.with_name(f".{old.name}.deleted")
         os.rename(old, doomed)  # a kill in the middle of the removal must not leave half a checkpoint
         shutil.rmtree(doomed)
+
+
+@contextlib.contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """UserError for a write that failed inside safetensors, which has an exception of its own for it."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise UserError(
+            f"{path} cannot be written: {error}; make room, and the same command goes on from the checkpoint before"
+        ) from None
 
 
 def load_state(
@@ -98,7 +113,7 @@ def load_state(
 
 def export(model: PreTrainedModel, tokenizer_folder: Path, path: Path) -> None:
     """Write the Hugging Face folder of `model`: loads alone in transformers 4 and 5, without this project."""
-    with sealed_folder(path) as temporary:
+    with _full_disk_named(path), sealed_folder(path) as temporary:
         model.save_pretrained(temporary)
         config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
         if "rope_parameters" in config:  # transformers 4 reads the older name

@@ -187,14 +187,13 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such config file")
-    if wrong := [item for item in overrides if "=" not in item.lstrip("=")]:
-        raise UserError(f"'{wrong[0]}' is no override: write key.path=value")
     try:
         written = OmegaConf.load(path)
         if not OmegaConf.is_dict(written):
             raise UserError(f"{path}: not a table of `key: value` lines")
-        merged = OmegaConf.merge(written, OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(merged, resolve=True)
+        for item in overrides:
+            _replace(written, item)
+        values = OmegaConf.to_container(written, resolve=True)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, ValueError, OSError) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
     if values.get("name") is None:
@@ -207,6 +206,20 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
         reason = first["msg"].removeprefix("Value error, ")
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise UserError(f"{path}: {place + ': ' if place else ''}{reason}{more}") from None
+
+
+def _replace(written: Any, item: str) -> None:
+    """Put the value of `key.path=value` in the place of what the config has there: a whole table by another."""
+    from omegaconf import OmegaConf
+
+    key, equals, text = item.partition("=")
+    if not key or not equals:
+        raise UserError(f"'{item}' is no override: write key.path=value")
+    try:
+        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
+        OmegaConf.update(written, key, value, merge=False)
+    except Exception as error:  # YAML and OmegaConf have a dozen kinds for a text that they cannot read
+        raise UserError(f"override '{item}': {' '.join(str(error).split())}") from None
 
 
 def dump_config(config: TrainConfig) -> str:

@@ -45,10 +45,14 @@ def choose_compile(asked: bool | Literal["auto"], flops: float) -> bool:
 
 
 def be_deterministic() -> None:
-    """On a GPU, ask for kernels that give the same bits twice; what has none warns. CPU kernels do as they are."""
-    if torch.cuda.is_available():
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    """Ask for kernels that give the same bits twice; a GPU operation that has none warns.
+
+    It matters on the CPU too: compiled code otherwise adds the gradients of equal tokens to an embedding from
+    several threads at once, in whatever order they come.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a check for reads of unset memory, and slow
 
 
 def keep_freed_memory() -> None:

@@ -4,13 +4,11 @@ config.yaml (resolved), inputs.json (hashes of what it was made from), environme
 state/ (resumable), export/ (Hugging Face), summary.json (written last: its presence means finished).
 """
 
-import fcntl
 import json
 import os
 import platform
-import shlex
 import subprocess
-import sys
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +16,8 @@ import torch
 import transformers
 
 from babylm_data.errors import UserError
-from babylm_data.sealed import write_whole
+from babylm_data.provenance import command_line
+from babylm_data.sealed import LOCK, lock, write_whole
 from train_teachers.config import TrainConfig, dump_config
 
 ROOT = Path("runs")
@@ -34,7 +33,7 @@ class Run:
         if not owner:  # another process of the same run: it reads, and the owner writes
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock()
+        self._held = lock(self.folder / LOCK)
         try:
             self._claim(config, {"kind": kind, **inputs})
         except UserError:
@@ -43,15 +42,19 @@ class Run:
 
     def _claim(self, config: TrainConfig, inputs: dict[str, str]) -> None:
         """Write down what this run is; UserError if a run that has begun here is another one."""
-        if self.summary or any((self.folder / "state").glob("step-*")):
+        if self.summary or self._has_state:
             self._refuse_change(
                 "config", self._read_config(), config.model_dump(mode="json"), config.OPERATIONAL
             )
             self._refuse_change("inputs", self.read_json("inputs.json"), inputs)
-        write_whole(self.folder / "config.yaml", f"# {self.kind}\n" + dump_config(config))
-        self.write_json("inputs.json", inputs)
         if not self.summary:
+            write_whole(self.folder / "config.yaml", f"# {self.kind}\n" + dump_config(config))
+            self.write_json("inputs.json", inputs)
             self._note_start()
+
+    @property
+    def _has_state(self) -> bool:
+        return any((self.folder / "state").glob("step-*"))
 
     def _read_config(self) -> dict:
         from omegaconf import OmegaConf
@@ -71,24 +74,11 @@ class Run:
                 )
 
     def _note_start(self) -> None:
-        """environment.json of the first start, and when it was started again."""
+        """environment.json: the start that the first checkpoint came from, and `starts`, one entry each since then."""
         now = environment()
-        first = self.read_json("environment.json") if (self.folder / "environment.json").exists() else now
-        again = [*first.get("started_again", []), now["started"]] if first is not now else []
-        self.write_json("environment.json", first | {"started_again": again})
-
-    def _lock(self) -> None:
-        self._held = open(self.folder / ".lock", "a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._held.seek(0)
-            holder = self._held.read().strip()
-            self._held.close()
-            raise UserError(f"{self.folder} is in use by {holder}: wait for it, or pass name=…") from None
-        self._held.truncate(0)
-        self._held.write(f"process {os.getpid()} on {platform.node()}")
-        self._held.flush()
+        first = self.read_json("environment.json") if self._has_state else {**now, "starts": []}
+        start = {key: now[key] for key in ("started", "command", "commit", "dirty", "device", "threads")}
+        self.write_json("environment.json", first | {"starts": [*first["starts"], start]})
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -133,6 +123,13 @@ class Run:
         lines = self.metrics.read_text(encoding="utf-8").splitlines()
         return next(record[key] for record in map(json.loads, reversed(lines)) if key in record)
 
+    def tracking_id(self) -> str:
+        """An id of this run folder alone, for wandb: a run made anew under an old name must not be appended to it."""
+        path = self.folder / "tracking_id.txt"
+        if not path.exists():
+            write_whole(path, uuid.uuid4().hex)
+        return path.read_text(encoding="utf-8")
+
     def write_json(self, name: str, content: dict) -> None:
         """Write a JSON file of the folder, whole or not at all."""
         write_whole(self.folder / name, json.dumps(content, indent=1) + "\n")
@@ -145,13 +142,6 @@ def _flat(values: object, prefix: str = "") -> dict[str, object]:
     return {
         k: v for key, inner in values.items() for k, v in _flat(inner, f"{prefix}.{key}".strip(".")).items()
     }
-
-
-def command_line() -> str:
-    """The command as the user typed it, `python -m stage …`."""
-    main = Path(sys.argv[0])
-    module = main.parent.name if main.name == "__main__.py" else main.stem
-    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def environment() -> dict:

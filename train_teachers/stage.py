@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel, logging
 
 from babylm_data.errors import UserError
+from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
 from babylm_data.tokenizer import fingerprint, load_tokenizer
 from babylm_data.tokens import Batches, held_out, open_data, open_tokens
@@ -25,7 +26,7 @@ from train_teachers.device import be_deterministic, choose_compile, choose_preci
 from train_teachers.language_model import build, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
-from train_teachers.run import Run, command_line
+from train_teachers.run import Run
 
 AUDIT_SEQUENCES = 4
 
@@ -42,6 +43,23 @@ def run_training(
     `make_objective(student, fingerprint, device)` gets the fingerprint of the student's tokenizer; `extra` goes
     into the summary.
     """
+    try:
+        _run_training(config, kind, make_objective, extra or {})
+    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; on the CPU it has no class of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        size = config.micro_batch_size or config.batch_size
+        raise UserError(
+            f"out of memory with {size} sequences a forward pass: lower micro_batch_size"
+        ) from None
+
+
+def _run_training(
+    config: TrainConfig,
+    kind: str,
+    make_objective: Callable[[PreTrainedModel, str, torch.device], Objective],
+    extra: dict,
+) -> None:
     logging.disable_progress_bar()  # of loading and saving: a blink, and noise in a log
     data = Path(config.data.path)
     open_data(data)
@@ -54,7 +72,14 @@ def run_training(
     student.to(accelerator.device)
     objective = make_objective(student, fingerprint(data / "tokenizer"), accelerator.device)
     objective.to(accelerator.device)
-    inputs = {"data": sha256(data / SEAL), "precision": precision, **objective.sources}
+    flops = _training_flops(config, student, objective, batches)
+    compiled = choose_compile(config.compile, flops)
+    inputs = {
+        "data": sha256(data / SEAL),
+        "precision": precision,
+        "compiled": str(compiled),
+        **objective.sources,
+    }
     with accelerator.main_process_first():
         run = Run(config, inputs, kind=kind, owner=accelerator.is_main_process)
     with contextlib.closing(run):
@@ -64,8 +89,6 @@ def run_training(
         sample = torch.from_numpy(sequences[:AUDIT_SEQUENCES]).to(accelerator.device)
         with accelerator.autocast():
             findings = audit(student, objective, Batch.from_sequences(sample))
-        flops = _training_flops(config, student, objective, batches)
-        compiled = choose_compile(config.compile, flops)
         if accelerator.is_main_process:
             run.write_json("audit.json", {name: asdict(finding) for name, finding in findings.items()})
             steps, parameters = batches.steps_for(config.data.words), num_parameters(student)[0]
@@ -73,19 +96,11 @@ def run_training(
             how = f"{precision}{', compiled' if compiled else ''}, on {accelerator.device}"
             print(f"{run.name}: {shape}, {how}\n{table(findings)}", flush=True)
         student.train()
-        try:
-            progress = train(
-                student, objective, batches, sequences, config, run, accelerator, compiled=compiled
-            )
-        except torch.OutOfMemoryError:
-            size = config.micro_batch_size or config.batch_size
-            raise UserError(
-                f"out of memory with {size} sequences a forward pass: lower micro_batch_size"
-            ) from None
+        progress = train(student, objective, batches, sequences, config, run, accelerator, compiled=compiled)
         if accelerator.is_main_process:
             export(student, data / "tokenizer", run.folder / "export")
             chosen = {"precision": precision, "compiled": compiled, "processes": accelerator.num_processes}
-            summary = _summary(config, run, student, batches, progress, flops) | chosen | (extra or {})
+            summary = _summary(config, run, student, batches, progress, flops) | chosen | extra
             run.write_json("summary.json", summary)
             print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
 

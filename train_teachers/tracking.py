@@ -40,7 +40,7 @@ def tracking(config: TrainConfig, run: Run, *, on: bool) -> Iterator[Callable[[d
 
         settings = wandb.Settings(init_timeout=5)
         options = {"project": config.wandb.project, "name": run.name, "dir": run.folder, "settings": settings}
-        options |= {"id": run.name, "resume": "allow", "config": config.model_dump()}
+        options |= {"id": run.tracking_id(), "resume": "allow", "config": config.model_dump()}
         try:
             tracker = wandb.init(mode=config.wandb.mode, **options)
         except (wandb.errors.CommError, wandb.errors.UsageError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.items import Item
 from eval.tasks import minimal_pairs
+from eval.tasks.official import deviations
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,17 @@ class Task:
             )
         return found
 
+    def is_partial(self, data: Path, *, allowed: bool) -> bool:
+        """Are the task's files others than the official ones? A UserError if so, unless that is `allowed`."""
+        unlike = deviations(data / self.folder, self.files(data))
+        if unlike and not allowed:
+            more = f" (and {len(unlike) - 1} more such files)" if unlike[1:] else ""
+            raise UserError(
+                f"{unlike[0]}{more}: download the evaluation data again, or pass --partial to score "
+                "what is there and mark the result"
+            )
+        return bool(unlike)
+
 
 TASKS = {
     "blimp_filtered": Task("BLiMP", "full_eval/blimp_filtered", minimal_pairs.load),
@@ -40,3 +52,10 @@ TASKS = {
 def title(name: str) -> str:
     """A task's or subtask's name as people write it."""
     return TASKS[name].title if name in TASKS else name.replace("_", " ")
+
+
+def extent_note(limit: int | None, partial: bool) -> str:
+    """What keeps a score from being one on the whole official task, in words; empty if nothing does."""
+    notes = ["other rows than the official ones"] if partial else []
+    notes += [f"only the first {limit} of each subtask"] if limit else []
+    return ", ".join(notes)
