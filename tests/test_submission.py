@@ -140,29 +140,30 @@ def assert_nothing_written(student: Path) -> None:
     assert not [path.name for path in student.iterdir() if "submission" in path.name]
 
 
-def test_a_part_of_a_task_is_no_submission_unless_asked_for_and_the_card_says_so(student):
-    for run in ("nursery-llama", "nursery-gpt2", "nursery", "nursery-control"):
-        path = student.parent / run / "eval" / "scores.json"
-        scores = json.loads(path.read_text(encoding="utf-8"))
-        scores["tasks"]["nursery"]["limit"] = 10
-        path.write_text(json.dumps(scores), encoding="utf-8")
-    with pytest.raises(UserError, match="nursery was scored with --limit 10"):
-        build(student)
-    assert_nothing_written(student)
-    card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
-    assert "only the first 10 of each subtask: **not the whole task**" in card
-
-
-def test_other_rows_than_the_official_ones_are_no_submission_unless_asked_for(student):
+@pytest.mark.parametrize(
+    ("field", "value", "refusal", "note"),
+    [
+        ("limit", 10, "nursery was scored with --limit 10", "only the first 10 of each subtask"),
+        (
+            "partial",
+            True,
+            "nursery was scored with --partial, on 550 items",
+            "other rows than the official ones",
+        ),
+    ],
+)
+def test_no_whole_task_is_no_submission_unless_asked_for_and_the_card_says_so(
+    student, field, value, refusal, note
+):
     for run in BASE:
         found = read_scores(student.parent / run)
-        found["tasks"]["nursery"]["partial"] = True
+        found["tasks"]["nursery"][field] = value
         write_json(student.parent / run / "eval" / "scores.json", found)
-    with pytest.raises(UserError, match="nursery was scored with --partial, on 550 items"):
+    with pytest.raises(UserError, match=refusal):
         build(student)
     assert_nothing_written(student)
     card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
-    assert "other rows than the official ones: **not the whole task**" in card
+    assert f"{note}: **not the whole task**" in card
 
 
 def test_the_card_lists_every_command_that_of_the_data_first(bundle):
