@@ -116,15 +116,16 @@ def _nats(model: "PreTrainedModel", cut: list[Window], texts: int, batch_tokens:
 
     from eval.scoring import batches, token_logprobs
 
-    cut = sorted(cut, key=lambda entry: len(entry.ids))
+    cut = sorted(cut, key=lambda entry: (len(entry.ids), entry.first))
     nats = torch.zeros(texts, dtype=torch.float64)
     total = sum(len(entry.ids) - entry.first for entry in cut)
     progress = tqdm(total=total, desc="perplexity", unit=" tokens", disable=None, leave=False)
     with torch.inference_mode():
         for rows in batches([entry.ids for entry in cut], batch_tokens):
             batch = cut[rows.start : rows.stop]
-            logprobs = token_logprobs(model, torch.tensor([w.ids for w in batch], device=model.device)).cpu()
-            position = torch.arange(1, len(batch[0].ids))
+            ids_ST, first = torch.tensor([w.ids for w in batch], device=model.device), batch[0].first
+            logprobs = token_logprobs(model, ids_ST, first).cpu()
+            position = torch.arange(first, len(batch[0].ids))
             scored = position[None, :] >= torch.tensor([w.first for w in batch])[:, None]
             sums = torch.where(scored, logprobs, 0.0).sum(dim=1)
             nats.index_add_(0, torch.tensor([w.text for w in batch]), -sums)

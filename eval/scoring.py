@@ -10,8 +10,9 @@ Batches are cut from the sorted set of distinct token sequences: the order of th
 a result, and sequences that are equal get equal scores, so a tie is a tie.
 """
 
-# S = sentences of a batch, T = their tokens, N = S * (T - 1) predicted tokens, V = vocabulary
+# S = sentences of a batch, T = their tokens, N = predicted tokens, S * (T - 1) of whole sentences, V = vocabulary
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -53,14 +54,18 @@ class Encoded(NamedTuple):
     scored: tuple[bool, ...]
 
 
-def token_logprobs(model: PreTrainedModel, ids_ST: torch.Tensor) -> torch.Tensor:
-    """log p(token | before), nats, float64, of every token but the first: (S, T) ids -> (S, T - 1).
+def token_logprobs(model: PreTrainedModel, ids_ST: torch.Tensor, first: int = 1) -> torch.Tensor:
+    """log p(token | before), nats, float64, of the tokens from number `first` on: (S, T) ids -> (S, T - first).
 
     The logits are taken as the model returns them and normalised in float32 or better. The last token
-    predicts nothing, so the model does not read it.
+    predicts nothing, so the model does not read it; the output matrix, half of a small model's work, is
+    asked for the judged positions alone where the model lets one ask.
     """
-    logits_NV = model(input_ids=ids_ST[:, :-1], use_cache=False).logits.flatten(0, 1)
-    targets_N = ids_ST[:, 1:].flatten()
+    judged = ids_ST.shape[1] - first
+    asks = "logits_to_keep" in inspect.signature(model.forward).parameters
+    keep = {"logits_to_keep": judged} if asks else {}
+    logits_STV = model(input_ids=ids_ST[:, :-1], use_cache=False, **keep).logits
+    logits_NV, targets_N = logits_STV[:, -judged:].flatten(0, 1), ids_ST[:, first:].flatten()
     wide = torch.promote_types(logits_NV.dtype, torch.float32)
     losses = [
         F.cross_entropy(rows_RV.to(wide), targets_R, reduction="none")

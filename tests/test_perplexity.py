@@ -41,6 +41,16 @@ def test_nats_equal_a_naive_loop_over_tokens(family):
             assert result["files"][text.name]["nats"] == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_model_that_returns_every_position_is_scored_alike():
+    """`logits_to_keep` is a saving where a model offers it, not something to rely on."""
+    model, tokenizer = tiny_models.model("gpt2"), tiny_models.tokenizer()
+    result = measure(model, tokenizer, TEXTS, window=16, batch_tokens=100)
+    forward = model.forward
+    model.forward = lambda input_ids, use_cache: forward(input_ids=input_ids, use_cache=use_cache)
+    plain = measure(model, tokenizer, TEXTS, window=16, batch_tokens=100)
+    assert plain["all"]["nats"] == pytest.approx(result["all"]["nats"])
+
+
 @pytest.mark.parametrize("length", [*range(2, 40), 100])
 def test_every_token_is_scored_once_with_a_stride_of_context(length):
     ids, seen = list(range(length)), []
