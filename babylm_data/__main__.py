@@ -7,6 +7,7 @@ Writes --out: tokenizer/, {train,dev,test}.{tokens,words,documents}.bin, text/{d
 
   python -m babylm_data --raw CORPUS --out runs/data
   python -m babylm_data --source nursery --out runs/nursery-data
+  python -m babylm_data --raw CORPUS --tokenizer openai-community/gpt2 --out runs/gpt2-data
   python -m babylm_data --source hf:wikitext:wikitext-2-raw-v1 --out runs/wikitext-data
 """
 
@@ -30,6 +31,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--source", metavar="NAME", help="instead of --raw: nursery, or hf:NAME[:CONFIG] (its column text)")
     add("--out", type=Path, metavar="DIR", required=True, help="data folder to write")
     add("--vocab-size", type=positive, metavar="N", help="tokenizer entries (default 8192; nursery 1024)")
+    add(
+        "--tokenizer",
+        metavar="DIR",
+        help="adopt the tokenizer of a folder or hub model instead of training one",
+    )
     add("--prefix-space", action="store_true", help="tokenizer puts a space before each document")
     add("--track", default="2025/strict-small", help="word budget (default 2025/strict-small)")
     add("--allow-words", type=positive, default=0, metavar="N", help="accept up to N words of train text")
@@ -59,27 +65,40 @@ def main(argv: list[str]) -> None:
     args = parse(argv)
     if (args.raw is None) == (args.source is None):
         raise UserError("name the text to read: either --raw DIR, or --source nursery or hf:NAME")
+    if args.tokenizer and (args.vocab_size or args.prefix_space):
+        raise UserError(
+            "--tokenizer brings its own entries and rules: leave out --vocab-size and --prefix-space"
+        )
     if args.workers:
         os.environ["RAYON_NUM_THREADS"] = str(args.workers)  # the tokenizer library's own threads
+    from babylm_data.hub import TOKENIZER_FILES, find_folder
     from babylm_data.prepare import Settings, prepare
     from babylm_data.provenance import command_line
     from babylm_data.sealed import write_whole
+    from babylm_data.tokenizer import fingerprint
 
+    adopted = None
+    if args.tokenizer:
+        absent = f"--tokenizer: there is no folder {args.tokenizer}"
+        adopted = find_folder(args.tokenizer, absent, TOKENIZER_FILES)
     nursery = {"seed": args.seed, "words": args.words} if args.source == "nursery" else {}
     settings = Settings(
         source=args.source or "raw",
         track=args.track,
-        vocab_size=args.vocab_size or (1024 if nursery else 8192),  # the nursery has about 500 words
+        vocab_size=None if adopted else args.vocab_size or (1024 if nursery else 8192),  # nursery: 500 words
         prefix_space=args.prefix_space,
+        tokenizer=fingerprint(adopted) if adopted else None,
         **nursery,
     )
     start = time.perf_counter()
-    try:
-        manifest, was_there = prepare(
-            args.out, settings, raw=args.raw, allow_words=args.allow_words, workers=args.workers
-        )
-    except OSError as error:
-        raise UserError(f"{error.filename or args.out}: {error.strerror or error}") from error
+    manifest, was_there = prepare(
+        args.out,
+        settings,
+        raw=args.raw,
+        tokenizer=adopted,
+        allow_words=args.allow_words,
+        workers=args.workers,
+    )
     if was_there:
         print(f"{args.out} is there already, intact and made from the same input by the same settings")
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from babylm_data.tokenizer import BOS
+from babylm_data.tokenizer import OWN_MARKS, Marks
 from babylm_data.tokens import token_dtype
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def batched(documents: Iterable[str]) -> Iterator[list[str]]:
 class WordCounter:
     """Counts at each token the whitespace words that have their first byte in it, from token ids alone."""
 
-    def __init__(self, tokenizer: "Tokenizer"):
+    def __init__(self, tokenizer: "Tokenizer", start: str = OWN_MARKS.start):
         special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
         size = tokenizer.get_vocab_size()
         self.inside = np.zeros(size, dtype=np.uint8)
@@ -44,7 +44,7 @@ class WordCounter:
         self.ends_in_space = np.zeros(size, dtype=bool)
         for token, index in tokenizer.get_vocab().items():
             if token in special:
-                self.ends_in_space[index] = index == BOS  # the first byte of a document begins a word
+                self.ends_in_space[index] = token == start  # the first byte of a document begins a word
                 continue
             space = [character in WHITE_SPACE for character in token]
             self.inside[index] = sum(a and not b for a, b in zip(space, space[1:], strict=False))
@@ -52,28 +52,35 @@ class WordCounter:
             self.ends_in_space[index] = space[-1]
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:
-        """(n,) uint8 for a stream of ids that begins with `<s>`."""
+        """(n,) uint8 for a stream of ids that begins with the start of a document."""
         after_space = np.concatenate([[False], self.ends_in_space[ids[:-1]]])
         return self.inside[ids] + (self.starts_in_word[ids] & after_space)
 
 
-def document_encoder(tokenizer: "Tokenizer") -> "Tokenizer":
+def document_encoder(tokenizer: "Tokenizer", marks: Marks = OWN_MARKS) -> "Tokenizer":
     """A copy that writes `<s> document </s>` and takes a "<s>" that stands in a text for text."""
     from tokenizers import Tokenizer
     from tokenizers.processors import TemplateProcessing
 
     encoder = Tokenizer.from_str(tokenizer.to_str())
-    specials = [(token, encoder.token_to_id(token)) for token in ("<s>", "</s>")]
-    encoder.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=specials)
+    used = [mark for mark in marks if mark]
+    specials = [(mark, encoder.token_to_id(mark)) for mark in used]
+    encoder.post_processor = TemplateProcessing(
+        single=[marks.start, "$A", *used[1:]], special_tokens=specials
+    )
     encoder.encode_special_tokens = True
     return encoder
 
 
 def encode_split(
-    documents: Iterable[str], tokenizer: "Tokenizer", folder: Path, split: str
+    documents: Iterable[str],
+    tokenizer: "Tokenizer",
+    folder: Path,
+    split: str,
+    marks: Marks = OWN_MARKS,
 ) -> dict[str, int]:
     """Write the arrays of one split; returns how many words, tokens and documents they hold."""
-    encoder, count_words = document_encoder(tokenizer), WordCounter(tokenizer)
+    encoder, count_words = document_encoder(tokenizer, marks), WordCounter(tokenizer, marks.start)
     dtype = np.dtype(token_dtype(tokenizer.get_vocab_size())).newbyteorder("<")
     counts = {"words": 0, "tokens": 0, "documents": 0}
     with (

@@ -2,11 +2,31 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
     """Something the user can mend. The message is one line that says what is wrong and what to do."""
+
+
+# what torch says where it has no class for it: on the CPU, and in the libraries of a GPU
+FULL_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
+
+
+@contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Turn a full memory, of a GPU or of the machine, into a UserError that ends in `advice`."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        known = type(error).__name__ in (
+            "MemoryError",
+            "OutOfMemoryError",
+        )  # the latter torch's, not imported here
+        if not known and not any(words in str(error) for words in FULL_MEMORY):
+            raise
+        raise UserError(f"out of memory {advice}") from None
 
 
 def positive(text: str) -> int:

@@ -15,7 +15,7 @@ from babylm_data.encode import batched, encode_split
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage, sealed_folder
 from babylm_data.sources import describe, find_inputs, raw_folder
-from babylm_data.tokenizer import fingerprint, save_tokenizer, train_tokenizer
+from babylm_data.tokenizer import OWN_MARKS, adopt_tokenizer, fingerprint, save_tokenizer, train_tokenizer
 from babylm_data.tokens import FORMAT, read_manifest, token_dtype
 from babylm_data.words import Track, load_track
 
@@ -28,8 +28,8 @@ class Settings:
     """raw, nursery or hf:NAME[:CONFIG]."""
     track: str
     """The track whose word budget holds, `<year>/<track>`."""
-    vocab_size: int
-    """Entries of the tokenizer, special tokens included."""
+    vocab_size: int | None
+    """Entries of the tokenizer, special tokens included; None for one that was adopted."""
     prefix_space: bool = False
     """Whether a space is put before each document."""
     seed: int | None = None
@@ -38,6 +38,8 @@ class Settings:
     """Size of the embedded corpus; None for other sources."""
     rules: int = RULES
     """Version of the cleaning rules."""
+    tokenizer: str | None = None
+    """Fingerprint of the tokenizer that was adopted; None where one is trained."""
 
 
 def prepare(
@@ -45,10 +47,14 @@ def prepare(
     settings: Settings,
     *,
     raw: Path | None = None,
+    tokenizer: Path | None = None,
     allow_words: int = 0,
     workers: int | None = None,
 ) -> tuple[dict, bool]:
-    """Make the data folder `out`; returns its manifest, and whether it was there already."""
+    """Make the data folder `out`; returns its manifest, and whether it was there already.
+
+    `tokenizer` is the folder of one to adopt, that of the fingerprint in `settings`.
+    """
     track = load_track(settings.track)
     out = Path(out).resolve()
     with raw_folder(settings.source, raw=raw, seed=settings.seed, words=settings.words) as folder:
@@ -61,7 +67,7 @@ def prepare(
             check_budget(splits["train"], track, allow_words)
             if "dev" not in splits:
                 carve_dev(target / "text", splits)
-            manifest = tokenize(target, splits, settings, files)
+            manifest = tokenize(target, splits, settings, files, tokenizer)
             if settings.source == "nursery":
                 shutil.copytree(folder, target / "raw")
                 shutil.copytree(folder.parent / "evaluation_data", target / "evaluation_data")
@@ -113,8 +119,10 @@ def check_budget(train: dict[str, Counts], track: Track, allow_words: int) -> No
         )
 
 
-def tokenize(target: Path, splits: Splits, settings: Settings, files: dict) -> dict:
-    """Train the tokenizer on the train text, encode all, drop the train text; returns the manifest."""
+def tokenize(
+    target: Path, splits: Splits, settings: Settings, files: dict, adopted: Path | None = None
+) -> dict:
+    """Train the tokenizer on the train text (or adopt one), encode all, drop the train text; returns the manifest."""
 
     def documents(split: str, doing: str) -> Iterator[str]:
         total = sum(counts["documents"] for counts in splits[split].values())
@@ -124,23 +132,28 @@ def tokenize(target: Path, splits: Splits, settings: Settings, files: dict) -> d
                     yield document
                     bar.update()
 
-    tokenizer = train_tokenizer(
-        batched(documents("train", "training the tokenizer")),
-        vocab_size=settings.vocab_size,
-        prefix_space=settings.prefix_space,
-    )
-    save_tokenizer(tokenizer, target / "tokenizer")
+    if adopted:
+        tokenizer, marks = adopt_tokenizer(adopted, target / "tokenizer")
+    else:
+        tokenizer = train_tokenizer(
+            batched(documents("train", "training the tokenizer")),
+            vocab_size=settings.vocab_size,
+            prefix_space=settings.prefix_space,
+        )
+        marks = OWN_MARKS
+        save_tokenizer(tokenizer, target / "tokenizer")
+    entries = tokenizer.get_vocab_size()
     manifest = {
         "format": FORMAT,
         "track": settings.track,
-        "vocab_size": settings.vocab_size,
+        "vocab_size": entries,
         "tokenizer": fingerprint(target / "tokenizer"),
-        "dtype": token_dtype(settings.vocab_size),
+        "dtype": token_dtype(entries),
         "settings": asdict(settings),
         "splits": {},
     }
     for split, sources in splits.items():
-        counts = encode_split(documents(split, f"encoding {split}"), tokenizer, target, split)
+        counts = encode_split(documents(split, f"encoding {split}"), tokenizer, target, split, marks)
         # two independent counts: of the text, and of the token stream that the ledger is kept by
         assert counts["words"] == sum(source["words"] for source in sources.values())
         origin = files.get(split, {})  # a dev split carved from train has no files of its own

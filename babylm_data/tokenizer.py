@@ -1,14 +1,15 @@
-"""The byte-level BPE tokenizer: train it, save it, load it, and tell two of them apart.
+"""The byte-level BPE tokenizer: train it, or adopt one; save it, load it, and tell two of them apart.
 
-Any text survives it (all 256 bytes are in the vocabulary), special ids are fixed, and `<s>` is put in front
-by the tokenizer itself, so that training and evaluation cannot disagree about it.
+Any text survives it (all 256 bytes are in the vocabulary). In one trained here special ids are fixed, and `<s>` is
+put in front by the tokenizer itself, so that training and evaluation cannot disagree about it.
 """
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from babylm_data.errors import UserError
 
@@ -21,6 +22,18 @@ SPECIAL_TOKENS = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]  # each at the id o
 DECIDES_IDS = ("model", "normalizer", "pre_tokenizer", "post_processor", "added_tokens")
 NO_TOKENIZER = "holds no tokenizer.json: name the folder of a tokenizer or of a model"
 SMALLEST = len(SPECIAL_TOKENS) + 256
+NAMES = ("pad_token", "bos_token", "eos_token", "unk_token", "mask_token")
+
+
+class Marks(NamedTuple):
+    """The special tokens around each document of a training stream."""
+
+    start: str
+    end: str | None
+    """None where the start of the next document is the end of this one, as for GPT-2."""
+
+
+OWN_MARKS = Marks("<s>", "</s>")
 
 
 def train_tokenizer(
@@ -61,18 +74,48 @@ def train_tokenizer(
 
 
 def save_tokenizer(tokenizer: "Tokenizer", folder: str | Path) -> None:
-    """Write `tokenizer.json` and a `tokenizer_config.json` that transformers 4 and 5 read alike."""
+    """Write a tokenizer that was trained here as files that transformers 4 and 5 read alike."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    names = ["pad_token", "bos_token", "eos_token", "unk_token", "mask_token"]
-    config = dict(zip(names, SPECIAL_TOKENS, strict=True)) | {
+    _write_config(folder, dict(zip(NAMES, SPECIAL_TOKENS, strict=True)))
+
+
+def _write_config(folder: Path, special_tokens: dict[str, str]) -> None:
+    config = special_tokens | {
         "tokenizer_class": "PreTrainedTokenizerFast",  # transformers 5 would write a name that 4 refuses
         "model_input_names": ["input_ids", "attention_mask"],  # no token_type_ids: causal models refuse them
         "model_max_length": int(1e30),  # the library's own "no limit"
         "clean_up_tokenization_spaces": False,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def adopt_tokenizer(source: str | Path, folder: Path) -> tuple["Tokenizer", Marks]:
+    """Copy the tokenizer of `source`, a folder, into `folder`; returns it and its marks.
+
+    Its `tokenizer.json` stays as it is, so that models made with it elsewhere are known to share it. UserError if it
+    is no byte-level BPE, which the words of exposure are counted by, or has nothing to end a document with.
+    """
+    from tokenizers import Tokenizer
+
+    loaded, written = load_tokenizer(source), Path(source) / "tokenizer.json"
+    fingerprint(source)  # refuses what is damaged
+    content = json.loads(written.read_text(encoding="utf-8"))
+    if content["model"].get("type") != "BPE" or '"ByteLevel"' not in json.dumps(content["pre_tokenizer"]):
+        raise UserError(
+            f"{source}: not a byte-level BPE, so its words cannot be counted: use another tokenizer"
+        )
+    if loaded.eos_token is None:
+        raise UserError(
+            f"{source}: names no eos_token in tokenizer_config.json: a document would have no end"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(written, folder / "tokenizer.json")
+    _write_config(folder, {name: token for name in NAMES if (token := getattr(loaded, name)) is not None})
+    same = loaded.bos_token in (None, loaded.eos_token)
+    marks = Marks(loaded.eos_token, None) if same else Marks(loaded.bos_token, loaded.eos_token)
+    return Tokenizer.from_file(str(written)), marks
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerFast":

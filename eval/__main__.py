@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.errors import UserError, memory_advice, positive, run_stage
 from eval.items import Item, predictions, summarise
 from eval.model import DTYPES, find_model, load, model_sha256, weights_sha256
 from eval.perplexity import WINDOW
@@ -122,9 +122,9 @@ class Job:
     ) -> tuple[dict, dict | None]:
         """The task's result and, if it has items, its predictions."""
         from eval.perplexity import measure
-        from eval.scoring import memory_guard, score
+        from eval.scoring import score
 
-        with memory_guard(batch_tokens):
+        with memory_advice(f"with {batch_tokens:,} tokens a batch: lower --batch-tokens"):
             if self.texts:
                 window = self.settings["window"]
                 found = measure(model, tokenizer, self.texts, batch_tokens=batch_tokens, window=window)

@@ -18,13 +18,17 @@ READINGS = {
 
 def ledger(lineup: Lineup) -> dict:
     """The ledger as written to ledger.json. All counts are whitespace words (or tokens) of training text."""
+    adopted, words = (
+        lineup.student.manifest.get("settings", {}).get("tokenizer"),
+        lineup.student.train["words"],
+    )
     tokenizer = {
-        "name": "tokenizer",
+        "name": "tokenizer, trained elsewhere" if adopted else "tokenizer",
         "role": "tokenizer",
-        "words_seen": lineup.student.train["words"],
+        "words_seen": 0 if adopted else words,
         "tokens_seen": None,  # it makes the tokens: it reads words, once
-        "corpus_words": lineup.student.train["words"],
-        "passes": 1.0,
+        "corpus_words": words,
+        "passes": 0.0 if adopted else 1.0,
     }
     track = lineup.student.manifest.get("track")
     return {

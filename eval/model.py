@@ -1,26 +1,23 @@
 """A Hugging Face folder or hub name -> a causal model and its tokenizer, or one line that says why not."""
 
 import hashlib
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
+from babylm_data.hub import MODEL_FILES, find_folder
 from babylm_data.sealed import SEAL, sha256, verify
 
 if TYPE_CHECKING:  # seconds to import, and not needed to find fault with a folder
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-FILES = ("*.safetensors", "*.json", "*.model", "*.txt")  # what decides a score: weights, config, tokenizer
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 DTYPES = ("float32", "float64", "bfloat16")
 
 
 def find_model(name: str) -> Path:
     """The folder that holds the model: `name` itself, or the copy of a hub model. Loads no weights."""
-    folder = Path(name)
-    if not folder.is_dir():
-        folder = _download(name)
+    folder = find_folder(name, absent=f"there is no model folder {name}")
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is not a model folder: it has no config.json (an export has one)")
     if not any(folder.glob("*.safetensors")):
@@ -30,20 +27,6 @@ def find_model(name: str) -> Path:
     if (folder / SEAL).is_file():
         verify(folder, "export the model again")
     return folder
-
-
-def _download(name: str) -> Path:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", name) or Path(name).parent.is_dir() and "/" in name:
-        raise UserError(f"there is no model folder {name}")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except Exception as error:  # a dozen kinds: offline, no such name, gated, the connection broke
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"{name} is neither a folder nor a hub model that can be fetched: {reason}"
-        ) from error
 
 
 def _digest(folder: Path, patterns: tuple[str, ...]) -> str:
@@ -60,7 +43,7 @@ def weights_sha256(folder: Path) -> str:
 
 def model_sha256(folder: Path) -> str:
     """Hex SHA-256 over every file that can change a score: weights, config and tokenizer."""
-    return _digest(folder, FILES)
+    return _digest(folder, MODEL_FILES)
 
 
 def load(

@@ -13,8 +13,7 @@ a result, and sequences that are equal get equal scores, so a tie is a tie.
 # S = sentences of a batch, T = their tokens, N = predicted tokens, S * (T - 1) of whole sentences, V = vocabulary
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,22 +28,6 @@ from eval.items import Choice, Item
 ROWS = (
     256  # rows of logits normalised at a time: 8 MB at a vocabulary of 8,192 stays in the processor's cache
 )
-
-
-# what torch says where it has no class for it: on the CPU, and in the libraries of a GPU
-FULL = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
-
-
-@contextmanager
-def memory_guard(batch_tokens: int) -> Iterator[None]:
-    """Turn a full memory, of the GPU or of the machine, into a UserError that says what to lower."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-        if not known and not any(words in str(error) for words in FULL):
-            raise
-        raise UserError(f"out of memory with {batch_tokens:,} tokens a batch: lower --batch-tokens") from None
 
 
 class Encoded(NamedTuple):

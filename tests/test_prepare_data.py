@@ -8,7 +8,7 @@ import pytest
 
 from babylm_data import prepare as preparing
 from babylm_data.__main__ import main
-from babylm_data.errors import UserError
+from babylm_data.errors import UserError, run_stage
 from babylm_data.prepare import Settings, prepare
 from babylm_data.sealed import damage
 from babylm_data.sources import find_inputs
@@ -284,7 +284,11 @@ def test_the_command_line_wants_exactly_one_kind_of_text(tmp_path):
             main([*arguments, "--out", str(tmp_path / "data")])
 
 
-def test_an_out_folder_that_cannot_be_made_is_one_line(raw, tmp_path):
+def test_an_out_folder_that_cannot_be_made_is_one_line(raw, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(UserError, match="file: "):
-        main(["--raw", str(raw), "--vocab-size", str(VOCAB), "--out", str(tmp_path / "file/data")])
+    words = ["--raw", str(raw), "--vocab-size", str(VOCAB), "--out", str(tmp_path / "file/data")]
+    monkeypatch.setattr("sys.argv", ["babylm_data", *words])
+    with pytest.raises(SystemExit) as ended:
+        run_stage(main)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'file'}: File exists\n"
