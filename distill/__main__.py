@@ -2,6 +2,7 @@
 
     python -m distill distill/configs/nursery.yaml
     python -m distill distill/configs/nursery.yaml --control          the same student without distillation
+    python -m distill distill/configs/nursery.yaml --check            look before you train
     python -m distill distill/configs/nursery.yaml losses.soft.temperature=1.0 name=nursery-t1
     accelerate launch -m distill CONFIG.yaml                         the same on several GPUs
 
@@ -10,10 +11,14 @@ folder of the student). A run that was stopped goes on with the same command.
 """
 
 import argparse
+from typing import TYPE_CHECKING
 
 from babylm_data.errors import run_stage
 from distill.config import DistillConfig
 from train_teachers.config import describe, load_config
+
+if TYPE_CHECKING:
+    from train_teachers.stage import MakeObjective
 
 
 def main(argv: list[str]) -> None:
@@ -27,29 +32,45 @@ def main(argv: list[str]) -> None:
     parser.add_argument("config", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
     parser.add_argument("--control", action="store_true", help="train the student with the hard loss alone")
-    args = parser.parse_args(argv)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="load everything, audit the gradients of one sequence, write nothing; data and models that are not "
+        "there become random ones of the declared shape",
+    )
+    args = parser.parse_intermixed_args(argv)  # key=value may stand behind an option
     config = load_config(DistillConfig, args.config, args.overrides)
 
     from train_teachers.objective import HardObjective
-    from train_teachers.stage import run_training
+    from train_teachers.stage import check, run_training
 
+    if args.check:
+        from distill.stand_ins import filled_in
+
+        with filled_in(config) as config:
+            check(config, objective_of(config))
+        return
     if args.control:
         run_training(config.control(), kind="control", make_objective=lambda *_: HardObjective())
         return
-
-    from distill.objective import DistillObjective
-    from distill.teachers import Teachers
-
     run_training(
         config,
         kind="student",
-        make_objective=lambda student, fingerprint, device: DistillObjective(
-            config, Teachers(config, fingerprint, student.config.vocab_size, device), student
-        ),
+        make_objective=objective_of(config),
         extra={
             "teachers": [{"name": name, "path": teacher.path} for name, teacher in config.teachers.items()],
             "control": f"runs/{config.name}-control",
         },
+    )
+
+
+def objective_of(config: DistillConfig) -> "MakeObjective":
+    """What makes the objective, once there is a student."""
+    from distill.objective import DistillObjective
+    from distill.teachers import Teachers
+
+    return lambda student, fingerprint, device: DistillObjective(
+        config, Teachers(config, fingerprint, student.config.vocab_size, device), student
     )
 
 

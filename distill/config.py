@@ -1,12 +1,77 @@
-"""The config of a distillation: a training config, plus teachers and losses."""
+"""The config of a distillation: a training config, plus teachers and losses.
 
-from typing import Annotated, Self
+Every loss has one class here and one field in `Losses`; a loss that is left out (null) is not computed.
+"""
 
-from pydantic import Field, model_validator
+import math
+from typing import Annotated, Literal, Self
 
-from train_teachers.config import Strict, TrainConfig
+from pydantic import AfterValidator, Field, model_validator
 
-Weight = Annotated[float, Field(gt=0)]
+from train_teachers.config import Model, Strict, TrainConfig
+
+
+class Schedule(Strict):
+    """A number that changes while the run goes on."""
+
+    start: float = Field(ge=0)
+    """Value at the beginning."""
+    end: float = Field(ge=0)
+    """Value from `until` on."""
+    shape: Literal["linear", "cosine", "step"] = "linear"
+    """The way from start to end; step: start before `until`, end from there on."""
+    until: float = Field(default=1.0, gt=0, le=1)
+    """Where `end` is reached, as a fraction of the run."""
+
+    @model_validator(mode="after")
+    def _reaches_its_end(self) -> Self:
+        if self.shape == "step" and self.until == 1:
+            raise ValueError("shape: step needs until below 1, or its end is never used")
+        return self
+
+    def at(self, progress: float) -> float:
+        """The value at `progress`, the share (0-1) of the run that is done."""
+        done = min(1.0, progress / self.until)
+        if self.shape == "step":
+            done = float(done >= 1)
+        elif self.shape == "cosine":
+            done = 0.5 * (1 - math.cos(math.pi * done))
+        return self.start + done * (self.end - self.start)
+
+
+Number = float | Schedule
+
+
+def value(number: Number, progress: float) -> float:
+    """A constant, or what a schedule says at `progress` (0-1)."""
+    return number.at(progress) if isinstance(number, Schedule) else number
+
+
+def largest(number: Number) -> float:
+    """A constant, or the largest value of a schedule."""
+    return max(number.start, number.end) if isinstance(number, Schedule) else number
+
+
+def _not_negative(number: Number) -> Number:
+    if largest(number) < 0:
+        raise ValueError("a weight is 0 or more")
+    return number
+
+
+def _positive(number: Number) -> Number:
+    if largest(number) <= 0:
+        raise ValueError("a weight is above 0 at some time: to do without a loss, leave it out")
+    return number
+
+
+def _always_positive(number: Number) -> Number:
+    if min(value(number, 0.0), value(number, 1.0)) <= 0:
+        raise ValueError("a temperature is above 0")
+    return number
+
+
+Weight = Annotated[Number, AfterValidator(_positive)]
+Temperature = Annotated[Number, AfterValidator(_always_positive)]
 TeacherName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -15,22 +80,103 @@ class Teacher(Strict):
 
     path: str
     """Folder (or hub name) that AutoModelForCausalLM loads, such as runs/NAME/export."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """In which its weights are held; half of fp32's memory, and rounded once, in bf16 and fp16."""
+    model: Model | None = None
+    """Its shape, which `--check` takes where the folder is not there; null: that of the config it is made by."""
 
 
-class Hard(Strict):
+class Loss(Strict):
+    """A term of the training signal, or one for each teacher."""
+
+    @property
+    def looks_at_micro_batch(self) -> bool:
+        """Whether its value depends on which tokens are seen together."""
+        return False
+
+
+class Hard(Loss):
     """Cross-entropy with the next token, in nats per token."""
 
-    weight: float = Field(ge=0)
+    weight: Annotated[Number, AfterValidator(_not_negative)]
     """Coefficient of the term."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread evenly over the vocabulary."""
 
 
-class Soft(Strict):
-    """Forward KL divergence to each teacher's soft targets times temperature squared, in nats per token."""
+class ZLoss(Loss):
+    """Square of the log of the softmax's normaliser: keeps logits from drifting (Chowdhery et al. 2022, PaLM)."""
 
-    weight: dict[str, Weight]
+    weight: Weight
+    """Coefficient of the term; PaLM has 1e-4."""
+
+
+class PerTeacher(Loss):
+    """A loss with one term per teacher."""
+
+    weight: dict[str, Weight] = Field(min_length=1)
     """Teacher name: coefficient of its term."""
-    temperature: float = Field(default=2.0, gt=0)
+
+
+class Soft(PerTeacher):
+    """Divergence of the student from the teachers' soft targets, in nats per token."""
+
+    divergence: Literal[
+        "forward_kl",
+        "reverse_kl",
+        "jsd",
+        "skewed_kl",
+        "skewed_reverse_kl",
+        "adaptive_kl",
+        "total_variation",
+    ] = "forward_kl"
+    """Formulas in distill/losses.py; all but total_variation are multiplied by temperature squared."""
+    temperature: Temperature = 2.0
     """Divides the logits of teachers and student in this loss alone."""
+    beta: float = Field(default=0.5, gt=0, lt=1)
+    """jsd: weight of the teacher in the mixture; 0.5 is Jensen-Shannon."""
+    skew: float = Field(default=0.1, gt=0, lt=1)
+    """skewed_kl, skewed_reverse_kl: share of the first distribution in the second."""
+    head: float = Field(default=0.5, gt=0, lt=1)
+    """adaptive_kl: probability that the head of the teacher's distribution holds."""
+    combine: Literal["separate", "mean_probs", "mean_logits", "mean_log_probs"] = "separate"
+    """separate: one term a teacher. Else one term, of weight sum(weight), whose target is the mean with the
+    weights as proportions: of probabilities, of logits, or of log-probabilities (normalised again)."""
+    adaptive: Literal["teacher_loss", "inverse", "max", "min"] | None = None
+    """Instead of fixed proportions (combine: separate), one term of weight sum(weight) in which a teacher counts by
+    the probability it gave to the true token (teacher_loss), by 1 / its divergence from the student (inverse), or
+    only the one farthest from (max) or nearest to (min) the student."""
+    adaptive_per: Literal["token", "batch"] = "token"
+    """Whether each token has proportions of its own, or each micro-batch."""
+    reduction: Literal["token_mean", "batchmean_compat"] = "token_mean"
+    """batchmean_compat: times data.seq_len, as KLDivLoss(reduction="batchmean") makes of (batch, position, token)."""
+
+    @property
+    def looks_at_micro_batch(self) -> bool:
+        """Where a batch decides how much a teacher counts."""
+        return self.adaptive is not None and self.adaptive_per == "batch"
+
+    @property
+    def is_one_term(self) -> bool:
+        """Whether the teachers are made into one target, or into one weighted mean of divergences."""
+        return self.combine != "separate" or self.adaptive is not None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.adaptive and self.combine != "separate":
+            raise ValueError(f"adaptive: {self.adaptive} needs combine: separate")
+        return self
+
+
+class OutputCosine(PerTeacher):
+    """1 - cosine between the outputs of student and teacher."""
+
+    of: Literal["probs", "logits"] = "probs"
+    """Which outputs."""
+
+
+class OutputWasserstein(PerTeacher):
+    """Distance of the sorted probabilities: the shape of the distribution, whatever the tokens are."""
 
 
 class LayerPair(Strict):
@@ -42,21 +188,160 @@ class LayerPair(Strict):
     """Index in the student."""
 
 
-class Hidden(Strict):
-    """Mean squared error between teacher states and projected student states."""
+Pairs = Annotated[list[LayerPair], Field(min_length=1)]
+Mode = Literal["layerwise", "last_to_last", "last_to_all"]
 
-    weight: dict[str, Weight]
-    """Teacher name: coefficient of its term."""
-    layer_map: dict[str, Annotated[list[LayerPair], Field(min_length=1)]]
-    """Teacher name: the pairs of layers that are matched, each with a projector of its own."""
+
+class Layered(PerTeacher):
+    """A loss between layers of the student and of a teacher."""
+
+    layer_map: Mode | dict[str, Mode | Pairs] = "last_to_last"
+    """For all teachers or by name: pairs of layers, or a rule. layerwise: student block i with the teacher's block
+    i * (teacher's blocks / student's blocks), rounded up; last_to_last; last_to_all: the teacher's last state with
+    every block of the student."""
+
+    def map_of(self, teacher: str) -> Mode | list[LayerPair]:
+        """The rule or the pairs of one teacher."""
+        return self.layer_map[teacher] if isinstance(self.layer_map, dict) else self.layer_map
+
+    @model_validator(mode="after")
+    def _same_teachers(self) -> Self:
+        if isinstance(self.layer_map, dict) and set(self.layer_map) != set(self.weight):
+            raise ValueError("weight and layer_map must name the same teachers")
+        return self
+
+
+class Projected(Layered):
+    """A loss between projected states of the student and states of a teacher."""
+
+    projector: Literal["linear", "none"] = "linear"
+    """A trained linear map per pair of layers, or the states as they are (of one width)."""
+
+
+class Hidden(Projected):
+    """Distance between teacher states and projected student states, per token."""
+
+    distance: Literal["mse", "cosine", "normalised_mse", "sum_compat"] = "mse"
+    """mse is a mean over the width; sum_compat is the squared norm, width times as much; normalised_mse the
+    squared norm of the difference at length 1, 2 - 2 cos."""
+
+
+class Attention(Layered):
+    """Distance between attention maps averaged over heads; the pairs name blocks, from 1."""
+
+    distance: Literal["mse", "kl"] = "mse"
+    """mse: sum over keys of the squared difference; kl: of the distributions over keys, in nats."""
+
+
+class OfSets(Projected):
+    """A projected loss that compares sets of tokens: those of a micro-batch."""
+
+    @property
+    def looks_at_micro_batch(self) -> bool:
+        """Always."""
+        return True
+
+
+class Contrastive(OfSets):
+    """InfoNCE: each token's student state must find its own teacher state among those of the micro-batch."""
+
+    temperature: float = Field(default=0.1, gt=0)
+    """Divides the cosine similarities."""
+
+
+class Wasserstein(OfSets):
+    """Wasserstein-1 distance between the states as sets of tokens, estimated by a trained critic (WGAN-GP)."""
+
+    critic: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(512, 256, 128), strict=False)
+    """Widths of the critic's hidden layers."""
+    critic_lr: float = Field(default=1e-4, gt=0)
+    """Of the critics' RMSprop."""
+    critic_steps: int = Field(default=5, gt=0)
+    """Steps of the critics before each step of the student."""
+    gradient_penalty: float = Field(default=10.0, ge=0)
+    """Coefficient of (norm of the critic's gradient - 1)^2."""
+
+
+class SlicedWasserstein(OfSets):
+    """Mean Wasserstein-1 distance between the states as sets of tokens, over random directions."""
+
+    directions: int = Field(default=64, gt=0)
+    """Random directions, drawn anew at each step."""
+
+
+class Sinkhorn(OfSets):
+    """Debiased entropic transport cost (squared distance) between the states as sets of tokens."""
+
+    points: int = Field(default=256, gt=1)
+    """Tokens of a micro-batch that take part, evenly spaced: the cost grows with their square."""
+    regularisation: float = Field(default=0.05, gt=0)
+    """Strength of the entropy, as a fraction of the mean squared distance between the teacher's tokens."""
+
+
+class Heads(Loss):
+    """Output heads on shallow layers of the student, trained with it, never exported (DSKD, arXiv 2202.07846)."""
+
+    weight: Weight
+    """Coefficient of the term."""
+    layers: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    """Blocks of the student, from 1."""
+    hard: float = Field(default=0.5, ge=0)
+    """Inside a head: coefficient of its cross-entropy with the next token."""
+    soft: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Inside a head: teacher name and coefficient of temperature^2 * KL to its soft targets."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Of the heads' soft targets."""
+    adaptive: bool = True
+    """Heads weigh in proportion to their own loss on the micro-batch; false: all alike."""
+
+    @property
+    def looks_at_micro_batch(self) -> bool:
+        """Where shares are proportions of sums over it."""
+        return self.adaptive
+
+
+class Ted(Layered):
+    """Distance between filtered states: teacher filters are trained first, then matched (TED, arXiv 2210.01351)."""
+
+    width: int | None = Field(default=None, gt=0)
+    """Width of the filters' output; null: the teacher's."""
+    until: float = Field(default=0.1, gt=0, lt=1)
+    """Fraction of the run in which the filters learn to predict the next token; then the matching begins."""
+    filter_lr: float = Field(default=1e-3, gt=0)
+    """Of the filters' AdamW."""
+
+    @property
+    def looks_at_micro_batch(self) -> bool:
+        """By the filters, which learn from the first micro-batch of a step."""
+        return True
 
 
 class Losses(Strict):
     """The terms of the training signal; weights are coefficients and need not sum to 1."""
 
     hard: Hard
+    z_loss: ZLoss | None = None
     soft: Soft | None = None
+    output_cosine: OutputCosine | None = None
+    output_wasserstein: OutputWasserstein | None = None
     hidden: Hidden | None = None
+    attention: Attention | None = None
+    contrastive: Contrastive | None = None
+    wasserstein: Wasserstein | None = None
+    sliced_wasserstein: SlicedWasserstein | None = None
+    sinkhorn: Sinkhorn | None = None
+    heads: Heads | None = None
+    ted: Ted | None = None
+
+    @property
+    def used(self) -> dict[str, Loss]:
+        """The losses that are computed, by name."""
+        return {name: loss for name in type(self).model_fields if (loss := getattr(self, name))}
+
+    @property
+    def layered(self) -> dict[str, Layered]:
+        """Those of them that compare layers."""
+        return {name: loss for name, loss in self.used.items() if isinstance(loss, Layered)}
 
 
 class DistillConfig(TrainConfig):
@@ -68,21 +353,45 @@ class DistillConfig(TrainConfig):
 
     @model_validator(mode="after")
     def _teachers_are_used(self) -> Self:
-        soft, hidden = self.losses.soft, self.losses.hidden
-        used = set(soft.weight if soft else ()) | set(hidden.weight if hidden else ())
-        if unknown := sorted(used - set(self.teachers)):
-            raise ValueError(f"losses name a teacher '{unknown[0]}' that is not under teachers")
-        if idle := sorted(set(self.teachers) - used):
+        weighted = {
+            name: set(loss.weight) for name, loss in self.losses.used.items() if isinstance(loss, PerTeacher)
+        }
+        if self.losses.heads:
+            weighted["heads"] = set(self.losses.heads.soft)
+        for name, teachers in weighted.items():
+            if unknown := sorted(teachers - set(self.teachers)):
+                raise ValueError(f"losses.{name} names a teacher '{unknown[0]}' that is not under teachers")
+        if idle := sorted(set(self.teachers) - set().union(*weighted.values())):
             raise ValueError(f"teacher '{idle[0]}' has a weight in no loss: give it one or remove it")
-        if hidden and set(hidden.weight) != set(hidden.layer_map):
-            raise ValueError("losses.hidden: weight and layer_map must name the same teachers")
-        for name, pairs in hidden.layer_map.items() if hidden else ():
-            if (highest := max(pair.student for pair in pairs)) > self.model.num_hidden_layers:
-                raise ValueError(
-                    f"losses.hidden.layer_map.{name}: the student has {self.model.num_hidden_layers} layers, "
-                    f"no index {highest}"
-                )
         return self
+
+    @model_validator(mode="after")
+    def _maps_are_whole(self) -> Self:
+        if self.losses.attention and self.model.dropout:
+            raise ValueError("losses.attention compares whole attention maps: set model.dropout to 0.0")
+        return self
+
+    @model_validator(mode="after")
+    def _student_layers_exist(self) -> Self:
+        blocks = self.model.num_hidden_layers
+        named = {
+            f"{name}.layer_map.{teacher}": [pair.student for pair in pairs]
+            for name, loss in self.losses.layered.items()
+            for teacher in loss.weight
+            if isinstance(pairs := loss.map_of(teacher), list)
+        }
+        if self.losses.heads:
+            named["heads.layers"] = self.losses.heads.layers
+        for place, layers in named.items():
+            if max(layers) > blocks:
+                raise ValueError(f"losses.{place}: the student has {blocks} layers, no index {max(layers)}")
+        return self
+
+    @property
+    def may_change(self) -> frozenset[str]:
+        """Not the micro-batch, where a loss looks at it as a whole."""
+        whole = any(loss.looks_at_micro_batch for loss in self.losses.used.values())
+        return self.OPERATIONAL - ({"micro_batch_size"} if whole else set())
 
     def control(self) -> TrainConfig:
         """The same student on the same batches without distillation, named <name>-control."""

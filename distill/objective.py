@@ -1,69 +1,234 @@
 """The whole training signal of a distillation on one screen.
 
-    total = w_hard * hard + sum over teachers k of ( w_soft[k] * soft[k] + w_hidden[k] * hidden[k] )
+    total = sum over terms of weight * term;   a term is a token mean: summed over target positions here, divided once
+    in the loop. k runs over teachers; P projects student states h into the teacher's space; T is a temperature.
 
-    hard       cross-entropy with the next token                                    nats per token
-    soft[k]    T^2 * KL(softmax(teacher k / T) || softmax(student / T))              nats per token
-    hidden[k]  mean over pairs of layers and over width of (P h_student - h_teacher)^2
+    hard                    cross-entropy with the next token
+    z_loss                  (log of the softmax's normaliser)^2
+    soft.k                  T^2 * D(softmax(teacher k / T), softmax(student / T)), D a divergence; or one `soft` for all
+    heads                   share-weighted sum over shallow layers of (hard * CE + sum_k soft_k * T^2 * KL) of a head
+    output_cosine.k         1 - cos(output of teacher k, output of the student)
+    output_wasserstein.k    sum of the differences of the sorted probabilities
+    hidden.k                mean over pairs of layers of |P h_student - h_teacher|^2 / width, or another distance
+    attention.k             mean over pairs of blocks of the distance of the attention maps, averaged over heads
+    contrastive.k           mean over pairs of InfoNCE(P h_student, h_teacher)
+    wasserstein.k           mean over pairs of critic(h_teacher) - critic(P h_student); critics learn by themselves
+    sliced_wasserstein.k    mean over pairs of a distance of the two sets of tokens; so sinkhorn.k
+    ted.k                   mean over pairs of |P h_student - filter(h_teacher)|^2 / width; filters learn by themselves
 
-Each is a token mean: terms are summed over target positions here and divided once, in the loop.
-Shape suffixes: B sequences, T positions, N = B * T, V vocabulary, D width.
+Beside the terms, what has a layer in its name (`hidden.k@2-4`: teacher's layer 2, student's 4) is only logged.
+Shape suffixes: B sequences, T positions, N = B * T, V vocabulary, D width, K teachers.
 """
+
+import contextlib
+from collections.abc import Callable, Container, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distill.config import DistillConfig
-from distill.losses import hidden_mse_N, soft_N
-from distill.projector import Projector
-from distill.teachers import Teachers
+from distill import losses as L
+from distill.config import DistillConfig, Losses, PerTeacher, value
+from distill.heads import head_loss_N, head_shares
+from distill.layers import pairs_of
+from distill.learners import Learners, descend
+from distill.soft import soft_N
+from distill.teachers import Signal, Signals, Teachers
+from distill.transport import critic_distance_N, sinkhorn_divergence, sliced_wasserstein
 from train_teachers.language_model import num_parameters
-from train_teachers.objective import IGNORE, Batch, hard_N
+from train_teachers.objective import IGNORE, Batch, Objective, hard_N
+
+Comparison = Callable[[Tensor, Tensor, Tensor, nn.Module | None], Tensor]
 
 
-class DistillObjective(nn.Module):
-    """Owns the projectors, so they are optimised and checkpointed by construction, and never exported."""
+def comparisons(on: Losses) -> dict[str, Comparison]:
+    """How a loss compares student and teacher: f(student, teacher, is_target_N, critic or filter of the pair).
+
+    Outputs come as logits (N, V), hidden states (N, D) projected, attention maps (N, T) averaged over heads. It returns
+    a value per position, or one for the set of target positions, which then counts for each of them.
+    """
+    return {
+        "output_cosine": lambda s, t, *_: L.output_cosine_N(s, t, of=on.output_cosine.of),
+        "output_wasserstein": lambda s, t, *_: L.output_wasserstein_N(L.logprobs(t), L.logprobs(s)),
+        "hidden": lambda s, t, *_: L.HIDDEN[on.hidden.distance](s, t),
+        "attention": lambda s, t, *_: L.ATTENTION[on.attention.distance](s, t),
+        "contrastive": lambda s, t, real, _: L.info_nce_N(s, t, real, temperature=on.contrastive.temperature),
+        "wasserstein": lambda s, t, _, critic: critic_distance_N(critic, s, t),
+        "sliced_wasserstein": lambda s, t, real, _: sliced_wasserstein(
+            s, t, real, directions=on.sliced_wasserstein.directions
+        ),
+        "sinkhorn": lambda s, t, real, _: sinkhorn_divergence(
+            s, t, real, points=on.sinkhorn.points, regularisation=on.sinkhorn.regularisation
+        ),
+        "ted": lambda s, t, _, filter_: L.mse_N(s, filter_(t)),
+    }
+
+
+class DistillObjective(Objective):
+    """Owns projectors, heads, critics and filters: trained and checkpointed with the student, never exported."""
 
     def __init__(self, config: DistillConfig, teachers: Teachers, student: PreTrainedModel) -> None:
         super().__init__()
-        self.losses, self.teachers, self.sources = config.losses, teachers, teachers.sources
-        soft, hidden = self.losses.soft, self.losses.hidden
-        self.weights = {"hard": self.losses.hard.weight}
-        self.weights |= {f"soft.{name}": weight for name, weight in (soft.weight if soft else {}).items()}
-        self.weights |= {
-            f"hidden.{name}": weight for name, weight in (hidden.weight if hidden else {}).items()
-        }
-        width = student.config.hidden_size
-        self.projectors = nn.ModuleDict(
-            {
-                f"to-{name}": nn.ModuleList(
-                    Projector(width, teachers.models[name].config.hidden_size) for _ in pairs
-                )
-                for name, pairs in (hidden.layer_map if hidden else {}).items()
-            }
-        )
+        self.losses, self.seq_len = config.losses, config.data.seq_len
+        soft, ted = self.losses.soft, self.losses.ted
+        self.teachers, self.sources = teachers, teachers.sources
         self.flops_per_token = sum(2.0 * num_parameters(model)[0] for model in teachers.models.values())
+        if self.losses.attention:
+            student.set_attn_implementation("eager")  # the only one that keeps its maps
+        self.compare = {name: f for name, f in comparisons(self.losses).items() if name in self.losses.used}
+        self.pairs = {
+            name: {k: pairs_of(name, loss, k, teachers.models[k], student) for k in loss.weight}
+            for name, loss in self.losses.layered.items()
+        }
+        self.learners = Learners(self.losses, self.pairs, student, teachers.models)
+        self.own_optimizers = self.learners.own_optimizers()
+        # buffers, not numbers: what changes at every step must not make the compiler start again
+        self.register_buffer("temperature", torch.tensor(1.0), persistent=False)
+        self.register_buffer("shares_K", torch.ones(len(soft.weight) if soft else 0), persistent=False)
+        # schedules go one way, so a term is on at one of these moments if it ever is
+        self.moments = tuple(self._distinct((0.0, ted.until, 1.0) if ted else (0.0, 1.0)))
+        self.begin_step(0.0)
+
+    def _distinct(self, moments: Iterable[float]) -> Iterator[float]:
+        """The moments at which other terms are on than at the one before."""
+        before = None
+        for moment in moments:
+            self.begin_step(moment)
+            if self.active != before:
+                yield moment
+            before = self.active
+
+    def begin_step(self, progress: float, *, every_term: bool = False) -> None:
+        """Weights and temperature of this moment; a term of weight 0 is not computed, but for the hard loss.
+
+        With `every_term` all are.
+        """
+        soft, ted, self.weights = self.losses.soft, self.losses.ted, {}
+        for name, loss in self.losses.used.items():
+            if isinstance(loss, PerTeacher):
+                self.weights |= {f"{name}.{k}": value(weight, progress) for k, weight in loss.weight.items()}
+            else:
+                self.weights[name] = value(loss.weight, progress)
+        if soft:
+            self.temperature.fill_(value(soft.temperature, progress))
+        if soft and soft.is_one_term:
+            parts = [self.weights.pop(f"soft.{k}") for k in soft.weight]
+            self.weights["soft"] = sum(parts)
+            shares_K = torch.tensor(parts if any(parts) else [1.0] * len(parts))
+            self.shares_K.copy_(shares_K / shares_K.sum())
+        self.filtering = ted is not None and progress < ted.until
+        if self.filtering:  # until then there is nothing to match
+            self.weights |= {name: 0.0 for name in self.weights if name.startswith("ted.")}
+        self.active = frozenset(n for n, weight in self.weights.items() if weight > 0 or every_term)
+
+    def teachers_of(self, name: str) -> list[str]:
+        """The teachers that count in a loss now."""
+        loss = self.losses.used[name]
+        if isinstance(loss, PerTeacher):
+            return [k for k in loss.weight if {name, f"{name}.{k}"} & self.active]
+        return list(loss.soft) if name == "heads" and name in self.active else []
 
     def forward(self, student: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """One unweighted sum over the target positions per term."""
-        soft, hidden = self.losses.soft, self.losses.hidden
-        signals = self.teachers(batch.inputs_BT)
-        out = student(input_ids=batch.inputs_BT, use_cache=False, output_hidden_states=hidden is not None)
-        logits_NV, targets_N = out.logits.flatten(0, 1), batch.targets_BT.flatten()
-        is_target_N = targets_N != IGNORE
-
-        terms = {"hard": hard_N(logits_NV, targets_N).sum()}
-        for name in soft.weight if soft else ():
-            teacher_NV = signals[name].logits_BTV.flatten(0, 1)
-            terms[f"soft.{name}"] = (
-                soft_N(logits_NV, teacher_NV, temperature=soft.temperature) * is_target_N
-            ).sum()
-        for name, pairs in (hidden.layer_map if hidden else {}).items():
-            per_pair = []
-            for pair, projector in zip(pairs, self.projectors[f"to-{name}"], strict=True):
-                projected_ND = projector(out.hidden_states[pair.student]).flatten(0, 1)
-                teacher_ND = signals[name].hidden_BTD[pair.teacher].flatten(0, 1)
-                per_pair.append((hidden_mse_N(projected_ND, teacher_ND) * is_target_N).sum())
-            terms[f"hidden.{name}"] = torch.stack(per_pair).mean()
+        wanted = {k for name in self.losses.used for k in self.teachers_of(name)}
+        see, smoothing = self.see(student, batch, wanted), self.losses.hard.label_smoothing
+        logits_NV = see.student.logits_NV
+        terms = {"hard": see.total(hard_N(logits_NV, see.targets_N, label_smoothing=smoothing))}
+        if "z_loss" in self.active:
+            terms["z_loss"] = see.total(L.z_loss_N(logits_NV))
+        if self.losses.soft and self.teachers_of("soft"):
+            terms |= self.soft(see)
+        if "heads" in self.active:
+            terms |= self.heads(see)
+        for name in self.compare:
+            terms |= self.layers(name, see) if name in self.pairs else self.outputs(name, see)
         return terms
+
+    def see(self, student: nn.Module, batch: Batch, teachers: Container[str]) -> Signals:
+        """One forward pass of the student and of each of `teachers`."""
+        states = bool(set(self.pairs) - {"attention"} or self.losses.heads)
+        maps = self.losses.attention is not None
+        mine, targets_N = Signal.of(student, batch.inputs_BT, states, maps), batch.targets_BT.flatten()
+        return Signals(mine, self.teachers(batch.inputs_BT, teachers), targets_N, targets_N != IGNORE)
+
+    def soft(self, see: Signals) -> dict[str, Tensor]:
+        """The soft loss: a term per teacher, or one for all."""
+        loss = self.losses.soft
+        logits = {k: see.teachers[k].logits_NV for k in self.teachers_of("soft")}
+        values = soft_N(
+            loss, see.student.logits_NV, logits, see.targets_N, self.temperature, self.shares_K, self.seq_len
+        )
+        return {name: see.total(value_N) for name, value_N in values.items()}
+
+    def heads(self, see: Signals) -> dict[str, Tensor]:
+        """Deep supervision: the share-weighted sum over the heads, and each head's loss beside it."""
+        loss, sums = self.losses.heads, {}
+        targets = {k: L.logprobs(see.teachers[k].logits_NV, loss.temperature) for k in loss.soft}
+        for layer, head in self.learners.heads.items():
+            logits_NV = head(see.student.hidden_ND[int(layer)])
+            sums[f"heads@{layer}"] = see.total(head_loss_N(logits_NV, see.targets_N, targets, loss))
+        sums_H = torch.stack(list(sums.values()))
+        total = (head_shares(sums_H, adaptive=loss.adaptive) * sums_H).sum()
+        return {"heads": total, **{name: part.detach() for name, part in sums.items()}}
+
+    def outputs(self, name: str, see: Signals) -> dict[str, Tensor]:
+        """A term per teacher that compares logits."""
+        return {
+            f"{name}.{k}": see.total(
+                self.compare[name](see.student.logits_NV, see.teachers[k].logits_NV, see.is_target_N, None)
+            )
+            for k in self.teachers_of(name)
+        }
+
+    def layers(self, name: str, see: Signals) -> dict[str, Tensor]:
+        """A term per teacher that compares layers: the mean over its pairs, and each pair's value beside it."""
+        kind = "attention_NT" if name == "attention" else "hidden_ND"
+        totals: dict[str, list[Tensor]] = {}
+        terms: dict[str, Tensor] = {}
+        for place in self.learners.places[name]:
+            if (term := f"{name}.{place.teacher}") not in self.active:
+                continue
+            mine = place.project(getattr(see.student, kind)[place.pair.student])
+            theirs = getattr(see.teachers[place.teacher], kind)[place.pair.teacher]
+            values = self.compare[name](mine, theirs, see.is_target_N, place.learner)
+            total = see.total(values.expand(len(mine)))
+            totals.setdefault(term, []).append(total)
+            terms[f"{name}.{place.label}"] = total.detach()
+        return terms | {term: torch.stack(parts).mean() for term, parts in totals.items()}
+
+    # --- what learns by itself ----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def learning(
+        self, student: nn.Module, batch: Batch
+    ) -> Iterator[dict[str, Callable[[], dict[str, Tensor]]]]:
+        """Critics and filters unfrozen, and their losses on the batch by kind: in float32, outside of autocast."""
+        kinds: dict[str, Callable[[], dict[str, Tensor]]] = {}
+        teachers: set[str] = set()
+        if self.losses.wasserstein and (active := self.teachers_of("wasserstein")):
+            kinds["critics"] = lambda: self.learners.critic_losses(see)
+            teachers |= set(active)
+        if self.filtering:
+            kinds["filters"] = lambda: self.learners.filter_losses(see)
+            teachers |= set(self.losses.ted.weight)
+        if kinds:
+            with torch.no_grad():
+                see = self.see(student, batch, teachers)
+        parameters = [p for kind in kinds for p in self.learners.get_submodule(kind).parameters()]
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        with torch.autocast(batch.inputs_BT.device.type, enabled=False):
+            yield kinds
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+
+    def train_own(self, student: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Critics before each step of the student; filters in the first part of the run. Their losses."""
+        last: dict[str, Tensor] = {}
+        with self.learning(student, batch) as kinds:
+            for kind, losses in kinds.items():
+                for _ in range(self.losses.wasserstein.critic_steps if kind == "critics" else 1):
+                    found = losses()
+                    descend(found, self.own_optimizers[kind])
+                last |= {name: loss.detach() for name, loss in found.items()}
+        return last

@@ -1,28 +1,61 @@
-"""Frozen teachers: one forward pass gives a TeacherSignal each."""
+"""Frozen teachers: one forward pass gives a signal each."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Container
+from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
-from babylm_data.sealed import SEAL, sha256, verify
-from babylm_data.tokenizer import fingerprint
-from distill.config import DistillConfig, Teacher
+from babylm_data.hub import find_folder
+from distill.config import Attention, DistillConfig, Layered
+from train_teachers import pretrained
+from train_teachers.objective import wide
 
-# Shape suffixes: B sequences, T positions, V vocabulary, D width of the teacher.
+# Shape suffixes: B sequences, T positions, N = B * T, V vocabulary, D width.
 
 
-@dataclass(frozen=True)
-class TeacherSignal:
-    """What a teacher gives for a batch."""
+class Signal(NamedTuple):
+    """What a model gives for a batch of N positions; a frozen teacher's is the teacher signal."""
 
-    logits_BTV: Tensor
-    hidden_BTD: tuple[Tensor, ...] | None
-    """HF `hidden_states` (0 = embeddings, L = last block and final norm), where a hidden loss needs them."""
+    logits_NV: Tensor
+    hidden_ND: tuple[Tensor, ...]
+    """HF `hidden_states` (0 = embeddings, L = last block and final norm), where asked for."""
+    attention_NT: tuple[Tensor | None, ...]
+    """Attention maps averaged over heads, index 1 … L like the blocks, where asked for."""
+
+    @classmethod
+    def of(
+        cls,
+        model: PreTrainedModel,
+        inputs_BT: Tensor,
+        hidden: bool,
+        attention: bool,
+        entries: int | None = None,
+    ) -> "Signal":
+        """One forward pass; of the logits those of the first `entries` tokens."""
+        out = model(
+            input_ids=inputs_BT, use_cache=False, output_hidden_states=hidden, output_attentions=attention
+        )
+        states = out.hidden_states if hidden else ()
+        maps = (None, *(wide(part).mean(1).flatten(0, 1) for part in out.attentions)) if attention else ()
+        return cls(
+            out.logits[..., :entries].flatten(0, 1), tuple(state.flatten(0, 1) for state in states), maps
+        )
+
+
+class Signals(NamedTuple):
+    """What student and teachers make of a batch."""
+
+    student: Signal
+    teachers: dict[str, Signal]
+    targets_N: Tensor
+    is_target_N: Tensor
+
+    def total(self, values_N: Tensor) -> Tensor:
+        """Sum over the target positions."""
+        return torch.where(self.is_target_N, values_N, 0.0).sum()
 
 
 class Teachers:
@@ -35,90 +68,51 @@ class Teachers:
     def __init__(
         self, config: DistillConfig, student_fingerprint: str, vocab_size: int, device: torch.device
     ) -> None:
+        self.vocab_size = vocab_size
         self.models: dict[str, PreTrainedModel] = {}
         self.sources: dict[str, str] = {}
-        hidden = config.losses.hidden
-        self.with_hidden = frozenset(hidden.weight if hidden else ())
+        self.with_hidden = teachers_of(config, lambda loss: not isinstance(loss, Attention))
+        self.with_attention = teachers_of(config, lambda loss: isinstance(loss, Attention))
         for name, teacher in config.teachers.items():
-            folder = _local(name, teacher)
-            if fingerprint(folder) != student_fingerprint:
-                raise UserError(
-                    f"teacher '{name}' ({teacher.path}) has another tokenizer than {config.data.path}: "
-                    "train it on the same data folder"
-                )
-            model = load_frozen(folder, device)
+            what = f"teacher '{name}'"
+            folder = find_folder(
+                teacher.path, absent=f"{what}: {teacher.path} does not exist: train it first"
+            )
+            pretrained.refuse_other_tokenizer(folder, student_fingerprint, f"{what} ({teacher.path})")
+            # only the plain form of attention keeps its maps
+            attention = "eager" if name in self.with_attention else "sdpa"
+            model = pretrained.load(folder, precision=teacher.precision, attention=attention)
             _check_shape(name, model, config, vocab_size)
-            self.models[name] = model
-            weights = sorted(folder.glob("*.safetensors"))
-            self.sources[f"teacher {name}"] = ",".join(sha256(file) for file in weights)
+            self.models[name] = model.to(device).requires_grad_(False)
+            self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
 
     @torch.no_grad()
-    def __call__(self, inputs_BT: Tensor) -> dict[str, TeacherSignal]:
-        """One forward pass per teacher."""
-        signals = {}
-        for name, model in self.models.items():
-            out = model(input_ids=inputs_BT, use_cache=False, output_hidden_states=name in self.with_hidden)
-            signals[name] = TeacherSignal(out.logits, out.hidden_states)
-        return signals
+    def __call__(self, inputs_BT: Tensor, among: Container[str]) -> dict[str, Signal]:
+        """One forward pass of each teacher that is in `among`."""
+        return {
+            name: Signal.of(
+                model, inputs_BT, name in self.with_hidden, name in self.with_attention, self.vocab_size
+            )
+            for name, model in self.models.items()
+            if name in among
+        }
 
 
-def load_frozen(folder: Path, device: torch.device) -> PreTrainedModel:
-    """A causal model in fp32 from safetensors, complete, in evaluation mode, without gradients."""
-    if (folder / SEAL).is_file():
-        verify(folder, "train that teacher again")
-    try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,  # the default asks on a terminal
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{folder} does not load as a causal language model: {' '.join(str(error).split())}"
-        ) from None
-    if wrong := sorted(map(str, [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]])):
-        raise UserError(
-            f"{folder}: weight '{wrong[0]}' is missing, unknown or of another shape: export it again"
-        )
-    return model.to(device).eval().requires_grad_(False)
-
-
-def _local(name: str, teacher: Teacher) -> Path:
-    """The teacher's folder; a hub name is downloaded (or taken from the cache)."""
-    folder = Path(teacher.path)
-    if folder.is_dir():
-        return folder
-    if folder.is_absolute() or teacher.path.count("/") != 1 or teacher.path.startswith("runs/"):
-        raise UserError(f"teacher '{name}': {teacher.path} does not exist: train it first")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(teacher.path, allow_patterns=["*.json", "*.safetensors"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"teacher '{name}': {teacher.path} is no folder and not on the hub ({type(error).__name__})"
-        ) from None
+def teachers_of(config: DistillConfig, which: Callable[[Layered], bool]) -> frozenset[str]:
+    """The teachers named by some layered loss for which `which` holds."""
+    return frozenset(
+        teacher for loss in config.losses.layered.values() if which(loss) for teacher in loss.weight
+    )
 
 
 def _check_shape(name: str, model: PreTrainedModel, config: DistillConfig, vocab_size: int) -> None:
-    if model.config.vocab_size != vocab_size:
+    shape = model.config.get_text_config()
+    if shape.vocab_size < vocab_size:  # more are padding, which no tokenizer writes
         raise UserError(
-            f"teacher '{name}' has {model.config.vocab_size} outputs, the tokenizer {vocab_size} entries: "
-            "cut or pad its embeddings to the tokenizer first"
+            f"teacher '{name}' has {shape.vocab_size} outputs, the tokenizer {vocab_size} entries: take another"
         )
-    longest = getattr(model.config, "max_position_embeddings", None)
+    longest = getattr(shape, "max_position_embeddings", None)
     if longest and longest < config.data.seq_len:
         raise UserError(
             f"teacher '{name}' reads {longest} positions: lower data.seq_len from {config.data.seq_len}"
         )
-    pairs = config.losses.hidden.layer_map.get(name, ()) if config.losses.hidden else ()
-    for pair in pairs:
-        if pair.teacher > model.config.num_hidden_layers:
-            raise UserError(
-                f"losses.hidden.layer_map.{name}: the teacher has {model.config.num_hidden_layers} layers, "
-                f"no index {pair.teacher}"
-            )

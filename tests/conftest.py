@@ -8,6 +8,8 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models, and cores that others may share
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,27 @@ def make_config(config_values):
         return schema.model_validate_json(json.dumps(values))
 
     return make
+
+
+@pytest.fixture
+def on_two_processes(workplace):
+    """on_two_processes(stage, config): run a stage on two processes; returns the run folder."""
+    from train_teachers.config import dump_config
+
+    def run(stage: str, config) -> Path:
+        path = Path(f"{config.name}.yaml")
+        path.write_text(dump_config(config), encoding="utf-8")
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        done = subprocess.run(
+            [sys.executable, *launcher, "-m", stage, str(path)],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return workplace / "runs" / config.name
+
+    return run
 
 
 @pytest.fixture

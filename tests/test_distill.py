@@ -7,15 +7,16 @@ from conftest import VOCAB, make_data, write_corpus
 from torch import nn
 
 from babylm_data.errors import UserError
+from babylm_data.sealed import sha256
 from babylm_data.tokenizer import fingerprint, load_tokenizer
-from distill.config import DistillConfig
+from distill.config import DistillConfig, Losses, PerTeacher
 from distill.objective import DistillObjective
 from distill.teachers import Teachers
 from train_teachers.audit import audit
 from train_teachers.checkpoint import export
 from train_teachers.config import Model
 from train_teachers.language_model import build
-from train_teachers.objective import IGNORE, Batch
+from train_teachers.objective import IGNORE, Batch, Objective
 from train_teachers.optim import build_optimizers
 from train_teachers.stage import run_training
 from train_teachers.step import Trained, check_all_optimised
@@ -23,6 +24,26 @@ from train_teachers.step import Trained, check_all_optimised
 CPU = torch.device("cpu")
 PAIRS = [{"teacher": 1, "student": 1}, {"teacher": 3, "student": 2}]
 TERMS = ["hard", "soft.a", "soft.b", "hidden.a", "hidden.b"]
+BOTH_USED = {"hard": {"weight": 0.5}, "soft": {"weight": {"a": 0.25, "b": 0.5}}}
+NEEDED = {"heads": {"layers": [1], "soft": {"a": 0.5}}, "ted": {"until": 0.5}}
+ONE_TERM = (
+    {"combine": "mean_probs"},
+    {"adaptive": "teacher_loss"},
+    {"adaptive": "max", "adaptive_per": "batch"},
+)
+SETS = ("contrastive", "wasserstein", "sliced_wasserstein", "sinkhorn")  # look at a micro-batch as a whole
+
+
+def example(name):
+    """The smallest config of a loss, with all that has a default left to it."""
+    kind = next(part for part in Losses.model_fields[name].annotation.__args__ if part is not type(None))
+    weight = {"a": 0.3} if issubclass(kind, PerTeacher) else 0.3
+    return {"weight": weight, **NEEDED.get(name, {})}
+
+
+EVERY = {name: example(name) for name in Losses.model_fields if name != "hard"}
+EVERY["soft"] = BOTH_USED["soft"]
+every_loss = pytest.mark.parametrize("name", EVERY)
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +84,253 @@ def make_distill(make_config, teachers_folder):
 
 
 @pytest.fixture
-def setting(make_distill, data_folder):
+def make_setting(make_distill, data_folder):
+    """make_setting(**changes): (student, objective, batch) of the tiny distillation."""
+
+    def make(**changes):
+        config = make_distill(**changes)
+        student = build(config.model, load_tokenizer(data_folder / "tokenizer"), seed=0)
+        teachers = Teachers(config, fingerprint(data_folder / "tokenizer"), VOCAB, CPU)
+        generator = torch.Generator().manual_seed(0)
+        batch = Batch.from_sequences(torch.randint(5, 300, (3, 17), generator=generator))
+        torch.manual_seed(0)
+        return student, DistillObjective(config, teachers, student), batch
+
+    return make
+
+
+@pytest.fixture
+def setting(make_setting):
     """(student, objective, batch) of the tiny distillation."""
-    config = make_distill()
-    student = build(config.model, load_tokenizer(data_folder / "tokenizer"), seed=0)
-    teachers = Teachers(config, fingerprint(data_folder / "tokenizer"), VOCAB, CPU)
-    generator = torch.Generator().manual_seed(0)
-    batch = Batch.from_sequences(torch.randint(5, 300, (3, 17), generator=generator))
-    torch.manual_seed(0)
-    return student, DistillObjective(config, teachers, student), batch
+    return make_setting()
+
+
+@pytest.fixture
+def with_loss(make_setting):
+    """with_loss(name): the same with hard and soft loss and one more, at the end of the run."""
+
+    def make(name):
+        student, objective, batch = make_setting(losses={**BOTH_USED, name: EVERY[name]})
+        objective.begin_step(1.0)
+        return student, objective, batch
+
+    return make
+
+
+def terms_of(name, objective, student, batch):
+    """The terms of one loss; the same directions are drawn each time."""
+    torch.manual_seed(1)
+    terms = objective(student, batch)
+    return {term: terms[term] for term in objective.weights if term.split(".")[0] == name}
+
+
+def longer(batch):
+    """The batch with four more positions in each sequence that carry no loss."""
+    return Batch(
+        torch.cat([batch.inputs_BT, torch.full((3, 4), 7)], 1),
+        torch.cat([batch.targets_BT, torch.full((3, 4), IGNORE)], 1),
+    )
+
+
+@every_loss
+def test_every_loss_sends_gradient_to_the_student(with_loss, name):
+    student, objective, batch = with_loss(name)
+    terms = terms_of(name, objective, student, batch)
+    assert terms
+    for total in terms.values():
+        gradients = torch.autograd.grad(
+            total, list(student.parameters()), retain_graph=True, allow_unused=True
+        )
+        assert any(g is not None and g.isfinite().all() and g.any() for g in gradients)
+
+
+@every_loss
+def test_every_loss_passes_the_audit_and_all_it_owns_is_optimised_once(with_loss, name):
+    student, objective, batch = with_loss(name)
+    findings = audit(student, objective, batch)
+    assert set(findings) == set(objective.weights)
+    trained = Trained(student, objective)
+    optimizers = [*build_optimizers(trained, _optim()), *objective.own_optimizers.values()]
+    check_all_optimised(trained, optimizers)
+    held = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
+    assert held == {id(p) for p in trained.parameters()}
+
+
+@every_loss
+def test_masked_positions_add_nothing_to_any_loss(with_loss, name):
+    student, objective, batch = with_loss(name)
+    before, after = (terms_of(name, objective, student, part) for part in (batch, longer(batch)))
+    for term in before:
+        torch.testing.assert_close(before[term], after[term], atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(set(EVERY) - set(SETS) - {"heads"}))
+def test_a_loss_per_token_is_a_sum_over_positions(with_loss, name):
+    student, objective, batch = with_loss(name)
+    halves = [Batch(*(part[rows] for part in batch)) for rows in (slice(0, 1), slice(1, 3))]
+    whole, *parts = (terms_of(name, objective, student, part) for part in (batch, *halves))
+    for term, value in whole.items():
+        torch.testing.assert_close(value, parts[0][term] + parts[1][term])
+
+
+@pytest.mark.parametrize("name", ["wasserstein", "ted"])
+def test_what_learns_by_itself_learns_and_is_in_the_checkpoint(make_setting, name):
+    student, objective, batch = make_setting(losses={**BOTH_USED, name: EVERY[name]})
+    kind = {"wasserstein": "critics", "ted": "filters"}[name]
+    before = {n: p.clone() for n, p in objective.learners.get_submodule(kind).named_parameters()}
+    others = [p.clone() for p in student.parameters()]
+    objective.train_own(student, batch)
+    after = dict(objective.learners.get_submodule(kind).named_parameters())
+    assert all(not torch.equal(before[n], after[n]) for n in before)
+    assert all(torch.equal(a, b) for a, b in zip(others, student.parameters(), strict=True))
+    assert not any(p.requires_grad for p in after.values())
+    assert {f"objective.learners.{kind}.{n}" for n in after} <= {
+        n for n, _ in Trained(student, objective).named_parameters()
+    }
+
+
+@pytest.mark.parametrize("name", ["wasserstein", "ted"])
+def test_masked_positions_add_nothing_to_what_learns_by_itself(make_setting, name):
+    student, objective, batch = make_setting(losses={**BOTH_USED, name: EVERY[name]})
+    found = []
+    for part in (batch, longer(batch)):
+        with objective.learning(student, part) as kinds:
+            torch.manual_seed(1)  # of the points of the gradient penalty, one for each target
+            (losses,) = kinds.values()
+            found.append(losses())
+    assert found[0]
+    for label in found[0]:
+        torch.testing.assert_close(found[0][label], found[1][label], atol=1e-4, rtol=1e-4)
+
+
+def test_filters_learn_first_and_are_matched_then(make_setting):
+    _, objective, _ = make_setting(losses={**BOTH_USED, "ted": EVERY["ted"]})
+    for progress, filtering in ((0.0, True), (0.49, True), (0.5, False), (1.0, False)):
+        objective.begin_step(progress)
+        assert (objective.filtering, "ted.a" in objective.active) == (filtering, not filtering)
+
+
+@every_loss
+def test_a_run_with_any_loss_trains_stops_and_goes_on(make_distill, workplace, name):
+    """Through the loop: own optimisers, terms that come and go, and the checkpoint of all of it."""
+    losses = {**BOTH_USED, name: EVERY[name]}
+    whole = distil(make_distill(name="whole", losses=losses, data={"words": 200}))
+    config = make_distill(name="killed", losses=losses, data={"words": 200}, checkpoint_seconds=1e-9)
+    before, taken = torch.optim.AdamW.step, []
+
+    def dying(self, *args, **kwargs):
+        taken.append(1)
+        if len(taken) > 3:
+            raise KeyboardInterrupt
+        return before(self, *args, **kwargs)
+
+    torch.optim.AdamW.step = dying
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            distil(config)
+    finally:
+        torch.optim.AdamW.step = before
+    killed = distil(config)
+    assert sha256(killed / "export" / "model.safetensors") == sha256(whole / "export" / "model.safetensors")
+
+
+def test_weights_and_temperature_follow_their_schedules(make_setting):
+    losses = {
+        "hard": {"weight": {"start": 0.0, "end": 1.0}},
+        "soft": {
+            "weight": {"a": {"start": 1.0, "end": 0.0, "shape": "step", "until": 0.5}, "b": 0.5},
+            "temperature": {"start": 4.0, "end": 2.0, "shape": "cosine"},
+        },
+    }
+    student, objective, batch = make_setting(losses=losses)
+    seen = []
+    for progress in (0.0, 0.25, 0.5, 1.0):
+        objective.begin_step(progress)
+        names = sorted(set(objective(student, batch)) & set(objective.weights))
+        seen.append((objective.weights["hard"], objective.temperature.item(), names))
+    assert [row[0] for row in seen] == [0.0, 0.25, 0.5, 1.0]
+    assert [row[1] for row in seen] == pytest.approx([4.0, 3.707, 3.0, 2.0], abs=1e-3)
+    both, one = ["hard", "soft.a", "soft.b"], ["hard", "soft.b"]
+    assert [row[2] for row in seen] == [both, both, one, one]
+
+
+@pytest.mark.parametrize("options", ONE_TERM, ids=str)
+def test_teachers_made_into_one_term_have_the_sum_of_their_weights_and_their_proportions(
+    make_setting, options
+):
+    weight = {"a": {"start": 0.5, "end": 0.0}, "b": 0.5}
+    student, objective, batch = make_setting(
+        losses={"hard": {"weight": 0.5}, "soft": {"weight": weight, **options}}
+    )
+    seen = []
+    for progress in (0.0, 0.5, 1.0):
+        objective.begin_step(progress)
+        assert "soft" in objective(student, batch)
+        seen.append((objective.weights["soft"], objective.shares_K.tolist()))
+    assert seen == [(1.0, [0.5, 0.5]), (0.75, pytest.approx([1 / 3, 2 / 3])), (0.5, [0.0, 1.0])]
+
+
+@pytest.mark.parametrize("options", ONE_TERM, ids=str)
+def test_one_term_may_be_of_some_teachers_only(make_setting, options):
+    losses = {
+        "hard": {"weight": 0.5},
+        "soft": {"weight": {"b": 0.5}, **options},
+        "output_cosine": {"weight": {"a": 1.0}},
+    }
+    student, objective, batch = make_setting(losses=losses)
+    assert {"soft", "output_cosine.a"} < set(objective(student, batch))
+
+
+@pytest.mark.parametrize("name", ["hidden", "contrastive", "sliced_wasserstein", "sinkhorn"])
+def test_without_a_projector_a_student_that_is_its_teacher_is_at_no_distance(
+    make_setting, teachers_folder, name
+):
+    from transformers import AutoModelForCausalLM
+
+    shape = {"hidden_size": 48, "num_hidden_layers": 3}
+    losses = {
+        "hard": {"weight": 0.5},
+        "soft": BOTH_USED["soft"],
+        name: {"weight": {"a": 1.0}, "projector": "none"},
+    }
+    _, objective, batch = make_setting(model=shape, losses=losses)
+    twin = AutoModelForCausalLM.from_pretrained(teachers_folder / "a")
+    other = terms_of(name, objective, build_student(objective, seed=9), batch)[f"{name}.a"].item()
+    own = terms_of(name, objective, twin, batch)[f"{name}.a"].item()
+    assert own < 0.5 * other if name == "contrastive" else abs(own) < 1e-3 < other
+
+
+def build_student(objective, *, seed):
+    """A fresh model of the shape of teacher a."""
+    import copy
+
+    model = copy.deepcopy(objective.teachers.models["a"])
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def test_the_audit_sees_a_term_that_only_begins_later(make_setting):
+    late = {"a": {"start": 0.0, "end": 1.0, "shape": "step", "until": 0.5}, "b": 0.5}
+    student, objective, batch = make_setting(losses={"hard": {"weight": 0.0}, "soft": {"weight": late}})
+    findings = audit(student, objective, batch)
+    assert findings["soft.a"].weight == 1.0 and findings["hard"].weight == 0.0
+    assert objective.weights["soft.a"] == 0.0
+
+
+def test_each_pair_of_layers_is_logged_beside_its_term(setting):
+    student, objective, batch = setting
+    terms = objective(student, batch)
+    parts = [terms["hidden.a@1-1"], terms["hidden.a@3-2"]]
+    torch.testing.assert_close(torch.stack(parts).mean(), terms["hidden.a"])
+    assert not parts[0].requires_grad
 
 
 def test_there_is_one_term_for_the_text_and_one_per_teacher_and_loss(setting):
     student, objective, batch = setting
-    assert list(objective(student, batch)) == TERMS == list(objective.weights)
+    assert [name for name in objective(student, batch) if "@" not in name] == TERMS == list(objective.weights)
 
 
 @pytest.mark.parametrize("term", TERMS)
@@ -102,7 +356,7 @@ def test_every_projector_is_in_the_optimizer_and_the_checkpoint(setting):
     student, objective, _ = setting
     trained = Trained(student, objective)
     check_all_optimised(trained, build_optimizers(trained, _optim()))
-    names = {name for name, _ in trained.named_parameters() if "projector" in name}
+    names = {name for name, _ in trained.named_parameters() if "projectors" in name}
     assert len(names) == 2 * 2 * 2  # two teachers, two pairs, weight and bias
 
 
@@ -124,10 +378,10 @@ def test_teachers_are_frozen_in_evaluation_mode_and_no_part_of_the_objective(set
 
 def test_the_last_layer_is_the_index_that_equals_the_number_of_layers(setting):
     student, objective, batch = setting
-    states = objective.teachers(batch.inputs_BT)["a"].hidden_BTD
+    states = objective.teachers(batch.inputs_BT, "ab")["a"].hidden_ND
     assert len(states) == 3 + 1
     final = objective.teachers.models["a"].lm_head(states[3])
-    torch.testing.assert_close(final, objective.teachers(batch.inputs_BT)["a"].logits_BTV)
+    torch.testing.assert_close(final, objective.teachers(batch.inputs_BT, "ab")["a"].logits_NV)
 
 
 def test_masked_positions_add_nothing_to_any_term(setting):
@@ -157,27 +411,32 @@ def test_the_audit_reports_every_term_and_shares_that_sum_to_one(setting):
     assert findings["soft.b"].weight == 0.5
 
 
-class Faulty(nn.Module):
-    """An objective with one planted fault."""
+STRAY = nn.Linear(32, 32)
 
-    sources: dict = {}
-    flops_per_token = 0.0
+
+class Faulty(Objective):
+    """An objective with one planted fault."""
 
     def __init__(self, objective, fault):
         super().__init__()
         self.inner, self.fault, self.weights = objective, fault, dict(objective.weights)
         if fault == "projector that is never used":
             self.idle = nn.Linear(2, 2)
+        if fault == "teacher of no weight":
+            self.weights["soft.a"] = 0.0
 
     def forward(self, student, batch):
         terms = self.inner(student, batch)
         if self.fault == "loss under no_grad":
             terms["hidden.a"] = terms["hidden.a"].detach()
         if self.fault == "detached student state":
-            projector = self.inner.projectors["to-a"][0]
+            projector = self.inner.learners.projectors["hidden-a"][0]
             terms["hidden.a"] = projector(torch.ones(1, 32)).sum()
         if self.fault == "zero gradient":
             terms["soft.a"] = terms["soft.a"] * 0
+        if self.fault == "projector outside the objective":
+            states = student(input_ids=batch.inputs_BT, output_hidden_states=True).hidden_states[-1]
+            terms["hidden.a"] = STRAY(states).square().sum()
         return terms
 
 
@@ -188,6 +447,8 @@ class Faulty(nn.Module):
         ("detached student state", "'hidden.a' sends no usable gradient"),
         ("zero gradient", "'soft.a' sends no usable gradient"),
         ("projector that is never used", "'idle"),
+        ("projector outside the objective", "'hidden.a' depends on a parameter outside"),
+        ("teacher of no weight", "'soft.a' has weight 0 from the beginning"),
     ],
 )
 def test_the_audit_refuses_a_planted_fault_and_names_the_term(setting, fault, named):
@@ -223,7 +484,87 @@ def test_distillation_brings_the_student_closer_to_each_teacher_and_exports_the_
         assert not any("projector" in name for name in file.keys())
     newest = sorted((folder / "state").glob("step-*"))[-1]
     with safe_open(newest / "module.safetensors", "pt") as file:
-        assert any("projectors.to-a.0" in name for name in file.keys())
+        assert any("projectors.hidden-a.0" in name for name in file.keys())
+
+
+def test_the_audit_refuses_a_filter_that_its_own_loss_does_not_reach(make_setting, monkeypatch):
+    student, objective, batch = make_setting(losses={**BOTH_USED, "ted": EVERY["ted"]})
+    monkeypatch.setattr("distill.filters.Filter.forward", lambda self, states: self.linear(states).detach())
+    with pytest.raises(UserError, match=r"'learners.filters.ted-a.0.linear.weight' gets no gradient"):
+        audit(student, objective, batch)
+
+
+@pytest.mark.parametrize("name", ["hidden", "wasserstein", "ted", "attention", "sinkhorn"])
+def test_a_run_in_bf16_with_teachers_in_bf16_trains(make_distill, teachers_folder, workplace, name):
+    from accelerate.state import AcceleratorState
+
+    teachers = {name: {"path": str(teachers_folder / name), "precision": "bf16"} for name in "ab"}
+    AcceleratorState._reset_state()  # it would hold another test's precision for this one
+    try:
+        folder = distil(
+            make_distill(precision="bf16", teachers=teachers, losses={**BOTH_USED, name: EVERY[name]})
+        )
+    finally:
+        AcceleratorState._reset_state()
+    assert (folder / "summary.json").is_file()
+
+
+def test_every_term_is_measured_on_held_out_text_even_one_that_has_ended(make_distill, workplace):
+    ended = {"a": {"start": 1.0, "end": 0.0, "shape": "step", "until": 0.5}, "b": 0.5}
+    folder = distil(make_distill(losses={"hard": {"weight": 0.5}, "soft": {"weight": ended}}))
+    measured = [len(metrics(folder, f"val/{name}")) for name in ("hard", "soft.a", "soft.b")]
+    assert measured == [3, 3, 3]
+    assert 0 < len(metrics(folder, "loss/soft.a")) < len(metrics(folder, "loss/soft.b"))
+
+
+def metrics(folder, key):
+    lines = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
+    return [line[key] for line in lines if key in line]
+
+
+@pytest.mark.slow
+def test_two_processes_distil_the_same_student_as_one(make_distill, on_two_processes):
+    """Also where a projector gets no gradient before its term begins."""
+    late = {"a": {"start": 0.0, "end": 0.3, "shape": "step", "until": 0.5}, "b": 0.2}
+    losses = {**BOTH_USED, "hidden": {"weight": late, "layer_map": {"a": PAIRS, "b": PAIRS}}}
+    alone = distil(make_distill(name="alone", losses=losses, data={"words": 1000}))
+    both = on_two_processes("distill", make_distill(name="both", losses=losses, data={"words": 1000}))
+    for key in ("val/hard", "val/soft.a", "val/hidden.a", "val/hidden.b"):
+        assert metrics(alone, key) == pytest.approx(metrics(both, key), abs=2e-3), key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wasserstein", "ted"])
+def test_what_learns_by_itself_learns_on_two_processes(make_distill, on_two_processes, name):
+    both = on_two_processes("distill", make_distill(losses={**BOTH_USED, name: EVERY[name]}))
+    assert (both / "export" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_compiling_every_loss_at_once_changes_no_more_than_rounding(make_distill, workplace):
+    options = {"losses": {"hard": {"weight": 0.5}, **EVERY}, "data": {"words": 200}}
+    plain = distil(make_distill(name="plain", **options))
+    compiled = distil(make_distill(name="compiled", compile=True, **options))
+    for key in (
+        "val/hard",
+        "val/soft.a",
+        "val/hidden.a",
+        "val/ted.a",
+    ):  # a compiler draws other random numbers
+        assert metrics(plain, key) == pytest.approx(metrics(compiled, key), rel=2e-2), key
+
+
+def test_what_learns_by_itself_is_logged(make_distill, workplace):
+    losses = {**BOTH_USED, "wasserstein": EVERY["wasserstein"], "ted": EVERY["ted"]}
+    folder = distil(make_distill(losses=losses))
+    for key in ("critic.a@3-2", "filter.a@3-2", "wasserstein.a@3-2"):
+        assert metrics(folder, f"layer/{key}"), key
+
+
+def test_gradient_checkpointing_changes_no_gradient(make_distill, workplace):
+    plain = distil(make_distill(name="plain"))
+    again = distil(make_distill(name="checkpointed", gradient_checkpointing=True))
+    assert sha256(plain / "export" / "model.safetensors") == sha256(again / "export" / "model.safetensors")
 
 
 def test_a_teacher_with_another_tokenizer_is_refused_before_any_folder_is_made(

@@ -3,11 +3,12 @@ import json
 import pytest
 import torch
 
+from babylm_data.errors import UserError
 from babylm_data.sealed import damage
 from babylm_data.tokenizer import fingerprint, load_tokenizer
 from train_teachers.checkpoint import export
-from train_teachers.config import Model
-from train_teachers.language_model import FAMILIES, build, num_parameters
+from train_teachers.config import Init, Model
+from train_teachers.language_model import FAMILIES, build, build_from, num_parameters
 
 
 def shape(family, **changes):
@@ -81,3 +82,50 @@ def test_tied_embeddings_count_once(tokenizer):
     untied = num_parameters(build(shape("llama"), tokenizer, seed=0))
     assert untied[0] - tied[0] == len(tokenizer) * 32
     assert untied[1] == tied[1]
+
+
+BLOCK = {"llama": "model.layers", "gpt2": "transformer.h", "gptj": "transformer.h"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_student_takes_the_blocks_it_is_told_to_and_all_that_is_no_block(family, tokenizer):
+    source = build(shape(family, num_hidden_layers=4), tokenizer, seed=5)
+    student = build_from(source, shape(family), Init(path="x", blocks=[2, 4]), seed=0)
+    theirs, ours = source.state_dict(), student.state_dict()
+    for mine, block in ((0, 1), (1, 3)):
+        for name, tensor in ours.items():
+            if name.startswith(f"{BLOCK[family]}.{mine}."):
+                there = name.replace(f"{BLOCK[family]}.{mine}.", f"{BLOCK[family]}.{block}.")
+                assert torch.equal(tensor, theirs[there])
+    rest = [name for name in ours if BLOCK[family] not in name]
+    assert rest and all(torch.equal(ours[name], theirs[name]) for name in rest)
+    assert all(p.requires_grad for p in student.parameters())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_blocks_to_be_made_anew_come_from_the_seed_and_the_others_do_not(family, tokenizer):
+    source = build(shape(family), tokenizer, seed=5)
+    first, again, other = (
+        build_from(source, shape(family), Init(path="x", reinit_blocks=[1]), seed=seed).state_dict()
+        for seed in (0, 0, 1)
+    )
+    for name, tensor in source.state_dict().items():
+        anew = name.startswith(f"{BLOCK[family]}.0.") and tensor.ndim == 2
+        assert torch.equal(first[name], again[name])
+        assert torch.equal(first[name], tensor) != anew, name
+        assert torch.equal(first[name], other[name]) != anew, name
+
+
+@pytest.mark.parametrize(
+    ("changes", "init", "message"),
+    [
+        ({"family": "gpt2"}, {}, "is a llama, model.family says gpt2"),
+        ({"hidden_size": 64}, {}, "has hidden_size 32, model says 64"),
+        ({}, {"blocks": [1, 7]}, "has 2 blocks, no 7"),
+        ({"intermediate_size": 8}, {}, "has intermediate_size 128, model says 8"),
+    ],
+)
+def test_first_weights_of_another_shape_are_refused(changes, init, message, tokenizer):
+    source = build(shape("llama"), tokenizer, seed=5)
+    with pytest.raises(UserError, match=message):
+        build_from(source, shape(**{"family": "llama"} | changes), Init(path="x", **init), seed=0)

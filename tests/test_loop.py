@@ -174,35 +174,22 @@ def test_a_run_that_never_took_a_step_may_be_corrected(train_tiny, stop_at):
     assert "lr: 0.003" in (train_tiny() / "config.yaml").read_text()
 
 
-def test_two_processes_train_the_same_model_as_one(make_config, workplace, train_tiny):
+def test_two_processes_train_the_same_model_as_one(make_config, on_two_processes, train_tiny):
     """The same global batches, split: equal but for the order of the sums."""
     alone = train_tiny(name="alone", data={"words": 1000})
-    Path("both.yaml").write_text(dump_config(make_config(name="both", data={"words": 1000})))
-    root = Path(loop.__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        + ["-m", "train_teachers", "both.yaml"],
-        env=os.environ | {"PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    values = [
-        [r["val/hard"] for r in metrics(f) if "val/hard" in r] for f in (alone, workplace / "runs/both")
-    ]
+    both = on_two_processes("train_teachers", make_config(name="both", data={"words": 1000}))
+    values = [[r["val/hard"] for r in metrics(f) if "val/hard" in r] for f in (alone, both)]
     assert values[0] == pytest.approx(values[1], abs=1e-3)
-    norms = [
-        [r["grad_norm"] for r in metrics(f) if "grad_norm" in r] for f in (alone, workplace / "runs/both")
-    ]
+    norms = [[r["grad_norm"] for r in metrics(f) if "grad_norm" in r] for f in (alone, both)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-2)
-    assert json.loads((workplace / "runs/both/summary.json").read_text())["processes"] == 2
+    assert json.loads((both / "summary.json").read_text())["processes"] == 2
 
 
 def test_a_non_finite_loss_stops_before_the_weights_are_touched(train_tiny, monkeypatch):
     def poisoned(objective, student, batch):
         return {"hard": HardObjective().forward(student, batch)["hard"] * float("nan")}
 
-    monkeypatch.setattr("train_teachers.stage.audit", lambda *_: {})
+    monkeypatch.setattr("train_teachers.stage.audit", lambda *_, **__: {})
     monkeypatch.setattr("train_teachers.stage.table", lambda *_: "")
     monkeypatch.setattr(
         Trained, "forward", lambda self, tokens: poisoned(self.objective, self.student, _batch(tokens))
@@ -299,7 +286,7 @@ def test_a_finished_run_keeps_its_record(train_tiny):
     ],
 )
 def test_out_of_memory_is_one_line_wherever_it_comes(train_tiny, monkeypatch, error, message):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr("train_teachers.stage.audit", fail)

@@ -50,18 +50,43 @@ def test_every_file_of_the_tree_exists_and_every_module_stands_in_it():
         assert not missing, f"{package}/ has modules that the tree of README does not name: {missing}"
 
 
-@pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "distill/configs").glob("*.yaml")))
-def test_the_configs_of_a_preset_fit_the_makefile_and_each_other(preset):
+CONFIGS = {path.stem: path for path in sorted((ROOT / "distill/configs").glob("*.yaml"))}
+
+
+def made_by(path):
+    """The config that `runs/NAME/export` is made by; None for a hub name."""
+    name = Path(path).parent.name
+    return ROOT / f"train_teachers/configs/{name}.yaml" if path.startswith("runs/") else None
+
+
+@pytest.mark.parametrize("recipe", CONFIGS)
+def test_the_teachers_of_a_recipe_are_made_by_a_config_for_its_data(recipe):
     from distill.config import DistillConfig
     from train_teachers.config import TrainConfig, load_config
 
-    student = load_config(DistillConfig, ROOT / f"distill/configs/{preset}.yaml")
+    student = load_config(DistillConfig, CONFIGS[recipe])
+    for name, teacher in student.teachers.items():
+        if not (path := made_by(teacher.path)):
+            assert teacher.model, f"--check needs a shape for {teacher.path}"
+            continue
+        path = path if path.is_file() else path.with_stem(path.stem.rsplit("-", 1)[0] + "-seed1")
+        config = load_config(TrainConfig, path)
+        assert (config.data.path, config.data.vocab_size or student.data.vocab_size) == (
+            student.data.path,
+            student.data.vocab_size,
+        ), name
+
+
+@pytest.mark.parametrize("preset", ["nursery", "cpu-hour"])
+def test_the_models_of_a_preset_differ_in_nothing_but_their_shape(preset):
+    from distill.config import DistillConfig
+    from train_teachers.config import TrainConfig, load_config
+
+    student = load_config(DistillConfig, CONFIGS[preset])
     assert student.data.path == f"runs/{preset}-data"
     assert list(student.teachers) == ["llama", "gpt2"]
     for family, teacher in student.teachers.items():
         config = load_config(TrainConfig, ROOT / f"train_teachers/configs/{preset}-{family}.yaml")
         assert teacher.path == f"runs/{config.name}/export"
         assert config.model.family == family
-        assert (config.data.path, config.data.seq_len) == (student.data.path, student.data.seq_len)
-        if preset != "babyllama-58m":  # a published recipe: each of its models has a schedule of its own
-            assert (config.data, config.optim) == (student.data, student.optim)
+        assert (config.data, config.optim) == (student.data, student.optim)

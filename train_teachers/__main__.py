@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("config", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     config = load_config(TrainConfig, args.config, args.overrides)
 
     from train_teachers.objective import HardObjective

@@ -5,6 +5,7 @@ Units stand in the docstrings of the fields; `python -m train_teachers --help` p
 
 import difflib
 import json
+import re
 import types
 import typing
 from pathlib import Path
@@ -76,11 +77,24 @@ class Model(Strict):
         return self
 
 
+class Init(Strict):
+    """Where a student's first weights come from, if not from the seed: a checkpoint, or blocks of one."""
+
+    path: str
+    """Folder (or hub name) of a model with the tokenizer of the data and the shape of `model`, but for its blocks."""
+    blocks: list[Annotated[int, Field(ge=1)]] | None = Field(default=None, min_length=1)
+    """Which blocks of that model become blocks 1, 2, … of this one, from 1; null: the same, one for one."""
+    reinit_blocks: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
+    """Blocks of this model, from 1, that get fresh weights all the same."""
+
+
 class Data(Strict):
     """What the model reads, and how much of it."""
 
     path: str
     """Folder written by `python -m babylm_data`."""
+    vocab_size: int | None = Field(default=None, gt=0)
+    """Entries that its tokenizer must have; null: any number."""
     seq_len: int = Field(gt=0)
     """Tokens per training sequence."""
     words: int = Field(gt=0)
@@ -140,13 +154,17 @@ class TrainConfig(Strict):
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides initial weights, order of the data and dropout."""
     model: Model
+    init: Init | None = None
+    """null: fresh weights from the seed."""
     data: Data
     optim: Optim
     batch_size: int = Field(gt=0)
     """Sequences per optimiser step, over all devices."""
     micro_batch_size: int | None = Field(default=None, gt=0)
-    """Sequences per forward pass and device; null: as many as the step has. Changes memory and, but for
-    rounding and the draws of dropout, no result."""
+    """Sequences per forward pass and device; null: as many as the step has. Changes memory and, but for rounding,
+    the draws of dropout, and losses that look at a micro-batch as a whole, no result."""
+    gradient_checkpointing: bool = False
+    """Compute the activations of a block again on the way back: less memory, about a third more time."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the forward pass; weights stay fp32. auto: bf16 where the processor has it, else fp16 on a GPU, else fp32."""
     compile: bool | Literal["auto"] = "auto"
@@ -161,7 +179,12 @@ class TrainConfig(Strict):
     """null: not used."""
 
     OPERATIONAL: ClassVar = frozenset({"micro_batch_size", "log_every", "checkpoint_seconds", "wandb"})
-    """Fields that may change when a run goes on: they decide how it is done, not what comes out."""
+    """Fields that say how a run is done, not what comes out."""
+
+    @property
+    def may_change(self) -> frozenset[str]:
+        """Fields that may be others when this run goes on."""
+        return self.OPERATIONAL
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -169,6 +192,15 @@ class TrainConfig(Strict):
             raise ValueError(
                 f"data.seq_len {self.data.seq_len} exceeds model.max_position_embeddings "
                 f"{self.model.max_position_embeddings}"
+            )
+        blocks = self.model.num_hidden_layers
+        if self.init and self.init.blocks and len(self.init.blocks) != blocks:
+            raise ValueError(
+                f"init.blocks names {len(self.init.blocks)} blocks, model.num_hidden_layers is {blocks}"
+            )
+        if self.init and max(self.init.reinit_blocks, default=0) > blocks:
+            raise ValueError(
+                f"init.reinit_blocks: there are {blocks} blocks, no {max(self.init.reinit_blocks)}"
             )
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
             raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size")
@@ -201,11 +233,28 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(f"{path}: {place + ': ' if place else ''}{reason}{more}") from None
+        raise UserError(f"{path}: {_first_fault(error)}") from None
+
+
+def _first_fault(error: ValidationError) -> str:
+    """`place: reason` of the first fault, and how many more there are.
+
+    Where a field may be of several kinds there is a fault for each: the one that reached deepest is meant.
+    """
+    faults = [
+        (".".join(_place(fault["loc"])), fault["msg"].removeprefix("Value error, "))
+        for fault in error.errors()
+    ]
+    field = faults[0][0]
+    here = [fault for fault in faults if f"{fault[0]}.".startswith(f"{field}.")]
+    place, reason = max(here, key=lambda fault: fault[0].count("."))
+    more = f" (and {len(faults) - len(here)} more)" if len(faults) > len(here) else ""
+    return f"{place + ': ' if place else ''}{reason}{more}"
+
+
+def _place(location: tuple[int | str, ...]) -> list[str]:
+    """The keys on the way to a field, without the kinds of a union (`float`, `dict[…]`, a class) that stand between."""
+    return [str(part) for part in location if not re.search(r"\[|^[A-Z]|^(float|int|str|bool)$", str(part))]
 
 
 def _replace(written: Any, item: str) -> None:

@@ -1,5 +1,8 @@
 """Plain transformers language models from a shape; nothing that needs remote code to load again."""
 
+import copy
+import re
+
 import torch
 from transformers import (
     GPT2Config,
@@ -12,7 +15,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from train_teachers.config import Model
+from babylm_data.errors import UserError
+from train_teachers.config import Init, Model
 
 
 def llama_config(shape: Model) -> PreTrainedConfig:
@@ -76,6 +80,61 @@ def build(shape: Model, tokenizer, *, seed: int) -> PreTrainedModel:
     model = model_class(config)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+SHAPE = (
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "max_position_embeddings",
+    "tie_word_embeddings",
+)
+DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
+
+
+def build_from(source: PreTrainedModel, shape: Model, init: Init, *, seed: int) -> PreTrainedModel:
+    """A model of `shape` with the weights of `source`: its chosen blocks, embeddings, norm and head.
+
+    What `shape` does not tell (such as rotary angles and epsilons) is as in `source`. UserError if the two do not fit.
+    """
+    make_config, model_class = FAMILIES[shape.family]
+    if not isinstance(source, model_class):
+        raise UserError(
+            f"init: {init.path} is a {source.config.model_type}, model.family says {shape.family}"
+        )
+    asked, config = make_config(shape), copy.deepcopy(source.config)
+    for key in SHAPE:
+        there, here = _size(config, key), _size(asked, key)
+        if there != here:
+            raise UserError(f"init: {init.path} has {key} {there}, model says {here}")
+    blocks = init.blocks or list(range(1, shape.num_hidden_layers + 1))
+    if max(blocks) > config.num_hidden_layers:
+        raise UserError(f"init: {init.path} has {config.num_hidden_layers} blocks, no {max(blocks)}")
+    config.num_hidden_layers = shape.num_hidden_layers
+    for key in DROPOUTS:
+        if hasattr(config, key):
+            setattr(config, key, shape.dropout)
+    torch.manual_seed(seed)
+    model = model_class(config)
+    model.generation_config.pad_token_id = source.generation_config.pad_token_id
+    weights, wanted = source.state_dict(), model.state_dict()
+    for name, fresh in wanted.items():
+        where = re.search(r"\.(?:layers|h)\.(\d+)\.", name)
+        if where and int(where[1]) + 1 in init.reinit_blocks:
+            continue
+        origin = name
+        if where:
+            origin = f"{name[: where.start(1)]}{blocks[int(where[1])] - 1}{name[where.end(1) :]}"
+        fresh.copy_(weights[origin])
+    return model
+
+
+def _size(config: PreTrainedConfig, key: str) -> int | bool | None:
+    """A part of the shape; GPT-2 and GPT-J have another word for the inner width, and none for four times the outer."""
+    if key == "intermediate_size" and not hasattr(config, key):
+        return config.n_inner or 4 * config.hidden_size
+    return getattr(config, key, None)
 
 
 def num_parameters(model: PreTrainedModel) -> tuple[int, int]:

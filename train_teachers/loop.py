@@ -5,7 +5,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -16,12 +16,13 @@ from transformers import PreTrainedModel
 from babylm_data.tokens import Batches
 from train_teachers.checkpoint import load_state, save_state
 from train_teachers.config import TrainConfig
-from train_teachers.objective import Objective, held_out_hard
+from train_teachers.objective import Objective, held_out_hard, held_out_terms
 from train_teachers.run import Run
 from train_teachers.step import Stepper, StepResult, Trained
 from train_teachers.tracking import progress_bar, tracking
 
 STOPPED = 85  # exit status of a run that was asked to stop, has saved, and goes on with the same command
+FEW = 32  # held-out sequences for the other terms, which cost a forward pass of each teacher
 
 
 @dataclass
@@ -35,7 +36,8 @@ class Progress:
     """Spent in training steps, over all starts of the run."""
     sums: dict[str, float] = field(default_factory=dict)
     """Each term summed over the target tokens since the last line of metrics.jsonl."""
-    tokens_in_sums: int = 0
+    tokens_in_sums: dict[str, int] = field(default_factory=dict)
+    """How many those were: fewer for a term that was not on all the time."""
     seconds_in_sums: float = 0.0
 
     def add(self, result: StepResult, words: int, seconds: float) -> None:
@@ -43,25 +45,29 @@ class Progress:
         self.step += 1
         self.words_seen += words
         self.tokens_seen += result.num_targets
-        self.tokens_in_sums += result.num_targets
         self.seconds_in_sums += seconds
         for name, value in result.sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
+            self.tokens_in_sums[name] = self.tokens_in_sums.get(name, 0) + result.num_targets
 
-    def line(self, result: StepResult) -> dict:
-        """The next line of metrics.jsonl: means over the target tokens since the line before it."""
+    def line(self, result: StepResult, terms: Container[str]) -> dict:
+        """The next line of metrics.jsonl: means over the target tokens since the line before it.
+
+        `terms` are those with a weight; what an objective gives beside them is logged apart from the losses.
+        """
+        means = {name: value / self.tokens_in_sums[name] for name, value in self.sums.items()}
         self.seconds += self.seconds_in_sums
         line = {
             "step": self.step,
             "words_seen": self.words_seen,
             "tokens_seen": self.tokens_seen,
             "seconds": round(self.seconds, 3),
-            "tokens_per_second": round(self.tokens_in_sums / self.seconds_in_sums),
+            "tokens_per_second": round(self.tokens_in_sums["hard"] / self.seconds_in_sums),
             "lr": result.lr,
             "grad_norm": result.grad_norm if math.isfinite(result.grad_norm) else None,
-            **{f"loss/{name}": value / self.tokens_in_sums for name, value in self.sums.items()},
+            **{f"{'loss' if name in terms else 'layer'}/{name}": mean for name, mean in means.items()},
         }
-        self.sums, self.tokens_in_sums, self.seconds_in_sums = {}, 0, 0.0
+        self.sums, self.tokens_in_sums, self.seconds_in_sums = {}, {}, 0.0
         return line
 
 
@@ -87,6 +93,7 @@ def train(
     progress = Progress(**(load_state(*state) or {}))
     validate_at = set(np.linspace(0, total, config.validations + 1).round().astype(int).tolist())
     sequences = torch.from_numpy(held_out).to(accelerator.device)
+    few = sequences[: FEW if len(objective.weights) > 1 else 0]
     first = accelerator.is_main_process
     if first:
         run.forget_after(progress.step)
@@ -99,9 +106,14 @@ def train(
     ):
         while True:
             if progress.step in validate_at:
+                micro = take_step.micro_batch_size
                 with accelerator.autocast():
-                    loss = held_out_hard(student, sequences, micro_batch_size=take_step.micro_batch_size)
-                log({"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss})
+                    loss = held_out_hard(student, sequences, micro_batch_size=micro)
+                    beside = (
+                        held_out_terms(student, objective, few, micro_batch_size=micro) if len(few) else {}
+                    )
+                line = {"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss}
+                log(line | {f"val/{name}": value for name, value in beside.items() if name != "hard"})
                 bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
             done, stopping = progress.step == total, _on_any_process(bool(signals), accelerator)
             if done or stopping or time.monotonic() - saved_at > config.checkpoint_seconds:
@@ -121,7 +133,7 @@ def train(
             progress.add(result, words, time.perf_counter() - started)
             bar.update(words)
             if progress.step % config.log_every == 0 or progress.step == total:
-                line = progress.line(result)
+                line = progress.line(result, objective.weights)
                 log(line)
                 speed = f"{line['tokens_per_second']:,}"
                 bar.set_postfix(loss=f"{line['loss/hard']:.3f}", tok_s=speed, refresh=False)

@@ -44,7 +44,7 @@ class Run:
         """Write down what this run is; UserError if a run that has begun here is another one."""
         if self.summary or self._has_state:
             self._refuse_change(
-                "config", self._read_config(), config.model_dump(mode="json"), config.OPERATIONAL
+                "config", self._read_config(), config.model_dump(mode="json"), config.may_change
             )
             self._refuse_change("inputs", self.read_json("inputs.json"), inputs)
         if not self.summary:

@@ -14,95 +14,132 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel, logging
 
-from babylm_data.errors import UserError
+from babylm_data.errors import UserError, memory_advice
+from babylm_data.hub import find_folder
 from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
 from babylm_data.tokenizer import fingerprint, load_tokenizer
 from babylm_data.tokens import Batches, held_out, open_data, open_tokens
-from train_teachers.audit import audit, table
+from train_teachers.audit import Finding, audit, table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
 from train_teachers.device import be_deterministic, choose_compile, choose_precision, keep_freed_memory
-from train_teachers.language_model import build, num_parameters
+from train_teachers.language_model import build, build_from, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
+from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
 from train_teachers.run import Run
 
 AUDIT_SEQUENCES = 4
+MakeObjective = Callable[[PreTrainedModel, str, torch.device], Objective]
+"""From the student, the fingerprint of its tokenizer, and the device."""
 
 
 def run_training(
-    config: TrainConfig,
-    *,
-    kind: str,
-    make_objective: Callable[[PreTrainedModel, str, torch.device], Objective],
-    extra: dict | None = None,
+    config: TrainConfig, *, kind: str, make_objective: MakeObjective, extra: dict | None = None
 ) -> None:
-    """Train `config` into runs/<name>/ as a `kind` ("teacher", "student", "control").
+    """Train `config` into runs/<name>/ as a `kind` ("teacher", "student", "control"); `extra` goes into the summary."""
+    with memory_advice(_smaller(config)):
+        ready = Ready(config, make_objective)
+        accelerator = ready.accelerator
+        with accelerator.main_process_first():
+            run = Run(config, ready.inputs, kind=kind, owner=accelerator.is_main_process)
+        with contextlib.closing(run):
+            if run.summary:
+                accelerator.print(f"{run.folder} is finished already: delete it to train again")
+                return
+            findings = ready.audit(AUDIT_SEQUENCES)
+            if accelerator.is_main_process:
+                run.write_json("audit.json", {name: asdict(finding) for name, finding in findings.items()})
+                print(ready.describe(findings), flush=True)
+            ready.student.train()
+            progress = train(
+                ready.student,
+                ready.objective,
+                ready.batches,
+                ready.sequences,
+                config,
+                run,
+                accelerator,
+                compiled=ready.compiled,
+            )
+            if accelerator.is_main_process:
+                export(ready.student, Path(config.data.path) / "tokenizer", run.folder / "export")
+                summary = _summary(ready, run, progress) | (extra or {})
+                run.write_json("summary.json", summary)
+                print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
 
-    `make_objective(student, fingerprint, device)` gets the fingerprint of the student's tokenizer; `extra` goes
-    into the summary.
-    """
-    try:
-        _run_training(config, kind, make_objective, extra or {})
-    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; on the CPU it has no class of its own
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        size = config.micro_batch_size or config.batch_size
+
+def check(config: TrainConfig, make_objective: MakeObjective) -> None:
+    """Load everything, audit one sequence, say what was found, and write nothing."""
+    with memory_advice(_smaller(config)):
+        ready = Ready(config, make_objective)
+        ready.accelerator.print(ready.describe(ready.audit(1)))
+
+
+def _smaller(config: TrainConfig) -> str:
+    size = config.micro_batch_size or config.batch_size
+    return f"with {size} sequences a forward pass: lower micro_batch_size"
+
+
+class Ready:
+    """All that a run needs, loaded and found good: what can be refused is refused here."""
+
+    def __init__(self, config: TrainConfig, make_objective: MakeObjective) -> None:
+        logging.disable_progress_bar()  # of loading and saving: a blink, and noise in a log
+        self.config, data = config, Path(config.data.path)
+        open_data(data)
+        self.batches, self.sequences = _read(config)
+        keep_freed_memory()
+        be_deterministic()
+        self.precision = choose_precision(config.precision)
+        self.accelerator = _accelerator(config, self.precision)
+        self.student, origin = _student(config, data / "tokenizer")
+        self.student.to(self.accelerator.device)
+        if config.gradient_checkpointing:
+            self.student.activation_checkpointing_enable({"use_reentrant": False})
+        self.objective = make_objective(
+            self.student, fingerprint(data / "tokenizer"), self.accelerator.device
+        )
+        self.objective.to(self.accelerator.device)
+        self.flops = _training_flops(config, self.student, self.objective, self.batches)
+        self.compiled = choose_compile(config.compile, self.flops)
+        self.inputs = {
+            "data": sha256(data / SEAL),
+            "precision": self.precision,
+            "compiled": str(self.compiled),
+            **origin,
+            **self.objective.sources,
+        }
+
+    def audit(self, sequences: int) -> dict[str, Finding]:
+        """The gradient audit on so many sequences."""
+        sample = torch.from_numpy(self.sequences[:sequences]).to(self.accelerator.device)
+        autocast = self.accelerator.autocast
+        return audit(self.student, self.objective, Batch.from_sequences(sample), autocast=autocast)
+
+    def describe(self, findings: dict[str, Finding]) -> str:
+        """The run in one line, and its audit as a table."""
+        steps, parameters = self.batches.steps_for(self.config.data.words), num_parameters(self.student)[0]
+        shape = f"{self.config.model.family}, {parameters:,} parameters, {steps:,} steps"
+        how = f"{self.precision}{', compiled' if self.compiled else ''}, on {self.accelerator.device}"
+        return f"{self.config.name}: {shape}, {how}\n{table(findings)}"
+
+
+def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dict[str, str]]:
+    """The model at the start of the run, and the hash of what its weights come from, if not from the seed."""
+    loaded, asked = load_tokenizer(tokenizer), config.data.vocab_size
+    if asked and len(loaded) != asked:
         raise UserError(
-            f"out of memory with {size} sequences a forward pass: lower micro_batch_size"
-        ) from None
-
-
-def _run_training(
-    config: TrainConfig,
-    kind: str,
-    make_objective: Callable[[PreTrainedModel, str, torch.device], Objective],
-    extra: dict,
-) -> None:
-    logging.disable_progress_bar()  # of loading and saving: a blink, and noise in a log
-    data = Path(config.data.path)
-    open_data(data)
-    batches, sequences = _read(config)
-    keep_freed_memory()
-    be_deterministic()
-    precision = choose_precision(config.precision)
-    accelerator = _accelerator(config, precision)
-    student = build(config.model, load_tokenizer(data / "tokenizer"), seed=config.seed)
-    student.to(accelerator.device)
-    objective = make_objective(student, fingerprint(data / "tokenizer"), accelerator.device)
-    objective.to(accelerator.device)
-    flops = _training_flops(config, student, objective, batches)
-    compiled = choose_compile(config.compile, flops)
-    inputs = {
-        "data": sha256(data / SEAL),
-        "precision": precision,
-        "compiled": str(compiled),
-        **objective.sources,
-    }
-    with accelerator.main_process_first():
-        run = Run(config, inputs, kind=kind, owner=accelerator.is_main_process)
-    with contextlib.closing(run):
-        if run.summary:
-            accelerator.print(f"{run.folder} is finished already: delete it to train again")
-            return
-        sample = torch.from_numpy(sequences[:AUDIT_SEQUENCES]).to(accelerator.device)
-        with accelerator.autocast():
-            findings = audit(student, objective, Batch.from_sequences(sample))
-        if accelerator.is_main_process:
-            run.write_json("audit.json", {name: asdict(finding) for name, finding in findings.items()})
-            steps, parameters = batches.steps_for(config.data.words), num_parameters(student)[0]
-            shape = f"{config.model.family}, {parameters:,} parameters, {steps:,} steps"
-            how = f"{precision}{', compiled' if compiled else ''}, on {accelerator.device}"
-            print(f"{run.name}: {shape}, {how}\n{table(findings)}", flush=True)
-        student.train()
-        progress = train(student, objective, batches, sequences, config, run, accelerator, compiled=compiled)
-        if accelerator.is_main_process:
-            export(student, data / "tokenizer", run.folder / "export")
-            chosen = {"precision": precision, "compiled": compiled, "processes": accelerator.num_processes}
-            summary = _summary(config, run, student, batches, progress, flops) | chosen | extra
-            run.write_json("summary.json", summary)
-            print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
+            f"{tokenizer} has {len(loaded)} entries, data.vocab_size says {asked}: "
+            f"prepare the data with --vocab-size {asked}, or change it here"
+        )
+    if config.init is None:
+        return build(config.model, loaded, seed=config.seed), {}
+    folder = find_folder(config.init.path, absent=f"init: {config.init.path} does not exist: train it first")
+    refuse_other_tokenizer(folder, fingerprint(tokenizer), f"init ({config.init.path})")
+    student = build_from(load(folder), config.model, config.init, seed=config.seed)
+    return student, {"init": weights_hash(folder)}
 
 
 def _read(config: TrainConfig) -> tuple[Batches, np.ndarray]:
@@ -141,15 +178,9 @@ def _training_flops(
     return tokens * (6.0 * (matrices + attention) + objective.flops_per_token)
 
 
-def _summary(
-    config: TrainConfig,
-    run: Run,
-    student: PreTrainedModel,
-    batches: Batches,
-    progress: Progress,
-    flops: float,
-) -> dict:
-    parameters, without_embeddings = num_parameters(student)
+def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
+    config = ready.config
+    parameters, without_embeddings = num_parameters(ready.student)
     return {
         "name": run.name,
         "kind": run.kind,
@@ -160,9 +191,12 @@ def _summary(
         "steps": progress.step,
         "words_seen": progress.words_seen,
         "tokens_seen": progress.tokens_seen,
-        "epochs": progress.step * config.batch_size / batches.sequences_per_epoch,
+        "epochs": progress.step * config.batch_size / ready.batches.sequences_per_epoch,
         "seconds": round(progress.seconds, 1),
-        "flops": flops,
+        "flops": ready.flops,
+        "precision": ready.precision,
+        "compiled": ready.compiled,
+        "processes": ready.accelerator.num_processes,
         "val/hard": run.last("val/hard"),
         "seed": config.seed,
         "data": config.data.path,

@@ -1,11 +1,12 @@
 """One optimiser step: a batch goes in, the weights move, the sums of the loss terms come out."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -45,8 +46,13 @@ class Stepper:
         self, trained: Trained, config: TrainConfig, accelerator: Accelerator, *, steps: int, compiled: bool
     ) -> None:
         self.trained, self.config, self.accelerator, self.steps = trained, config, accelerator, steps
-        self.optimizers = build_optimizers(trained, config.optim)
+        self.main_optimizers = build_optimizers(trained, config.optim)
+        self.optimizers = [*self.main_optimizers, *trained.objective.own_optimizers.values()]
+        """All that a checkpoint holds; the schedule and the gradients of the run are for the main ones."""
         check_all_optimised(trained, self.optimizers)
+        accelerator.ddp_handler = DistributedDataParallelKwargs(
+            find_unused_parameters=len(trained.objective.moments) > 1
+        )
         self.module = accelerator.prepare(trained)
         self.run_module = torch.compile(self.module) if compiled else self.module
         self.micro_batch_size = config.micro_batch_size or config.batch_size // accelerator.num_processes
@@ -54,36 +60,45 @@ class Stepper:
     def __call__(self, step: int, tokens_BT1: Tensor) -> StepResult:
         """Step number `step` (from 0) on the whole batch, of which each process takes its part."""
         torch.manual_seed(_seed(self.config.seed, step, self.accelerator.process_index))  # dropout
-        lr = set_lr(self.optimizers, self.config.optim, (step + 1) / self.steps)
+        lr = set_lr(self.main_optimizers, self.config.optim, (step + 1) / self.steps)
         num_targets = Batch.from_sequences(tokens_BT1).num_targets
-        sums = self._gradients(tokens_BT1, num_targets)
+        mine = tokens_BT1.chunk(self.accelerator.num_processes)[self.accelerator.process_index]
+        parts = mine.split(self.micro_batch_size)
+        own = self._train_own(step, parts[0])
+        sums = self._gradients(parts, num_targets)
         scaler = self.accelerator.scaler  # fp16 only
-        for optimizer in self.optimizers if scaler else ():
+        for optimizer in self.main_optimizers if scaler else ():
             scaler.unscale_(optimizer)
         clip = self.config.optim.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), clip)
         _refuse_non_finite(step, sums, norm, scaler)
         # in fp16 a gradient may overflow: then no optimiser steps, and the scale falls
-        for optimizer in self.optimizers if torch.isfinite(norm) else ():
+        for optimizer in self.main_optimizers if torch.isfinite(norm) else ():
             scaler.step(optimizer) if scaler else optimizer.step()
         if scaler:
             scaler.update()
-        for optimizer in self.optimizers:
+        for optimizer in self.main_optimizers:
             optimizer.zero_grad()
+        sums |= {name: loss * num_targets for name, loss in own.items()}
         return StepResult({n: value.item() for n, value in sums.items()}, num_targets, lr, float(norm))
 
-    def _gradients(self, tokens_BT1: Tensor, num_targets: int) -> dict[str, Tensor]:
+    def _train_own(self, step: int, tokens_BT1: Tensor) -> dict[str, Tensor]:
+        """Set what changes over the run; let the objective train its own parts on one micro-batch."""
+        objective = self.trained.objective
+        objective.begin_step(step / self.steps)
+        with self.accelerator.autocast():
+            batch = Batch.from_sequences(tokens_BT1.to(self.accelerator.device))
+            return objective.train_own(self.trained.student, batch)
+
+    def _gradients(self, parts: Sequence[Tensor], num_targets: int) -> dict[str, Tensor]:
         """The gradient of the weighted mean over the batch's targets; the sum of each term."""
-        accelerator = self.accelerator
-        mine = tokens_BT1.chunk(accelerator.num_processes)[accelerator.process_index]
-        parts = mine.split(self.micro_batch_size)
-        weights = self.trained.objective.weights
+        accelerator, weights = self.accelerator, self.trained.objective.weights
         sums: dict[str, Tensor] = {}
         for i, part in enumerate(parts):
             last = i == len(parts) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.module):
                 terms = self.run_module(part.to(accelerator.device))
-                weighted = sum(weights[name] * value for name, value in terms.items())
+                weighted = sum(weights[name] * value for name, value in terms.items() if name in weights)
                 # divided once, by the targets of the whole step; DDP takes the mean over processes, hence the factor
                 accelerator.backward(weighted * (accelerator.num_processes / num_targets))
             for name, value in terms.items():

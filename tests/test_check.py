@@ -1,0 +1,100 @@
+"""`--check`: everything is loaded and audited, what is not there is made up and named, and nothing is written."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import VOCAB
+from test_adopted_tokenizer import save
+
+from babylm_data.errors import UserError
+from distill.__main__ import main
+
+ROOT = Path(__file__).parent.parent
+CONFIG = """
+model: {{family: gpt2, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, max_position_embeddings: 32}}
+{init}
+data: {{path: {data}, seq_len: 16, words: 400, vocab_size: {vocab}}}
+optim: {{lr: 1e-3}}
+batch_size: 4
+precision: fp32
+teachers:
+  a:
+    path: {teacher}
+    {shape}
+losses:
+  hard: {{weight: 0.5}}
+  soft: {{weight: {{a: 0.5}}}}
+  hidden: {{weight: {{a: 0.1}}, layer_map: layerwise}}
+"""
+SHAPE = (
+    "model: {family: llama, hidden_size: 48, num_hidden_layers: 3, num_attention_heads: 2, "
+    "max_position_embeddings: 32}"
+)
+
+
+@pytest.fixture
+def check(workplace, capsys):
+    """check(**parts): what `--check` prints for a config of these parts."""
+
+    def run(data="runs/nowhere", teacher="runs/none/export", shape=SHAPE, init="", vocab=VOCAB):
+        Path("tiny.yaml").write_text(
+            CONFIG.format(data=data, teacher=teacher, shape=shape, init=init, vocab=vocab), encoding="utf-8"
+        )
+        before = sorted(os.listdir())
+        main(["tiny.yaml", "--check"])
+        assert sorted(os.listdir()) == before
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_what_is_not_there_is_made_up_and_named(check):
+    said = check(init="init: {path: runs/first/export, blocks: [1, 3]}")
+    for line in ("data: runs/nowhere is not there", "init: runs/first/export is not there", "teacher 'a'"):
+        assert line in said
+    assert "hidden.a" in said and "gradient share" in said
+
+
+def test_what_is_there_is_used_and_made_up_data_have_its_tokenizer(check, tmp_path, data_folder):
+    from test_distill import Model, build, export, load_tokenizer
+
+    shape = Model(
+        family="llama", hidden_size=48, num_hidden_layers=3, num_attention_heads=2, max_position_embeddings=32
+    )
+    tokenizer = load_tokenizer(data_folder / "tokenizer")
+    export(build(shape, tokenizer, seed=1), data_folder / "tokenizer", tmp_path / "a")
+    said = check(teacher=tmp_path / "a", shape="")
+    assert "teacher 'a'" not in said and f"the tokenizer of {tmp_path / 'a'}" in said
+    assert "is not there" not in check(teacher=tmp_path / "a", shape="", data=data_folder)
+
+
+def test_a_foreign_tokenizer_serves_where_a_model_has_one(check, tmp_path):
+    from test_distill import Model, build, export, load_tokenizer
+
+    folder = save(tmp_path / "gpt2")
+    shape = Model(
+        family="gpt2", hidden_size=32, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=32
+    )
+    export(build(shape, load_tokenizer(folder), seed=1), folder, tmp_path / "pretrained")
+    entries = len(load_tokenizer(folder))
+    said = check(init=f"init: {{path: {tmp_path / 'pretrained'}}}", vocab=entries)
+    assert f"the tokenizer of {tmp_path / 'pretrained'}" in said and "hidden.a" in said
+
+
+def test_a_tokenizer_of_another_size_than_the_config_says_is_refused(check, data_folder):
+    with pytest.raises(UserError, match=f"has {VOCAB} entries, data.vocab_size says 512"):
+        check(data=data_folder, vocab=512)
+
+
+def test_a_model_without_a_shape_anywhere_is_refused(check):
+    with pytest.raises(UserError, match="add its shape as `model"):
+        check(shape="")
+
+
+def test_the_check_of_a_twin_passes_where_there_is_nothing(workplace, capsys):
+    """Of all recipes `python -m bench.recipes` checks the full shapes; this is the smallest, from anywhere."""
+    shutil.copytree(ROOT / "train_teachers/configs", "train_teachers/configs")
+    main([str(ROOT / "distill/configs/dskd-heads-tiny.yaml"), "--check", "precision=fp32"])
+    assert "heads" in capsys.readouterr().out
