@@ -76,11 +76,11 @@ def held_out(path: Path, run: Path) -> Falls:
             since = matched_from if name.startswith("val/ted.") else 0
             values = [line[name] for line in lines if name in line and line["words_seen"] >= since]
             terms[name.removeprefix("val/")] = values[0], values[-1]
-    return terms | (_sliced(config, run) if config.losses.wasserstein else {})
+    return terms | (sliced(config, "wasserstein", run) if config.losses.wasserstein else {})
 
 
-def _sliced(config, run: Path) -> Falls:
-    """The sliced distance of the layers that a critic compares, of the first weights and of the last."""
+def sliced(config, name: str, run: Path) -> Falls:
+    """The sliced distance of the layers that a loss of sets compares, of the first weights and of the last."""
     import torch
 
     from distill.__main__ import objective_of
@@ -89,11 +89,11 @@ def _sliced(config, run: Path) -> Falls:
     from train_teachers.pretrained import load
     from train_teachers.stage import Ready
 
-    loss = config.losses.wasserstein
+    loss = getattr(config.losses, name)
     if loss.projector != "none":
         raise UserError(f"{config.name}: the sliced distance is taken without projectors: projector: none")
-    sliced = SlicedWasserstein(weight=loss.weight, layer_map=loss.layer_map, projector="none")
-    losses = config.losses.model_copy(update={"wasserstein": None, "sliced_wasserstein": sliced})
+    judge = SlicedWasserstein(weight=loss.weight, layer_map=loss.layer_map, projector="none")
+    losses = config.losses.model_copy(update={name: None, "sliced_wasserstein": judge})
     config = config.model_copy(update={"losses": losses, "precision": "fp32"})
     ready = Ready(config, objective_of(config))
     sequences = torch.from_numpy(ready.sequences[:32])
@@ -114,7 +114,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="recipes, such as ted (default: all)")
     parser.add_argument("--train", action="store_true", help="train the -tiny twins")
     args = parser.parse_args(argv)
-    every = sorted(path for path in CONFIGS.glob("*.yaml"))
+    every = sorted(CONFIGS.glob("*.yaml"))
     twins = [path for path in every if path.stem.endswith("-tiny")]
     recipes = (
         twins if args.train else [path for path in every if path.with_stem(f"{path.stem}-tiny") in twins]

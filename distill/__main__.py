@@ -31,8 +31,9 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("config", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
-    parser.add_argument("--control", action="store_true", help="train the student with the hard loss alone")
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--control", action="store_true", help="train the student with the hard loss alone")
+    instead.add_argument(
         "--check",
         action="store_true",
         help="load everything, audit the gradients of one sequence, write nothing; data and models that are not "
@@ -41,7 +42,6 @@ def main(argv: list[str]) -> None:
     args = parser.parse_intermixed_args(argv)  # key=value may stand behind an option
     config = load_config(DistillConfig, args.config, args.overrides)
 
-    from train_teachers.objective import HardObjective
     from train_teachers.stage import check, run_training
 
     if args.check:
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
             check(config, objective_of(config))
         return
     if args.control:
-        run_training(config.control(), kind="control", make_objective=lambda *_: HardObjective())
+        run_training(config.control(), kind="control", make_objective=objective_of(config.without_teachers()))
         return
     run_training(
         config,

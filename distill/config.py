@@ -79,7 +79,7 @@ class Teacher(Strict):
     """A frozen model that shares the student's tokenizer."""
 
     path: str
-    """Folder (or hub name) that AutoModelForCausalLM loads, such as runs/NAME/export."""
+    """Folder (or hub name) with safetensors that AutoModelForCausalLM loads, such as runs/NAME/export."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """In which its weights are held; half of fp32's memory, and rounded once, in bf16 and fp16."""
     model: Model | None = None
@@ -299,6 +299,12 @@ class Heads(Loss):
         """Where shares are proportions of sums over it."""
         return self.adaptive
 
+    @model_validator(mode="after")
+    def _learns_something(self) -> Self:
+        if not (self.hard or self.soft):
+            raise ValueError("heads learn from hard or soft: give one of them a weight")
+        return self
+
 
 class Ted(Layered):
     """Distance between filtered states: teacher filters are trained first, then matched (TED, arXiv 2210.01351)."""
@@ -392,6 +398,13 @@ class DistillConfig(TrainConfig):
         """Not the micro-batch, where a loss looks at it as a whole."""
         whole = any(loss.looks_at_micro_batch for loss in self.losses.used.values())
         return self.OPERATIONAL - ({"micro_batch_size"} if whole else set())
+
+    def without_teachers(self) -> Self:
+        """What the control minimises: the hard loss alone, with the smoothing and the z-loss of the student."""
+        hard = self.losses.hard.model_copy(update={"weight": 1.0})
+        return self.model_copy(
+            update={"teachers": {}, "losses": Losses(hard=hard, z_loss=self.losses.z_loss)}
+        )
 
     def control(self) -> TrainConfig:
         """The same student on the same batches without distillation, named <name>-control."""

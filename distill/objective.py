@@ -71,7 +71,9 @@ class DistillObjective(Objective):
         super().__init__()
         self.losses, self.seq_len = config.losses, config.data.seq_len
         soft, ted = self.losses.soft, self.losses.ted
-        self.teachers, self.sources = teachers, teachers.sources
+        self.teachers = teachers
+        beside = {"label_smoothing": self.losses.hard.label_smoothing, "z_loss": self.losses.z_loss}
+        self.sources = teachers.sources | {key: str(value) for key, value in beside.items() if value}
         self.flops_per_token = sum(2.0 * num_parameters(model)[0] for model in teachers.models.values())
         if self.losses.attention:
             student.set_attn_implementation("eager")  # the only one that keeps its maps

@@ -80,7 +80,7 @@ class Teachers:
             )
             pretrained.refuse_other_tokenizer(folder, student_fingerprint, f"{what} ({teacher.path})")
             # only the plain form of attention keeps its maps
-            attention = "eager" if name in self.with_attention else "sdpa"
+            attention = "eager" if name in self.with_attention else None
             model = pretrained.load(folder, precision=teacher.precision, attention=attention)
             _check_shape(name, model, config, vocab_size)
             self.models[name] = model.to(device).requires_grad_(False)
@@ -109,7 +109,7 @@ def _check_shape(name: str, model: PreTrainedModel, config: DistillConfig, vocab
     shape = model.config.get_text_config()
     if shape.vocab_size < vocab_size:  # more are padding, which no tokenizer writes
         raise UserError(
-            f"teacher '{name}' has {shape.vocab_size} outputs, the tokenizer {vocab_size} entries: take another"
+            f"teacher '{name}' has {shape.vocab_size} outputs, the student {vocab_size}: take another of the two"
         )
     longest = getattr(shape, "max_position_embeddings", None)
     if longest and longest < config.data.seq_len:

@@ -83,7 +83,8 @@ def sinkhorn_divergence(
     chosen = is_target_N.nonzero().squeeze(1)
     every = torch.linspace(0, len(chosen) - 1, min(points, len(chosen)), device=chosen.device)
     student, teacher = (wide(states[chosen[every.round().long()]]) for states in (student_ND, teacher_ND))
-    entropy = regularisation * _squared_distances(teacher, teacher).mean()
+    spread = _squared_distances(teacher, teacher).mean()
+    entropy = regularisation * spread.clamp_min(torch.finfo(spread.dtype).tiny)  # of one token there is none
     both = _entropic_cost(student, student, entropy) + _entropic_cost(teacher, teacher, entropy)
     return _entropic_cost(student, teacher, entropy) - both / 2
 

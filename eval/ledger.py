@@ -2,8 +2,9 @@
 
 The rules leave one question open. The duration rule speaks of the submitted model's own exposure; the FAQ
 says that the text seen by *all* training counts. Both sums are printed, so that nobody has to trust our
-choice. A teacher that was itself taught brings its own teachers into the second sum. The control is listed
-but enters neither: nothing of it is in the submission.
+choice. What a student's first weights were exposed to is its own exposure. A teacher that was itself taught
+brings its own teachers into the second sum. The control is listed but enters neither: nothing of it is in the
+submission.
 """
 
 from babylm_data.words import load_track
@@ -25,7 +26,7 @@ def ledger(lineup: Lineup) -> dict:
     tokenizer = {
         "name": "tokenizer, trained elsewhere" if adopted else "tokenizer",
         "role": "tokenizer",
-        "words_seen": 0 if adopted else words,
+        "words_seen": 0 if adopted else words,  # here
         "tokens_seen": None,  # it makes the tokens: it reads words, once
         "corpus_words": words,
         "passes": 0.0 if adopted else 1.0,
@@ -35,9 +36,9 @@ def ledger(lineup: Lineup) -> dict:
         "track": track,
         "entries": [tokenizer, *(entry(run) for run in [*lineup.forebears, *lineup.runs])],
         "readings": {
-            "student_alone": reading([lineup.student], 0, track),
+            "student_alone": reading(lineup.line, 0, track),
             "everything": reading(
-                [*lineup.forebears, *lineup.teachers, lineup.student], tokenizer["words_seen"], track
+                [*lineup.forebears, *lineup.teachers, lineup.student], None if adopted else words, track
             ),
         },
     }
@@ -55,9 +56,10 @@ def entry(run: Run) -> dict:
     }
 
 
-def reading(runs: list[Run], tokenizer_words: int, track: str | None) -> dict:
+def reading(runs: list[Run], tokenizer_words: int | None, track: str | None) -> dict:
     """One sum over trainings beside the track's budgets; `within` is None where the track sets no such limit.
 
+    Where nobody knows what the tokenizer read, the sums are not known either, and are within no limit.
     Train splits of the same files (by content) count once as corpus; unlike ones add up: what they share cannot
     be told from here.
     """
@@ -66,17 +68,19 @@ def reading(runs: list[Run], tokenizer_words: int, track: str | None) -> dict:
         files = file_hashes(run)
         corpora[files] = max(run.train["words"], corpora.get(files, 0))
     corpus_words = sum(corpora.values())
-    words_seen = tokenizer_words + sum(run.summary["words_seen"] for run in runs)
+    known = tokenizer_words is not None
+    words_seen = (tokenizer_words or 0) + sum(run.summary["words_seen"] for run in runs)
     budget = load_track(track) if track else None
     values = {
         "corpus_words": (corpus_words, budget.corpus_words if budget else None),
-        "exposure_words": (words_seen, budget.exposure_words if budget else None),
-        "passes": (words_seen / corpus_words, budget.epochs if budget else None),
+        "exposure_words": (words_seen if known else None, budget.exposure_words if budget else None),
+        "passes": (words_seen / corpus_words if known else None, budget.epochs if budget else None),
     }
-    return {
-        key: {"value": value, "budget": limit, "within": None if limit is None else value <= limit}
-        for key, (value, limit) in values.items()
-    }
+    checks = {}
+    for key, (value, limit) in values.items():
+        within = None if limit is None else value is not None and value <= limit
+        checks[key] = {"value": value, "budget": limit, "within": within}
+    return checks
 
 
 def file_hashes(run: Run) -> tuple[str, ...]:

@@ -10,9 +10,19 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.run_folders import Run, locate, read_run, read_summary, weights
 
-OPERATIONAL = frozenset({"micro_batch_size", "log_every", "checkpoint_seconds", "wandb"})
+OPERATIONAL = frozenset(
+    {"micro_batch_size", "gradient_checkpointing", "log_every", "checkpoint_seconds", "wandb"}
+)
 """Fields of a training config that say how a run is done, not what comes out; those of TrainConfig.OPERATIONAL,
 which cannot be imported here (eval judges folders and knows no training code)."""
+
+CONTROLLED = {
+    "data": "was trained on other data than",
+    "init": "began from other weights than",
+    "label_smoothing": "was trained with another label smoothing than",
+    "z_loss": "was trained with another z-loss than",
+}
+"""Inputs that a control shares with its student, and what is said where it does not."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,16 @@ class Lineup:
     teachers: list[Run]
     control: Run
     forebears: list[Run] = field(default_factory=list)
-    """Teachers of the teachers, and theirs: not scored, but what they read counts."""
+    """Teachers of the teachers, and what first weights are from: not scored, but what they read counts."""
+
+    @property
+    def line(self) -> list[Run]:
+        """The student, the run that its first weights are from, and so on: what it was exposed to itself."""
+        by_folder = {run.folder.resolve(): run for run in [*self.teachers, *self.forebears]}
+        line = [self.student]
+        while path := begun_from(line[-1]):
+            line.append(by_folder[path.resolve()])
+        return line
 
     @property
     def runs(self) -> list[Run]:
@@ -43,7 +62,8 @@ def read_lineup(folder: Path) -> Lineup:
         command = student.environment["command"]
         raise UserError(f"{control} is no finished control of {folder}: train it with `{command} --control`")
     teachers = [read_run(path, "teacher", like=student) for path in taught_by(student)]
-    lineup = Lineup(student, teachers, read_run(control, "control", like=student), forebears_of(teachers))
+    forebears = forebears_of(student, teachers)
+    lineup = Lineup(student, teachers, read_run(control, "control", like=student), forebears)
     names = [run.name for run in [*lineup.runs, *lineup.forebears]]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"two runs are called {twice[0]}, and no table could tell them apart: rename one")
@@ -53,35 +73,46 @@ def read_lineup(folder: Path) -> Lineup:
 
 def taught_by(run: Run) -> list[Path]:
     """The run folders of a run's teachers; refused if one's weights are not those that taught it."""
-    found = []
-    for teacher in run.summary.get("teachers") or []:
-        name, path = teacher["name"], Path(teacher["path"])
-        if path.name != "export":
-            raise UserError(
-                f"teacher {name} of {run.name} ({path}) is no run of this kit, so nobody can count the words "
-                "that it read: train one with `python -m train_teachers CONFIG.yaml`"
-            )
-        digest = run.inputs.get(f"teacher {name}")
-        folder = locate(teacher["path"], run.folder, lambda found, digest=digest: weights(found) == digest)
-        if (folder / "export").is_dir() and weights(folder) != digest:
-            raise UserError(
-                f"{folder / 'export'} is not the teacher {name} that taught {run.name}: "
-                f"put that one back, or delete {run.folder} and train it again"
-            )
-        found.append(folder)
-    return found
+    return [made_from(run, f"teacher {t['name']}", t["path"]) for t in run.summary.get("teachers") or []]
 
 
-def forebears_of(teachers: list[Run]) -> list[Run]:
-    """The teachers of teachers that are themselves students, to any depth, each once."""
+def begun_from(run: Run) -> Path | None:
+    """The run folder that a run's first weights are from; None if they are fresh."""
+    init = plain_config(run).get("init")
+    return made_from(run, "init", init["path"]) if init else None
+
+
+def made_from(run: Run, what: str, path: str) -> Path:
+    """The run folder of `path`, an export that a run was made from ("teacher NAME" or "init")."""
+    if Path(path).name != "export":
+        raise UserError(
+            f"{what} of {run.name} ({path}) is no run of this kit, so nobody can count the words "
+            "that it read: train one with `python -m train_teachers CONFIG.yaml`"
+        )
+    digest = run.inputs.get(what)
+    folder = locate(path, run.folder, lambda found: weights(found) == digest)
+    if (folder / "export").is_dir() and weights(folder) != digest:
+        raise UserError(
+            f"{folder / 'export'} is not the {what} that {run.name} was made from: "
+            f"put that one back, or delete {run.folder} and train it again"
+        )
+    return folder
+
+
+def forebears_of(student: Run, teachers: list[Run]) -> list[Run]:
+    """What the student and its teachers were made from in turn, to any depth, each once; not the teachers."""
     known = {run.folder.resolve() for run in teachers}
-    found, waiting = [], [path for run in teachers for path in taught_by(run)]
+    found, waiting = [], [student, *teachers]
     while waiting:
-        path = waiting.pop(0)
-        if path.resolve() not in known:
-            known.add(path.resolve())
-            found.append(read_run(path, "teacher's teacher", scored=False))
-            waiting += taught_by(found[-1])
+        run = waiting.pop(0)
+        origins = [(path, "teacher's teacher") for path in taught_by(run)]
+        if first := begun_from(run):
+            origins.append((first, "first weights"))
+        for path, role in origins:
+            if path.resolve() not in known:
+                known.add(path.resolve())
+                found.append(read_run(path, role, scored=False))
+                waiting.append(found[-1])
     return found
 
 
@@ -104,8 +135,9 @@ def check_provenance(lineup: Lineup) -> None:
                 f"{control.name} is no control of {student.name}, its {key} is {theirs[key]}, "
                 f"not {ours[key]}: {remedy}"
             )
-    if student.inputs["data"] != control.inputs["data"]:
-        raise UserError(f"{control.name} was trained on other data than {student.name}: {remedy}")
+    for key, what in CONTROLLED.items():
+        if student.inputs.get(key) != control.inputs.get(key):
+            raise UserError(f"{control.name} {what} {student.name}: {remedy}")
     for key in ("words_seen", "parameters", "seed"):
         if student.summary[key] != control.summary[key]:
             raise UserError(
@@ -118,11 +150,15 @@ def check_provenance(lineup: Lineup) -> None:
 
 def settings(run: Run) -> dict:
     """What a run's config decides about the result, apart from its name and its distillation."""
+    apart = OPERATIONAL | {"name", "comment", "teachers", "losses"}
+    return {key: value for key, value in plain_config(run).items() if key not in apart}
+
+
+def plain_config(run: Run) -> dict:
+    """A run's config as a plain table."""
     from omegaconf import OmegaConf
 
-    config = OmegaConf.to_container(OmegaConf.create(run.config))
-    apart = OPERATIONAL | {"name", "comment", "teachers", "losses"}
-    return {key: value for key, value in config.items() if key not in apart}
+    return OmegaConf.to_container(OmegaConf.create(run.config))
 
 
 def circumstances(run: Run) -> dict[str, str]:

@@ -159,6 +159,14 @@ BAD_DISTILL = {
     "an empty map": ("losses.hidden.layer_map.a=[]", "layer_map.a"),
     "a pair without direction": ("losses.hidden.layer_map.a=[[4, 2]]", "layer_map.a"),
     "a name with a dot": ("teachers={a.b: {path: x}}", "teachers"),
+    "a schedule with a misspelt key": (
+        "losses.soft.weight.a={start: 1.0, ende: 0.0}",
+        "weight.a: unknown key 'ende'",
+    ),
+    "a step that never comes": (
+        "losses.soft.temperature={start: 4.0, end: 1.0, shape: step}",
+        "soft.temperature: shape: step needs until below 1",
+    ),
     "temperature zero": ("losses.soft.temperature=0.0", "temperature"),
 }
 

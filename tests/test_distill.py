@@ -19,7 +19,7 @@ from train_teachers.language_model import build
 from train_teachers.objective import IGNORE, Batch, Objective
 from train_teachers.optim import build_optimizers
 from train_teachers.stage import run_training
-from train_teachers.step import Trained, check_all_optimised
+from train_teachers.step import Stepper, Trained, check_all_optimised
 
 CPU = torch.device("cpu")
 PAIRS = [{"teacher": 1, "student": 1}, {"teacher": 3, "student": 2}]
@@ -211,26 +211,26 @@ def test_filters_learn_first_and_are_matched_then(make_setting):
 
 
 @every_loss
-def test_a_run_with_any_loss_trains_stops_and_goes_on(make_distill, workplace, name):
+def test_a_run_with_any_loss_trains_stops_and_goes_on(make_distill, workplace, monkeypatch, name):
     """Through the loop: own optimisers, terms that come and go, and the checkpoint of all of it."""
     losses = {**BOTH_USED, name: EVERY[name]}
     whole = distil(make_distill(name="whole", losses=losses, data={"words": 200}))
     config = make_distill(name="killed", losses=losses, data={"words": 200}, checkpoint_seconds=1e-9)
-    before, taken = torch.optim.AdamW.step, []
+    steps = iter(range(99))
 
-    def dying(self, *args, **kwargs):
-        taken.append(1)
-        if len(taken) > 3:
+    def dying(self, step, tokens, take=Stepper.__call__):
+        if next(steps) == 3:
             raise KeyboardInterrupt
-        return before(self, *args, **kwargs)
+        return take(self, step, tokens)
 
-    torch.optim.AdamW.step = dying
-    try:
+    with monkeypatch.context() as planted:
+        planted.setattr(Stepper, "__call__", dying)
         with pytest.raises(KeyboardInterrupt):
             distil(config)
-    finally:
-        torch.optim.AdamW.step = before
-    killed = distil(config)
+        killed = distil(config)
+    assert (
+        next(steps) == 1 + json.loads((whole / "summary.json").read_text())["steps"]
+    )  # none was taken twice
     assert sha256(killed / "export" / "model.safetensors") == sha256(whole / "export" / "model.safetensors")
 
 
@@ -509,6 +509,54 @@ def test_a_run_in_bf16_with_teachers_in_bf16_trains(make_distill, teachers_folde
     assert (folder / "summary.json").is_file()
 
 
+@pytest.mark.parametrize("name", ["wasserstein", "sliced_wasserstein", "sinkhorn"])
+def test_a_student_that_learns_from_a_distance_of_sets_alone_comes_closer(make_distill, workplace, name):
+    """Judged by the sliced distance, which is what the critic's estimate is not until it has learnt."""
+    from bench.recipes import sliced
+
+    loss = {"weight": {"a": 1.0}, "projector": "none"} | (
+        {"critic_lr": 1e-3} if name == "wasserstein" else {}
+    )
+    teacher = {"a": make_distill().teachers["a"].model_dump(exclude_defaults=True)}
+    config = make_distill(
+        model={"hidden_size": 48},
+        teachers=teacher,
+        losses={"hard": {"weight": 0.0}, name: loss},
+        data={"words": 3000},
+    )
+    ((first, last),) = sliced(config, name, distil(config)).values()
+    assert last < 0.6 * first
+
+
+@pytest.mark.parametrize("options", [{"label_smoothing": 0.1}, {}], ids=str)
+def test_the_control_has_the_smoothing_and_the_z_loss_of_its_student(make_distill, data_folder, options):
+    losses = {**BOTH_USED, "hard": {"weight": 0.5, **options}, "z_loss": {"weight": 1e-4}}
+    config = make_distill(losses=losses).without_teachers()
+    student = build(config.model, load_tokenizer(data_folder / "tokenizer"), seed=0)
+    objective = DistillObjective(config, Teachers(config, "", VOCAB, CPU), student)
+    assert objective.weights == {"hard": 1.0, "z_loss": 1e-4}
+    assert objective.losses.hard.label_smoothing == options.get("label_smoothing", 0.0)
+    assert ("label_smoothing" in objective.sources) == bool(options) and "z_loss" in objective.sources
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gptj"])
+def test_a_model_of_any_family_can_teach_and_can_be_begun_from(make_distill, data_folder, workplace, family):
+    shape = {"family": family, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = build(
+        Model(**shape, max_position_embeddings=32), load_tokenizer(data_folder / "tokenizer"), seed=3
+    )
+    export(model, data_folder / "tokenizer", workplace / "origin")
+    losses = {"hard": {"weight": 0.5}, "soft": {"weight": {"a": 0.5}}, "attention": {"weight": {"a": 0.1}}}
+    path = {"path": str(workplace / "origin")}
+    folder = distil(
+        make_distill(model=shape, init={**path, "reinit_blocks": [1]}, teachers={"a": path}, losses=losses)
+    )
+    assert metrics(folder, "val/attention.a")
+    assert json.loads((folder / "inputs.json").read_text())["init"] == sha256(
+        workplace / "origin/model.safetensors"
+    )
+
+
 def test_every_term_is_measured_on_held_out_text_even_one_that_has_ended(make_distill, workplace):
     ended = {"a": {"start": 1.0, "end": 0.0, "shape": "step", "until": 0.5}, "b": 0.5}
     folder = distil(make_distill(losses={"hard": {"weight": 0.5}, "soft": {"weight": ended}}))
@@ -561,9 +609,21 @@ def test_what_learns_by_itself_is_logged(make_distill, workplace):
         assert metrics(folder, f"layer/{key}"), key
 
 
-def test_gradient_checkpointing_changes_no_gradient(make_distill, workplace):
-    plain = distil(make_distill(name="plain"))
+def test_gradient_checkpointing_computes_blocks_twice_and_changes_no_weight(
+    make_distill, workplace, monkeypatch
+):
+    from transformers.models.llama.modeling_llama import LlamaMLP
+
+    before, calls = LlamaMLP.forward, [0]
+
+    def counting(self, states):
+        calls[0] += states.requires_grad
+        return before(self, states)
+
+    monkeypatch.setattr(LlamaMLP, "forward", counting)
+    plain, once = distil(make_distill(name="plain")), calls[0]
     again = distil(make_distill(name="checkpointed", gradient_checkpointing=True))
+    assert calls[0] - once > 1.5 * once
     assert sha256(plain / "export" / "model.safetensors") == sha256(again / "export" / "model.safetensors")
 
 

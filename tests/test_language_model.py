@@ -122,6 +122,7 @@ def test_blocks_to_be_made_anew_come_from_the_seed_and_the_others_do_not(family,
         ({"family": "gpt2"}, {}, "is a llama, model.family says gpt2"),
         ({"hidden_size": 64}, {}, "has hidden_size 32, model says 64"),
         ({}, {"blocks": [1, 7]}, "has 2 blocks, no 7"),
+        ({"num_hidden_layers": 1}, {}, "has 2 blocks, the model 1: name them"),
         ({"intermediate_size": 8}, {}, "has intermediate_size 128, model says 8"),
     ],
 )

@@ -68,6 +68,28 @@ def test_a_teacher_that_is_a_student_counts_with_its_own_teachers(student, tmp_p
     assert found["readings"]["everything"]["exposure_words"]["value"] == 300_000 + 4 * 1_200_000
 
 
+@pytest.mark.parametrize("origin", ["nursery-llama", "first/old"])
+def test_what_first_weights_were_exposed_to_counts_as_the_students_own(student, tmp_path, origin):
+    write_runs(tmp_path / "runs" / "first", base={"old-llama": 0.8, "old": 0.8, "old-control": 0.8})
+    path = student.parent / origin / "export"
+    for run in (student, student.parent / "nursery-control"):
+        with open(run / "config.yaml", "a", encoding="utf-8") as config:
+            config.write(f"init:\n  path: {path}\n")
+        edit(run / "inputs.json", init=sha256(path / "model.safetensors"))
+    found = ledger(read_lineup(student))["readings"]
+    assert found["student_alone"]["exposure_words"]["value"] == 2 * 1_200_000
+    others = 3 if origin == "nursery-llama" else 5  # a teacher counts once; a student brings its own teacher
+    assert found["everything"]["exposure_words"]["value"] == 300_000 + others * 1_200_000
+
+
+def test_a_tokenizer_from_elsewhere_makes_the_second_reading_unknown(student):
+    edit(student.parent / "nursery-data" / "manifest.json", settings={"tokenizer": "0" * 64})
+    found = ledger(read_lineup(student))
+    assert found["entries"][0]["name"] == "tokenizer, trained elsewhere"
+    assert found["readings"]["student_alone"]["passes"]["within"] is True
+    assert found["readings"]["everything"]["passes"] == {"value": None, "budget": 10, "within": False}
+
+
 def test_a_track_without_exposure_cap_sets_no_limit(student):
     manifest = student.parent / "nursery-data" / "manifest.json"
     edit(manifest, track="2024/strict-small")

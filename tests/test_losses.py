@@ -79,6 +79,14 @@ DIVERGENCES = {
         by_hand(lambda p, q: sum(abs(a - b) for a, b in zip(sorted(p), sorted(q), strict=True))),
     ),
 }
+OUTPUTS = {
+    "cosine of probs": (
+        L.output_cosine_N,
+        lambda s, t: 1 - F.cosine_similarity(s.softmax(-1), t.softmax(-1)),
+    ),
+    "cosine of logits": (partial(L.output_cosine_N, of="logits"), lambda s, t: 1 - F.cosine_similarity(s, t)),
+    "z_loss": (lambda s, t: L.z_loss_N(s), lambda s, t: s.exp().sum(-1).log() ** 2),
+}
 STATES = {
     "mse": (L.mse_N, lambda s, t: F.mse_loss(s, t, reduction="none").mean(-1)),
     "sum_compat": (L.squared_norm_N, lambda s, t: F.mse_loss(s, t, reduction="none").sum(-1)),
@@ -126,6 +134,15 @@ def test_divergences_are_in_nats():
     """A teacher sure of one of two tokens, a student that does not know: log 2 nats."""
     sure, unsure = L.logprobs(torch.tensor([[50.0, 0.0]])), L.logprobs(torch.zeros(1, 2))
     assert L.forward_kl_N(sure, unsure).item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_loss_on_logits_equals_torch_and_has_the_right_gradient(name):
+    ours, reference = OUTPUTS[name]
+    s, t = draw(N, V, seed=1).requires_grad_(), draw(N, V, seed=2)
+    torch.testing.assert_close(ours(s, t), reference(s, t), **CLOSE)
+    assert torch.autograd.gradcheck(lambda x: ours(x, t), s)
+    assert name == "z_loss" or ours(s, s.detach()).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -193,6 +210,8 @@ def test_label_smoothing_spreads_a_share_of_the_target_evenly():
     logs = F.log_softmax(logits, -1)
     reference = -(0.9 * logs[torch.arange(N), targets] + 0.1 * logs.mean(-1))
     torch.testing.assert_close(hard_N(logits, targets, label_smoothing=0.1), reference, **CLOSE)
+    smoothed = partial(hard_N, targets_N=targets, label_smoothing=0.1)
+    assert torch.autograd.gradcheck(smoothed, logits.requires_grad_())
 
 
 def test_losses_are_computed_in_float32_whatever_comes_in():

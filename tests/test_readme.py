@@ -90,3 +90,14 @@ def test_the_models_of_a_preset_differ_in_nothing_but_their_shape(preset):
         assert teacher.path == f"runs/{config.name}/export"
         assert config.model.family == family
         assert (config.data, config.optim) == (student.data, student.optim)
+
+
+RECIPES = [name for name in CONFIGS if not name.endswith("-tiny") and name not in ("nursery", "cpu-hour")]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_a_twin_a_line_in_readme_and_says_where_it_is_from_and_what_it_takes(name):
+    assert f"{name}-tiny" in CONFIGS and f"`{name}`" in README
+    comment = CONFIGS[name].read_text(encoding="utf-8").split("model:")[0]
+    for words in ("# Source", "iffer", " GB", "hours", "# Strict-small"):
+        assert words in comment, words

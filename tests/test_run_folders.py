@@ -7,6 +7,7 @@ import pytest
 from run_tree import add_start, edit, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
+from babylm_data.sealed import sha256
 from eval.json_files import read_metrics
 from eval.lineup import OPERATIONAL, read_lineup
 from train_teachers.config import TrainConfig
@@ -120,7 +121,9 @@ def test_a_missing_control_is_named_with_the_command_that_trains_it(student):
 
 def test_a_teacher_that_was_trained_again_since_is_refused(student):
     edit(student / "inputs.json", **{"teacher gpt2": "0" * 64})
-    with pytest.raises(UserError, match="nursery-gpt2/export is not the teacher gpt2 that taught nursery"):
+    with pytest.raises(
+        UserError, match="nursery-gpt2/export is not the teacher gpt2 that nursery was made from"
+    ):
         read_lineup(student)
 
 
@@ -128,6 +131,28 @@ def test_a_teacher_from_elsewhere_is_refused_as_uncounted(student):
     teachers = [{"name": "big", "path": "hub/big"}]
     edit(student / "summary.json", teachers=teachers)
     with pytest.raises(UserError, match="is no run of this kit"):
+        read_lineup(student)
+
+
+def begin(run, path, digest):
+    """Let a run have begun with the weights of `path`."""
+    config = run / "config.yaml"
+    config.write_text(config.read_text(encoding="utf-8") + f"init:\n  path: {path}\n", encoding="utf-8")
+    edit(run / "inputs.json", init=digest)
+
+
+def test_first_weights_from_elsewhere_are_refused_as_uncounted(student):
+    begin(student, "hub/pretrained", "0" * 64)
+    with pytest.raises(UserError, match="init of nursery .hub/pretrained. is no run of this kit"):
+        read_lineup(student)
+
+
+def test_a_control_that_began_from_other_weights_is_refused(student):
+    teacher = student.parent / "nursery-llama"
+    digest = sha256(teacher / "export" / "model.safetensors")
+    for run, found in ((student, digest), (student.parent / "nursery-control", "0" * 64)):
+        begin(run, teacher / "export", found)
+    with pytest.raises(UserError, match="nursery-control began from other weights than nursery"):
         read_lineup(student)
 
 

@@ -74,6 +74,24 @@ def test_the_gradient_penalty_is_zero_for_a_critic_of_slope_one_and_counts_each_
     )
 
 
+def test_the_gradient_of_a_critics_loss_goes_through_its_penalty():
+    torch.manual_seed(0)
+    sizes = [Critic(3, (8,)).double(), gaussian(0.0, 3, count=9), gaussian(1.0, 3, count=9, seed=2)]
+    critic, student, teacher = sizes
+    critic[1] = torch.nn.Softplus()  # finite differences of a kink say nothing
+    names, values = zip(*critic.named_parameters(), strict=True)
+
+    def of_parameters(*parameters):
+        torch.manual_seed(4)
+        with torch.nn.utils.stateless._reparametrize_module(
+            critic, dict(zip(names, parameters, strict=True))
+        ):
+            return critic_loss(critic, student, teacher, gradient_penalty=10.0)
+
+    values = tuple(value.detach().clone().requires_grad_() for value in values)
+    assert torch.autograd.gradcheck(of_parameters, values)
+
+
 def test_sliced_wasserstein_is_that_of_pot():
     student, teacher = gaussian(0.0, 5), gaussian([1.0, 0, 0, 2, 0], 5, seed=2)
     torch.manual_seed(3)

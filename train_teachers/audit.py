@@ -63,7 +63,12 @@ def audit(
         on_student, on_owned = gradients[: len(mine)], gradients[len(mine) :]
         norms[name] = _norm(on_student) * weight / batch.num_targets
         if not 0 < norms[name] < float("inf"):
-            raise UserError(f"loss '{name}' sends no usable gradient to the student (norm {norms[name]})")
+            why = (
+                ": the student is at its goal already, begin with other weights" if values[name] == 0 else ""
+            )
+            raise UserError(
+                f"loss '{name}' sends no usable gradient to the student (norm {norms[name]}){why}"
+            )
         reached |= {owner for (owner, _), g in zip(owned, on_owned, strict=True) if g is not None and g.any()}
     if dead := sorted({name for name, _ in owned} - reached):
         raise UserError(f"no loss sends a gradient to '{dead[0]}' of the objective: it would never learn")

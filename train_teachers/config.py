@@ -178,7 +178,9 @@ class TrainConfig(Strict):
     wandb: Wandb | None = None
     """null: not used."""
 
-    OPERATIONAL: ClassVar = frozenset({"micro_batch_size", "log_every", "checkpoint_seconds", "wandb"})
+    OPERATIONAL: ClassVar = frozenset(
+        {"micro_batch_size", "gradient_checkpointing", "log_every", "checkpoint_seconds", "wandb"}
+    )
     """Fields that say how a run is done, not what comes out."""
 
     @property
@@ -239,22 +241,21 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
 def _first_fault(error: ValidationError) -> str:
     """`place: reason` of the first fault, and how many more there are.
 
-    Where a field may be of several kinds there is a fault for each: the one that reached deepest is meant.
+    Where a field may be of several kinds there is a fault for each: the one that reached deepest is meant, and of
+    those the one that is more than another type.
     """
-    faults = [
-        (".".join(_place(fault["loc"])), fault["msg"].removeprefix("Value error, "))
-        for fault in error.errors()
-    ]
+    faults = [(".".join(_place(fault["loc"])), fault["type"], fault["msg"]) for fault in error.errors()]
     field = faults[0][0]
     here = [fault for fault in faults if f"{fault[0]}.".startswith(f"{field}.")]
-    place, reason = max(here, key=lambda fault: fault[0].count("."))
+    place, _, reason = max(here, key=lambda fault: (fault[0].count("."), fault[1] == "value_error"))
+    reason = reason.removeprefix("Value error, ")
     more = f" (and {len(faults) - len(here)} more)" if len(faults) > len(here) else ""
     return f"{place + ': ' if place else ''}{reason}{more}"
 
 
 def _place(location: tuple[int | str, ...]) -> list[str]:
-    """The keys on the way to a field, without the kinds of a union (`float`, `dict[…]`, a class) that stand between."""
-    return [str(part) for part in location if not re.search(r"\[|^[A-Z]|^(float|int|str|bool)$", str(part))]
+    """The keys on the way to a field, without the kinds of a union (`float`, `dict[…]`) that stand between."""
+    return [str(part) for part in location if not re.search(r"\[|^(float|int|str|bool|Schedule)$", str(part))]
 
 
 def _replace(written: Any, item: str) -> None:

@@ -109,8 +109,13 @@ def build_from(source: PreTrainedModel, shape: Model, init: Init, *, seed: int) 
         if there != here:
             raise UserError(f"init: {init.path} has {key} {there}, model says {here}")
     blocks = init.blocks or list(range(1, shape.num_hidden_layers + 1))
-    if max(blocks) > config.num_hidden_layers:
-        raise UserError(f"init: {init.path} has {config.num_hidden_layers} blocks, no {max(blocks)}")
+    deep = config.num_hidden_layers
+    if not init.blocks and deep != len(blocks):
+        raise UserError(
+            f"init: {init.path} has {deep} blocks, the model {len(blocks)}: name them with init.blocks"
+        )
+    if max(blocks) > deep:
+        raise UserError(f"init: {init.path} has {deep} blocks, no {max(blocks)}")
     config.num_hidden_layers = shape.num_hidden_layers
     for key in DROPOUTS:
         if hasattr(config, key):

@@ -16,11 +16,17 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def refuse_other_tokenizer(folder: Path, expected: str, what: str) -> None:
     """UserError unless the tokenizer of `folder` has the fingerprint `expected`, that of the data."""
     if fingerprint(folder) != expected:
-        raise UserError(f"{what} has another tokenizer than the data: train it on the same data folder")
+        raise UserError(
+            f"{what} has another tokenizer than the data: train it on the same data folder, or prepare data "
+            f"for it with `python -m babylm_data --tokenizer {folder} …`"
+        )
 
 
-def load(folder: Path, *, precision: str = "fp32", attention: str = "sdpa") -> PreTrainedModel:
-    """A causal model from safetensors, complete, in evaluation mode, on the CPU."""
+def load(folder: Path, *, precision: str = "fp32", attention: str | None = None) -> PreTrainedModel:
+    """A causal model from safetensors, complete, in evaluation mode, on the CPU.
+
+    `attention` is an implementation by transformers' name; None: the best that the model has.
+    """
     if (folder / SEAL).is_file():
         verify(folder, "train that model again")
     try:

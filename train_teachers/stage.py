@@ -111,11 +111,14 @@ class Ready:
             **origin,
             **self.objective.sources,
         }
+        if "micro_batch_size" not in config.may_change:  # which then is a part of what a process sees
+            self.inputs["processes"] = str(self.accelerator.num_processes)
 
     def audit(self, sequences: int) -> dict[str, Finding]:
         """The gradient audit on so many sequences."""
         sample = torch.from_numpy(self.sequences[:sequences]).to(self.accelerator.device)
-        autocast = self.accelerator.autocast
+        # in fp16 a sum over tokens could overflow, which in training the scaler sees to
+        autocast = contextlib.nullcontext if self.precision == "fp16" else self.accelerator.autocast
         return audit(self.student, self.objective, Batch.from_sequences(sample), autocast=autocast)
 
     def describe(self, findings: dict[str, Finding]) -> str:
