@@ -1,28 +1,24 @@
 """`--check` of a distillation: teachers that are not there become random ones too."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from distill.config import DistillConfig
-from train_teachers.stand_ins import declared_shape, fill_in, is_here, make_model
+from train_teachers import stand_ins
+from train_teachers.stand_ins import declared_shape, is_here, make_model
 
 
 @contextlib.contextmanager
 def filled_in(config: DistillConfig) -> Iterator[DistillConfig]:
     """The config with stand-ins for all that is not there, while the context lasts; each is named on the screen."""
-    with tempfile.TemporaryDirectory(prefix="check-") as temporary:
-        place = Path(temporary)
-        config, said = fill_in(config, place, [teacher.path for teacher in config.teachers.values()])
-        teachers = dict(config.teachers)
+    teachers = dict(config.teachers)
+    with stand_ins.filled_in(config, [teacher.path for teacher in teachers.values()]) as (config, place):
         for seed, (name, teacher) in enumerate(config.teachers.items(), start=1):
             if is_here(teacher.path):
                 continue
             shape = declared_shape(teacher.path, teacher.model, f"teacher '{name}'")
             make_model(place / name, shape, Path(config.data.path) / "tokenizer", seed=seed)
             teachers[name] = teacher.model_copy(update={"path": str(place / name)})
-            said.append(f"teacher '{name}': {teacher.path} is not there: random weights of its shape")
-        for line in said:
-            print(line, flush=True)
+            print(f"teacher '{name}': {teacher.path} is not there: random weights of its shape", flush=True)
         yield config.model_copy(update={"teachers": teachers})

@@ -10,6 +10,7 @@ from test_adopted_tokenizer import save
 
 from babylm_data.errors import UserError
 from distill.__main__ import main
+from train_teachers.__main__ import main as main_of_teachers
 
 ROOT = Path(__file__).parent.parent
 CONFIG = """
@@ -86,6 +87,12 @@ def test_a_foreign_tokenizer_serves_where_a_model_has_one(check, tmp_path):
 def test_a_tokenizer_of_another_size_than_the_config_says_is_refused(check, data_folder):
     with pytest.raises(UserError, match=f"has {VOCAB} entries, data.vocab_size says 512"):
         check(data=data_folder, vocab=512)
+
+
+def test_a_teachers_config_is_checked_alike(workplace, capsys):
+    main_of_teachers([str(ROOT / "train_teachers/configs/nursery-gptj.yaml"), "--check", "precision=fp32"])
+    said = capsys.readouterr().out
+    assert "data: runs/nursery-data is not there" in said and "hard" in said and os.listdir() == []
 
 
 def test_a_model_without_a_shape_anywhere_is_refused(check):

@@ -2,6 +2,7 @@
 
     python -m train_teachers train_teachers/configs/nursery-llama.yaml
     python -m train_teachers train_teachers/configs/nursery-llama.yaml seed=1 name=nursery-llama-1 optim.lr=1e-3
+    python -m train_teachers train_teachers/configs/babyllama-58m-gpt2.yaml --check   look before you train
     accelerate launch -m train_teachers CONFIG.yaml          the same on several GPUs
 
 Reads the data folder named in the config, writes runs/<name>/ (export/ is the Hugging Face folder). A run that was
@@ -24,12 +25,24 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("config", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="load everything, audit the gradients of one sequence, write nothing; data and first weights that are "
+        "not there become random ones of the declared shape",
+    )
     args = parser.parse_intermixed_args(argv)
     config = load_config(TrainConfig, args.config, args.overrides)
 
     from train_teachers.objective import HardObjective
-    from train_teachers.stage import run_training
+    from train_teachers.stage import check, run_training
 
+    if args.check:
+        from train_teachers.stand_ins import filled_in
+
+        with filled_in(config) as (config, _):
+            check(config, lambda *_: HardObjective())
+        return
     run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
 
 

@@ -4,8 +4,10 @@ They are complete and real folders of a temporary place: a check goes through th
 comes of them says anything.
 """
 
+import contextlib
 import random
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
@@ -16,7 +18,7 @@ from babylm_data.hub import find_folder
 from babylm_data.prepare import Settings, prepare
 from babylm_data.tokenizer import fingerprint, load_tokenizer
 from train_teachers.checkpoint import export
-from train_teachers.config import Data, Init, Model, TrainConfig
+from train_teachers.config import Config, Data, Init, Model
 from train_teachers.language_model import build
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -34,26 +36,32 @@ def is_here(path: str) -> bool:
         return False
 
 
-def fill_in(config: TrainConfig, place: Path, others: Sequence[str] = ()) -> tuple[TrainConfig, list[str]]:
-    """The config with stand-ins, made in `place`, for the data and the first weights that are not there.
+@contextlib.contextmanager
+def filled_in(config: Config, others: Sequence[str] = ()) -> Iterator[tuple[Config, Path]]:
+    """The config with stand-ins for the data and the first weights that are not there, and the folder they lie in.
 
-    Also one line about each of them. Made-up data have the tokenizer of the first model that is there, of `init` and
-    the `others`.
+    Each is named on the screen, and gone when the context ends. Made-up data have the tokenizer of the first model
+    that is there, of `init` and the `others`.
     """
-    changes, said = {}, []
-    if not Path(config.data.path).exists():
-        models = [path for path in [*([config.init.path] if config.init else []), *others] if is_here(path)]
-        _make_data(place / "data", config.data, find_folder(models[0], absent="") if models else None)
-        changes["data"] = config.data.model_copy(update={"path": str(place / "data")})
-        tokenizer = f"the tokenizer of {models[0]}" if models else "a tokenizer of them"
-        said.append(f"data: {config.data.path} is not there: random words, {tokenizer}")
-    if config.init and not is_here(config.init.path):
-        changes["init"] = config.init.model_copy(update={"path": str(place / "init")})
-        said.append(f"init: {config.init.path} is not there: random weights of the model's shape")
-    config = config.model_copy(update=changes)
-    if "init" in changes:
-        make_model(place / "init", _origin(config.model, config.init), Path(config.data.path) / "tokenizer")
-    return config, said
+    with tempfile.TemporaryDirectory(prefix="check-") as temporary:
+        place, changes = Path(temporary), {}
+        if not Path(config.data.path).exists():
+            models = [
+                path for path in [*([config.init.path] if config.init else []), *others] if is_here(path)
+            ]
+            _make_data(place / "data", config.data, find_folder(models[0], absent="") if models else None)
+            changes["data"] = config.data.model_copy(update={"path": str(place / "data")})
+            tokenizer = f"the tokenizer of {models[0]}" if models else "a tokenizer of them"
+            print(f"data: {config.data.path} is not there: random words, {tokenizer}", flush=True)
+        if config.init and not is_here(config.init.path):
+            changes["init"] = config.init.model_copy(update={"path": str(place / "init")})
+            print(f"init: {config.init.path} is not there: random weights of the model's shape", flush=True)
+        config = config.model_copy(update=changes)
+        if "init" in changes:
+            make_model(
+                place / "init", _origin(config.model, config.init), Path(config.data.path) / "tokenizer"
+            )
+        yield config, place
 
 
 def make_model(folder: Path, shape: Model, tokenizer: Path, *, seed: int = 0) -> None:
