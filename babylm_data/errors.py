@@ -20,10 +20,8 @@ def memory_advice(advice: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        known = type(error).__name__ in (
-            "MemoryError",
-            "OutOfMemoryError",
-        )  # the latter torch's, not imported here
+        # OutOfMemoryError is torch's, which is not imported here; NumPy's is a kind of MemoryError
+        known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         if not known and not any(words in str(error) for words in FULL_MEMORY):
             raise
         raise UserError(f"out of memory {advice}") from None

@@ -189,6 +189,7 @@ def test_other_files_than_the_official_ones_are_refused_before_the_model_is_load
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
         MemoryError(),
+        type("_ArrayMemoryError", (MemoryError,), {})("Unable to allocate 9 GiB for an array"),  # NumPy's
     ],
 )
 @pytest.mark.parametrize("task", ["blimp_filtered", "perplexity"])
