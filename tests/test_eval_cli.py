@@ -197,7 +197,8 @@ def test_a_full_memory_is_one_line_that_says_what_to_lower(folder, tmp_path, mon
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("eval.scoring.token_logprobs", fail)
+    for name in ("token_logprobs", "batch_logprobs"):
+        monkeypatch.setattr(f"eval.scoring.{name}", fail)
     with pytest.raises(UserError, match="out of memory with 4,096 tokens a batch: lower --batch-tokens"):
         main(arguments(folder, tmp_path, task))
 
@@ -206,7 +207,8 @@ def test_another_error_of_the_model_is_no_full_memory(folder, tmp_path, monkeypa
     def fail(*_):
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr("eval.scoring.token_logprobs", fail)
+    for name in ("token_logprobs", "batch_logprobs"):
+        monkeypatch.setattr(f"eval.scoring.{name}", fail)
     with pytest.raises(RuntimeError, match="shapes"):
         main(arguments(folder, tmp_path, "blimp_filtered"))
 

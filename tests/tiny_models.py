@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    BertConfig,
+    BertForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTJConfig,
@@ -60,6 +62,14 @@ def model(family: str = "llama", *, positions: int = 64, seed: int = 0) -> PreTr
         ),
     }[family]()
     return made.eval()
+
+
+def masked_model(*, seed: int = 0) -> PreTrainedModel:
+    """A random masked language model with one entry more than the tokenizer, for a mask token."""
+    size = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.manual_seed(seed)
+    config = BertConfig(vocab_size=301, **size, max_position_embeddings=64, initializer_range=0.3)
+    return BertForMaskedLM(config).eval()
 
 
 def save(folder: Path, family: str = "llama", *, seed: int = 0) -> Path:
