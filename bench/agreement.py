@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from babylm_data.errors import UserError, run_stage
+from eval.items import TIE
 
 FOLDERS = ("full_eval", "fast_eval")
-CLOSE, SAME = 1e-3, 1e-9  # nats
+CLOSE = 1e-3  # nats
 Pair = tuple[str, str]  # (good, bad)
 
 
@@ -83,7 +84,7 @@ def finite(margins: list[float]) -> list[float]:
 
 def sign(margin: float) -> int:
     """1 for the good sentence, -1 for the bad one, 0 for a tie."""
-    return 0 if abs(margin) < SAME else 1 if margin > 0 else -1
+    return 0 if abs(margin) <= TIE else 1 if margin > 0 else -1
 
 
 def accuracy(margins: list[float]) -> float:
@@ -137,7 +138,7 @@ def written(out: Path, model: Path, task: str) -> Iterator[tuple[str, list[str],
     for subtask, cell in scores["tasks"][task]["by_subtask"].items():
         if subtask not in chosen:
             raise UserError(f"{out / task / 'predictions.json'} lacks {subtask}: {remedy}")
-        yield subtask, [row["pred"] for row in chosen[subtask]["predictions"]], cell["accuracy"]
+        yield subtask, [row["pred"] for row in chosen[subtask]["predictions"]], cell["score"]
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

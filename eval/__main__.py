@@ -8,19 +8,21 @@ import argparse
 import difflib
 import platform
 import shlex
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError, memory_advice, positive, run_stage
-from eval.items import Item, predictions, summarise
+from eval.choices import TIE_RULES, Choices
+from eval.items import Questions, refuse_broken
 from eval.model import DTYPES, find_model, load, model_sha256, weights_sha256
 from eval.perplexity import WINDOW
-from eval.scores import ScoreFile, measured_on, table, task_key
+from eval.scores import ScoreFile, measured_on, task_key
+from eval.table import table
 from eval.tasks import TASKS, extent_note
+from eval.tasks.official import deviation_note, deviations
 from eval.texts import Text, find_texts, read_text
 
 if TYPE_CHECKING:
@@ -32,11 +34,12 @@ Score a causal language model: accuracy on minimal pairs, cross-entropy on held-
 reads   MODEL             a Hugging Face folder (config.json, *.safetensors, tokenizer) or a hub name
         --data DIR        DIR/full_eval/<task>/*.jsonl and DIR/fast_eval/<task>/*.jsonl
         --text PATH …     files, or folders of *.txt, *.dev, *.test, *.raw; a blank line ends a document
-writes  --out DIR         DIR/scores.json, and DIR/<task>/predictions.json in the official form
+writes  --out DIR         DIR/scores.json, DIR/<task>/predictions.json in the official form, and
+                  DIR/<task>/items.json: what each item earned, to compare two models item by item
 
 A tie between k choices is worth 1/k and is counted. A score that is NaN or infinite refuses its whole task and
 says how many items have one: a broken model has no accuracy (the official scorer would call those items right).
-The files of an official task must have the official numbers of rows; --partial scores others, marked as such.
+Data with other numbers of rows than the official ones are scored, and the result is marked partial.
 
 A task whose result is already in DIR, from the same model, data and settings, is not run again."""
 
@@ -70,9 +73,10 @@ def parser() -> argparse.ArgumentParser:
     )
     parse.add_argument("--limit", type=positive, metavar="N", help="first N items of each subtask [all]")
     parse.add_argument(
-        "--partial",
-        action="store_true",
-        help="accept official tasks with other files or rows than the official ones; the result is marked",
+        "--ties",
+        choices=TIE_RULES,
+        default=TIE_RULES[0],
+        help="a tie between k choices is worth 1/k, or goes to the first choice; both are reported [shared]",
     )
     parse.add_argument(
         "--batch-tokens", type=positive, default=4096, metavar="N", help="tokens a batch [4096]"
@@ -94,17 +98,6 @@ def check_names(tasks: list[str]) -> list[str]:
     return list(dict.fromkeys(tasks))
 
 
-def first_items(items: list[Item], limit: int | None) -> list[Item]:
-    """The first `limit` items of each subtask (None: all), in order."""
-    taken: Counter[str] = Counter()
-    kept = []
-    for item in items:
-        taken[item.subtask] += 1
-        if limit is None or taken[item.subtask] <= limit:
-            kept.append(item)
-    return kept
-
-
 @dataclass(frozen=True)
 class Job:
     """One task, read and found good: all that is needed but the model."""
@@ -114,13 +107,13 @@ class Job:
     settings: dict
     partial: bool = False
     """Are its files others than the official ones?"""
-    items: list[Item] = field(default_factory=list)
+    questions: Questions | None = None
     texts: list[Text] = field(default_factory=list)
 
     def run(
         self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", batch_tokens: int
     ) -> tuple[dict, dict | None]:
-        """The task's result and, if it has items, its predictions."""
+        """The task's result and, if it has items, its predictions and what each item earned."""
         from eval.perplexity import measure
         from eval.scoring import score
 
@@ -129,9 +122,13 @@ class Job:
                 window = self.settings["window"]
                 found = measure(model, tokenizer, self.texts, batch_tokens=batch_tokens, window=window)
                 return self.settings | found, None
-            scores = score(model, tokenizer, self.items, batch_tokens=batch_tokens, label=self.task)
-        said = self.settings | {"partial": self.partial}
-        return said | summarise(self.items, scores, self.task), predictions(self.items, scores)
+            scores = score(model, tokenizer, self.questions.items, batch_tokens=batch_tokens, label=self.task)
+        refuse_broken(scores, self.task)
+        details = {
+            "predictions": self.questions.predictions(scores),
+            "items": self.questions.per_item(scores),
+        }
+        return self.settings | {"partial": self.partial} | self.questions.summarise(scores), details
 
 
 def read_job(task: str, args: argparse.Namespace) -> Job:
@@ -148,9 +145,14 @@ def read_job(task: str, args: argparse.Namespace) -> Job:
     if args.data is None:
         raise UserError(f"{task} needs --data DIR, the folder that holds full_eval/ and fast_eval/")
     files = TASKS[task].files(args.data)
-    partial = TASKS[task].is_partial(args.data, allowed=args.partial)
-    items = first_items(TASKS[task].load(files), args.limit)
-    return Job(task, files, {"dtype": args.dtype, "limit": args.limit}, partial, items=items)
+    questions = TASKS[task].load(files)
+    unlike = deviations(task, (item.subtask for item in questions.items))
+    if unlike:
+        print(f"{task} is scored as it is and marked partial: {deviation_note(unlike)}")
+    settings = {"dtype": args.dtype, "limit": args.limit}
+    if isinstance(questions, Choices):
+        questions, settings = replace(questions, tie_rule=args.ties), settings | {"tie_rule": args.ties}
+    return Job(task, files, settings, bool(unlike), questions=questions.first(args.limit))
 
 
 def stamp(argv: list[str]) -> dict:
@@ -171,8 +173,9 @@ def main(argv: list[str]) -> None:
     jobs = [read_job(task, args) for task in check_names(args.tasks)]
     if args.check:
         for job in jobs:
-            content = f"{len(job.items):,} items" if job.items else f"{len(job.texts):,} texts"
-            note = extent_note(args.limit if job.items else None, job.partial)
+            asked = job.questions
+            content = f"{len(asked.items):,} items" if asked else f"{len(job.texts):,} texts"
+            note = extent_note(args.limit if asked else None, job.partial)
             print(f"{job.task}: {content} in {len(job.files):,} files{f' ({note})' if note else ''}")
         return
     if not (args.model and args.out):
@@ -195,8 +198,8 @@ def main(argv: list[str]) -> None:
         file.scores["parameters"] = model.num_parameters()
         made = stamp(argv)  # once: the tasks of one call are one line in a list of commands
         for job in waiting:
-            result, chosen = job.run(model, tokenizer, args.batch_tokens)
-            file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, chosen)
+            result, details = job.run(model, tokenizer, args.batch_tokens)
+            file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, details)
     print(table({job.task: file.scores["tasks"][job.task] for job in jobs}))
 
 

@@ -45,7 +45,7 @@ def folder(tmp_path_factory) -> Path:
 def arguments(folder: Path, out: Path, *tasks: str) -> list[str]:
     return [
         *(str(folder / "model"), "--tasks", *tasks, "--data", str(folder / "data")),
-        *("--text", str(folder / "text"), "--out", str(out), "--partial"),
+        *("--text", str(folder / "text"), "--out", str(out)),
     ]
 
 
@@ -67,7 +67,7 @@ def test_scores_and_predictions_are_written_whole(folder, tmp_path, capsys):
     assert blimp["limit"] is None and blimp["partial"] is True
     found = read(tmp_path / "blimp_filtered/predictions.json")
     right = [row["pred"].startswith("The") for row in found["island"]["predictions"]]
-    assert sum(right) / len(right) == blimp["by_subtask"]["island"]["accuracy"]
+    assert sum(right) / len(right) == blimp["by_subtask"]["island"]["score"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "blimp_filtered",
         "scores.json",
@@ -84,7 +84,7 @@ def test_a_constant_model_gets_half_of_the_permutations(folder, tmp_path):
     tiny_models.tokenizer().save_pretrained(tmp_path / "model")
     main([str(tmp_path / "model"), *arguments(folder, tmp_path / "out", "blimp_filtered")[1:]])
     order = read(tmp_path / "out/scores.json")["tasks"]["blimp_filtered"]["by_subtask"]["order"]
-    assert (order["accuracy"], order["ties"]) == (0.5, 2)
+    assert (order["score"], order["ties"]) == (0.5, 2)
 
 
 def test_a_model_of_nan_is_refused_and_nothing_is_written(folder, tmp_path):
@@ -164,22 +164,24 @@ def test_the_tasks_of_one_call_carry_one_stamp(folder, tmp_path, monkeypatch):
     assert len(tasks) == 3 and len({(result["created"], result["command"]) for result in tasks}) == 1
 
 
-def test_other_files_than_the_official_ones_are_refused_before_the_model_is_loaded(folder, tmp_path, capsys):
-    whole = [word for word in arguments(folder, tmp_path, "blimp_filtered") if word != "--partial"]
-    for command in (whole, [*whole, "--check"]):
-        with pytest.raises(
-            UserError, match=r"adjunct_island.jsonl is missing \(0 of its 928 rows\) .*--partial"
-        ):
-            main(command)
-    assert not list(tmp_path.iterdir())
-    main([*whole, "--check", "--partial"])
+def test_other_rows_than_the_official_ones_are_scored_named_and_marked(folder, tmp_path, capsys):
+    command = arguments(folder, tmp_path, "blimp_filtered")
     note = "other rows than the official ones"
+    main([*command, "--check"])
     assert f"blimp_filtered: 8 items in 2 files ({note})" in capsys.readouterr().out
-    main([*whole, "--partial", "--limit", "3"])
-    said = (
-        "blimp_filtered is no score of the whole task: other rows than the official ones, only the first 3 of"
-    )
-    assert said in capsys.readouterr().out
+    main([*command, "--limit", "3"])
+    said = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in said if "marked partial" in line]
+    assert line.endswith("adjunct_island has 0 rows, the official data 928 (and 68 more subtasks differ)")
+    assert f"blimp_filtered is no score of the whole task: {note}, only the first 3 of each subtask" in said
+    assert read(tmp_path / "scores.json")["tasks"]["blimp_filtered"]["partial"] is True
+
+
+def test_each_file_of_a_task_is_read_once(folder, tmp_path, monkeypatch):
+    opened, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
+    main([*arguments(folder, tmp_path, "blimp_filtered"), "--check"])
+    assert opened == ["island.jsonl", "order.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -352,7 +354,7 @@ def test_the_judge_compares_what_stands_on_the_disk(folder, tmp_path, capsys):
     assert agreement.main([*command, "--against", str(tmp_path)]) == 1
     assert "1 different choices" in capsys.readouterr().out
     scores = read(tmp_path / "scores.json")
-    scores["tasks"]["blimp_filtered"]["by_subtask"]["order"]["accuracy"] -= 0.5
+    scores["tasks"]["blimp_filtered"]["by_subtask"]["order"]["score"] -= 0.5
     (tmp_path / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
     assert agreement.main([*command, "--against", str(tmp_path)]) == 1
     assert "2 different choices" in capsys.readouterr().out

@@ -30,7 +30,7 @@ def test_the_page_shows_the_score_of_every_run(html):
     student, text = html
     for name in BASE:
         result = read_scores(student.parent / name)["tasks"]["nursery"]
-        assert f"{100 * result['accuracy']:.2f} <span" in text
+        assert f"{100 * result['score']:.2f} <span" in text
         if name != "nursery-gpt2":
             assert name in text
 

@@ -1,13 +1,12 @@
-"""The tasks that can be asked for. A new one: a file with `load(files) -> items` and a line in `TASKS`."""
+"""The tasks that can be asked for. A new one: a file with `load(files) -> Questions` and a line in `TASKS`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.items import Item
+from eval.items import Questions
 from eval.tasks import minimal_pairs
-from eval.tasks.official import deviations
 
 
 @dataclass(frozen=True)
@@ -16,36 +15,49 @@ class Task:
 
     title: str
     folder: str
-    load: Callable[[list[Path]], list[Item]]
+    load: Callable[[list[Path]], Questions]
+    tree: str | None = None
+    """Where its predictions stand in an official results tree, below zero_shot/<backend>/; None: nowhere."""
+    lists: tuple[str, ...] = ()
+    """The official lists that it is on: "full", "fast"."""
+    pattern: str = "*.jsonl"
 
     def files(self, data: Path) -> list[Path]:
-        """The task's files, in order; a UserError if there are none."""
-        found = sorted((data / self.folder).glob("*.jsonl"))
-        if not found:
-            raise UserError(
-                f"there are no *.jsonl files in {data / self.folder}: "
-                "put the evaluation data there, or name its parent folder with --data"
-            )
-        return found
+        """The task's files, in order; a UserError if there are none.
 
-    def is_partial(self, data: Path, *, allowed: bool) -> bool:
-        """Are the task's files others than the official ones? A UserError if so, unless that is `allowed`."""
-        unlike = deviations(data / self.folder, self.files(data))
-        if unlike and not allowed:
-            more = f" (and {len(unlike) - 1} more such files)" if unlike[1:] else ""
-            raise UserError(
-                f"{unlike[0]}{more}: download the evaluation data again, or pass --partial to score "
-                "what is there and mark the result"
-            )
-        return bool(unlike)
+        Some official files lie under full_eval/ and, the very same, under fast_eval/: either copy will do.
+        """
+        for folder in (self.folder, self.folder.replace("full_eval/", "fast_eval/")):
+            if found := sorted((data / folder).glob(self.pattern)):
+                return found
+        raise UserError(
+            f"there are no {self.pattern} files in {data / self.folder}: "
+            "put the evaluation data there, or name its parent folder with --data"
+        )
 
 
 TASKS = {
-    "blimp_filtered": Task("BLiMP", "full_eval/blimp_filtered", minimal_pairs.load),
-    "supplement_filtered": Task("BLiMP supplement", "full_eval/supplement_filtered", minimal_pairs.load),
-    "blimp_fast": Task("BLiMP (fast)", "fast_eval/blimp_fast", minimal_pairs.load),
-    "supplement_fast": Task("BLiMP supplement (fast)", "fast_eval/supplement_fast", minimal_pairs.load),
-    "nursery": Task("Nursery pairs", "full_eval/nursery", minimal_pairs.load),
+    "blimp_filtered": Task(
+        "BLiMP", "full_eval/blimp_filtered", minimal_pairs.load, "blimp/blimp_filtered", ("full",)
+    ),
+    "supplement_filtered": Task(
+        "BLiMP supplement",
+        "full_eval/supplement_filtered",
+        minimal_pairs.load,
+        "blimp/supplement_filtered",
+        ("full",),
+    ),
+    "blimp_fast": Task(
+        "BLiMP (fast)", "fast_eval/blimp_fast", minimal_pairs.load, "blimp/blimp_fast", ("fast",)
+    ),
+    "supplement_fast": Task(
+        "BLiMP supplement (fast)",
+        "fast_eval/supplement_fast",
+        minimal_pairs.load,
+        "blimp/supplement_fast",
+        ("fast",),
+    ),
+    "nursery": Task("Nursery pairs", "full_eval/nursery", minimal_pairs.load, "blimp/nursery"),
 }
 
 
