@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.items import Questions
-from eval.tasks import minimal_pairs
+from eval.tasks import comps, entity_tracking, ewok, global_piqa, minimal_pairs, wug
 
 
 @dataclass(frozen=True)
@@ -22,43 +23,113 @@ class Task:
     """The official lists that it is on: "full", "fast"."""
     pattern: str = "*.jsonl"
 
-    def files(self, data: Path) -> list[Path]:
-        """The task's files, in order; a UserError if there are none.
+    def find(self, data: Path) -> list[Path]:
+        """The task's files, in order; [] if there are none.
 
         Some official files lie under full_eval/ and, the very same, under fast_eval/: either copy will do.
         """
         for folder in (self.folder, self.folder.replace("full_eval/", "fast_eval/")):
             if found := sorted((data / folder).glob(self.pattern)):
                 return found
+        return []
+
+    def files(self, data: Path) -> list[Path]:
+        """The same; a UserError if there are none."""
+        if found := self.find(data):
+            return found
         raise UserError(
             f"there are no {self.pattern} files in {data / self.folder}: "
             "put the evaluation data there, or name its parent folder with --data"
         )
 
 
+FULL, FAST, BOTH = ("full",), ("fast",), ("full", "fast")
+
 TASKS = {
     "blimp_filtered": Task(
-        "BLiMP", "full_eval/blimp_filtered", minimal_pairs.load, "blimp/blimp_filtered", ("full",)
+        "BLiMP", "full_eval/blimp_filtered", minimal_pairs.load, "blimp/blimp_filtered", FULL
     ),
     "supplement_filtered": Task(
         "BLiMP supplement",
         "full_eval/supplement_filtered",
         minimal_pairs.load,
         "blimp/supplement_filtered",
-        ("full",),
+        FULL,
     ),
-    "blimp_fast": Task(
-        "BLiMP (fast)", "fast_eval/blimp_fast", minimal_pairs.load, "blimp/blimp_fast", ("fast",)
+    "ewok_filtered": Task("EWoK", "full_eval/ewok_filtered", ewok.load, "ewok/ewok_filtered", FULL),
+    "entity_tracking": Task(
+        "Entity tracking",
+        "full_eval/entity_tracking",
+        entity_tracking.load,
+        "entity_tracking/entity_tracking",
+        FULL,
     ),
+    "blimp_fast": Task("BLiMP (fast)", "fast_eval/blimp_fast", minimal_pairs.load, "blimp/blimp_fast", FAST),
     "supplement_fast": Task(
         "BLiMP supplement (fast)",
         "fast_eval/supplement_fast",
         minimal_pairs.load,
         "blimp/supplement_fast",
-        ("fast",),
+        FAST,
+    ),
+    "ewok_fast": Task("EWoK (fast)", "fast_eval/ewok_fast", ewok.load, "ewok/ewok_fast", FAST),
+    "entity_tracking_fast": Task(
+        "Entity tracking (fast)",
+        "fast_eval/entity_tracking_fast",
+        entity_tracking.load,
+        "entity_tracking/entity_tracking_fast",
+        FAST,
+    ),
+    "wug_adj_nominalization": Task(
+        "Wug, adjective nominalization",
+        "full_eval/wug_adj_nominalization",
+        partial(wug.load, "wug_adj"),
+        "wug_adj/wug_adj_nominalization",
+        BOTH,
+    ),
+    "wug_past_tense": Task(
+        "Wug, past tense",
+        "full_eval/wug_past_tense",
+        partial(wug.load, "wug_past"),
+        "wug_past/wug_past_tense",
+        BOTH,
+    ),
+    "comps": Task("COMPS", "full_eval/comps", comps.load, "comps/comps", FULL),
+    "entity_tracking_filtered": Task(
+        "Entity tracking (2026)",
+        "full_eval/entity_tracking_filtered",
+        entity_tracking.load,
+        "entity_tracking/entity_tracking_filtered",
+    ),
+    "global_piqa_parallel": Task(
+        "Global PIQA, parallel",
+        "full_eval/global_piqa_parallel",
+        partial(global_piqa.load, "global_piqa_parallel"),
+        "global_piqa/global_piqa_parallel",
+    ),
+    "global_piqa_nonparallel": Task(
+        "Global PIQA, not parallel",
+        "full_eval/global_piqa_nonparallel",
+        partial(global_piqa.load, "global_piqa_nonparallel"),
+        "global_piqa/global_piqa_nonparallel",
     ),
     "nursery": Task("Nursery pairs", "full_eval/nursery", minimal_pairs.load, "blimp/nursery"),
 }
+
+SPELLINGS = {
+    "blimp": "blimp_filtered",
+    "supplement": "supplement_filtered",
+    "blimp_supplement": "supplement_filtered",
+    "ewok": "ewok_filtered",
+    "wug_adj": "wug_adj_nominalization",
+    "wug_past": "wug_past_tense",
+}
+"""The official programs' short names, which mean the full data."""
+
+
+def on_list(name: str) -> list[str]:
+    """The tasks of an official list ("full", "fast"), in its order; [] if there is no such list."""
+    return [task for task, entry in TASKS.items() if name in entry.lists]
 
 
 def title(name: str) -> str:
