@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import tiny_models
 import torch
+from choice_rows import write_task
 from safetensors.torch import load_file, save_file
 from tiny_models import pair, write_rows
 
@@ -20,6 +21,7 @@ from bench import agreement
 from eval import model as eval_model
 from eval.__main__ import main
 from eval.model import load
+from eval.tasks import TASKS, on_list
 
 WORDS = ["The", "old", "dog", "sees", "small", "cats"]
 PERMUTATIONS = [
@@ -182,6 +184,80 @@ def test_each_file_of_a_task_is_read_once(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
     main([*arguments(folder, tmp_path, "blimp_filtered"), "--check"])
     assert opened == ["island.jsonl", "order.jsonl"]
+
+
+def lists(folder: Path, tmp_path: Path, *names: str) -> Path:
+    """A data folder with these tasks alone."""
+    for name in names:
+        write_task(tmp_path / "data" / TASKS[name].folder, name)
+    return tmp_path / "data"
+
+
+def test_a_list_without_all_of_its_data_is_refused_or_left_shorter(folder, tmp_path, capsys):
+    data = lists(folder, tmp_path, "blimp_fast", "wug_past_tense")
+    command = ["--tasks", "fast", "--data", str(data), "--check"]
+    lacking = "supplement_fast, ewok_fast, entity_tracking_fast, wug_adj_nominalization"
+    with pytest.raises(UserError, match=f"data lacks the data of {lacking}.*: put them there, or --partial"):
+        main(command)
+    main([*command, "--partial"])
+    said = capsys.readouterr().out
+    assert f"left out of fast, for {data} lacks their data: {lacking}" in said
+    assert "blimp_fast: 8 items" in said and "wug_past_tense: 5 items" in said
+    with pytest.raises(UserError, match="lacks the data of blimp_filtered"):
+        main(["--tasks", "full", "--data", str(tmp_path), "--check", "--partial"])
+    with pytest.raises(UserError, match="fast needs --data"):
+        main(["--tasks", "fast", "--check"])
+
+
+def test_the_lists_are_the_official_ones():
+    wug = "wug_adj_nominalization wug_past_tense"
+    full = f"blimp_filtered supplement_filtered ewok_filtered entity_tracking comps {wug}"
+    fast = f"blimp_fast supplement_fast ewok_fast entity_tracking_fast {wug}"
+    assert set(full.split()) <= set(on_list("full")) <= {*full.split(), "reading"}
+    assert set(fast.split()) <= set(on_list("fast")) <= {*fast.split(), "reading"}
+
+
+def test_official_short_names_mean_the_full_data(folder, tmp_path, capsys):
+    data = lists(folder, tmp_path, "wug_adj_nominalization", "ewok_filtered")
+    main(["--tasks", "wug_adj", "ewok", "ewok_filtered", "--data", str(data), "--check"])
+    assert capsys.readouterr().out.count("ewok_filtered: 6 items") == 1
+
+
+def test_both_tie_rules_are_printed_and_the_one_asked_for_is_the_score(folder, tmp_path, capsys):
+    model = tiny_models.model("gptj")
+    model.lm_head.weight.data.zero_()
+    model.lm_head.bias.data.zero_()
+    model.save_pretrained(tmp_path / "model")
+    tiny_models.tokenizer().save_pretrained(tmp_path / "model")
+    command = [str(tmp_path / "model"), *arguments(folder, tmp_path / "out", "blimp_filtered")[1:]]
+    scores = {}
+    for rule in ("shared", "official"):
+        main([*command, "--ties", rule])
+        result = read(tmp_path / "out/scores.json")["tasks"]["blimp_filtered"]
+        scores[rule] = result["score"]
+        both = f"{100 * result['shared_score']:.2f} {100 * result['official_score']:>12.2f}"
+        assert both in capsys.readouterr().out
+        preds = read(tmp_path / "out/blimp_filtered/predictions.json")["order"]["predictions"]
+        credit = read(tmp_path / "out/blimp_filtered/items.json")["order"]["credit"]
+        assert credit == ([0.5, 0.5] if rule == "shared" else [1.0, 1.0])
+    assert [row["pred"] for row in preds] == [row["sentence_good"] for row in PERMUTATIONS]
+    assert scores["official"] > scores["shared"]
+
+
+def test_the_results_tree_is_written_also_from_what_was_scored_before(folder, tmp_path, monkeypatch, capsys):
+    command = [*arguments(folder, tmp_path / "out", "blimp_filtered", "perplexity")]
+    main(command)
+    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    main([*command, "--results", str(tmp_path / "r"), "--model-name", "L0.1", "--revision", "chck_1M"])
+    place = tmp_path / "r/L0.1/chck_1M/zero_shot/causal/blimp/blimp_filtered"
+    assert read(place / "predictions.json") == read(tmp_path / "out/blimp_filtered/predictions.json")
+    assert sorted(path.name for path in place.iterdir()) == [
+        "best_temperature_report.txt",
+        "predictions.json",
+    ]
+    assert "--model_path_or_name L0.1.x --backend causal" in capsys.readouterr().out
+    with pytest.raises(UserError, match="'a/b' cannot be the name of a folder"):
+        main([*command, "--results", str(tmp_path / "r"), "--model-name", "a/b"])
 
 
 @pytest.mark.parametrize(

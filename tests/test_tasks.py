@@ -1,10 +1,14 @@
 """Reading task files: official fields and ids, and one line about each way they can be wrong."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from choice_rows import ROWS, write_task
+from scipy.stats import bootstrap, spearmanr
 from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
@@ -12,6 +16,7 @@ from eval.items import Choice
 from eval.tasks import TASKS
 from eval.tasks.minimal_pairs import load
 from eval.tasks.official import deviation_note, deviations, official_rows
+from eval.tasks.wug import bootstrap_error
 
 
 def files(folder: Path) -> list[Path]:
@@ -97,22 +102,103 @@ def test_an_empty_file_is_refused(tmp_path):
 def test_every_task_loads_from_its_folder_and_says_when_it_is_absent(tmp_path, name):
     with pytest.raises(UserError, match=f"no .*jsonl files in .*{name}"):
         TASKS[name].files(tmp_path)
-    write_rows(tmp_path / TASKS[name].folder / "x.jsonl", [pair("a", "b")])
-    assert len(TASKS[name].load(TASKS[name].files(tmp_path)).items) == 1
+    written = write_task(tmp_path / TASKS[name].folder, name)
+    assert TASKS[name].files(tmp_path) == written
+    assert len(TASKS[name].load(written).items) == sum(len(rows) for rows in ROWS[name].values())
+
+
+def test_a_task_that_both_downloads_hold_is_found_in_either(tmp_path):
+    copy = write_task(tmp_path / "fast_eval/wug_past_tense", "wug_past_tense")
+    assert TASKS["wug_past_tense"].files(tmp_path) == copy
+    whole = write_task(tmp_path / "full_eval/wug_past_tense", "wug_past_tense")
+    assert TASKS["wug_past_tense"].files(tmp_path) == whole
+
+
+def test_ewok_asks_for_both_targets_after_the_first_context(tmp_path):
+    first, second, *_ = TASKS["ewok_filtered"].load(write_task(tmp_path, "ewok_filtered")).items
+    assert (first.uid, first.subtask, first.gold) == ("agent-properties_0", "agent-properties", 0)
+    assert first.choices == (
+        Choice("Ali sees the cat.", " The cat is in view."),
+        Choice("Ali sees the cat.", " The cat is in earshot."),
+    )
+    assert second.choices[0].text == "Ali hears the cat. The cat is in earshot."
+
+
+def test_entity_tracking_has_a_subtask_for_each_file_and_number_of_operations(tmp_path):
+    found = TASKS["entity_tracking"].load(write_task(tmp_path, "entity_tracking"))
+    uids = ["ambiref_0_ops_0", "ambiref_2_ops_0", "move_contents_0_ops_0"]
+    assert [item.uid for item in found.items[:3]] == uids
+    assert found.items[-1].uid == "regular_1_ops_1"
+    assert found.items[0].choices[1] == Choice("Box 0 contains the key. Box 0 contains ", "the map.")
+    scores = [
+        [-1.0] + [-2.0] * 4 if item.phenomenon == "regular" else [-2.0] * 4 + [-1.0] for item in found.items
+    ]
+    assert found.summarise(scores)["score"] == pytest.approx(
+        1 / 3
+    )  # one of three files, with three of six items
+
+
+def test_comps_scores_one_phrase_after_two_contexts_and_quotes_the_sentence(tmp_path):
+    found = TASKS["comps"].load(write_task(tmp_path, "comps"))
+    assert found.items[0].choices == (Choice("A robin ", "can fly 0."), Choice("A trout ", "can fly 0."))
+    rows = found.predictions([[-2.0, -1.0]] * len(found.items))
+    assert list(rows) == ["base", "wugs", "wugs_dist_before", "wugs_dist_in_between"]
+    assert rows["base"]["predictions"][2] == {"id": "base_2", "pred": "A trout can fly 2."}
+
+
+def test_wug_predictions_hold_the_share_of_the_first_of_all_sentences(tmp_path):
+    found = TASKS["wug_past_tense"].load(write_task(tmp_path, "wug_past_tense"))
+    scores = [[math.log(0.5), math.log(0.3), math.log(0.2)]] * 5
+    row = found.predictions(scores)["wug_past"]["predictions"][1]
+    assert row == {"id": "wug_past_1", "pred": "They 1 wug0.", "prob": pytest.approx(0.5)}
+    assert found.per_item(scores)["wug_past"]["ratio"] == [0.25, 0.5, 1.0, 0.75, 0.0]
+
+
+def test_the_error_of_a_correlation_is_that_of_drawing_rows_and_the_same_each_time():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=300)
+    y = x + rng.normal(size=300)
+    error = bootstrap_error(x, y)
+    other = bootstrap(
+        (x, y),
+        lambda *pair: spearmanr(*pair).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=500,
+        rng=1,
+    )
+    assert error == bootstrap_error(x, y) == pytest.approx(other.standard_error, rel=0.1)
+
+
+def test_global_piqa_keeps_the_order_of_its_file_and_is_marked_unverified(tmp_path):
+    found = TASKS["global_piqa_parallel"].load(write_task(tmp_path, "global_piqa_parallel"))
+    assert [item.gold for item in found.items] == [0, 1, 0, 1]
+    assert found.items[1].choices == (Choice("To open jar 1,", " twist."), Choice("To open jar 1,", " sing."))
+    assert found.summarise([[-1.0, -2.0]] * 4)["unverified"] is True
 
 
 @pytest.mark.parametrize(
-    ("name", "files", "rows"),
+    ("name", "subtasks", "rows"),
     [
         ("blimp_filtered", 67, 59_875),
         ("supplement_filtered", 5, 5_218),
+        ("ewok_filtered", 11, 7_618),
+        ("entity_tracking", 18, 9_483),
+        ("comps", 4, 91_028),
+        ("wug_adj_nominalization", 1, 200),
+        ("wug_past_tense", 1, 50),
         ("blimp_fast", 67, 13_400),
         ("supplement_fast", 5, 250),
+        ("ewok_fast", 11, 1_100),
+        ("entity_tracking_fast", 6, 3_152),
+        ("entity_tracking_filtered", 18, 6_780),
+        ("global_piqa_parallel", 1, 103),
+        ("global_piqa_nonparallel", 1, 100),
     ],
 )
-def test_the_official_rows_add_up_to_the_published_sizes(name, files, rows):
+def test_the_official_rows_add_up_to_the_published_sizes(name, subtasks, rows):
     official = official_rows(name)
-    assert (len(official), sum(official.values())) == (files, rows)
+    assert (len(official), sum(official.values())) == (subtasks, rows)
 
 
 def test_every_task_has_official_rows_but_the_nursery_which_the_kit_writes_itself():

@@ -18,8 +18,8 @@ def load(files: list[Path]) -> Choices:
     """Every row of the JSON-lines `files` in file order; choice 0 is the answer."""
     items: list[Item] = []
     rows: Counter[str] = Counter()
+    count = None
     for path in files:
-        count = None
         for row in read_rows(path):
             prefix, options = row.text("input_prefix"), row.texts("options")
             count = same_count(row, options, count, "options")

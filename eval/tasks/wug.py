@@ -79,8 +79,8 @@ def load(subtask: str, files: list[Path]) -> Wug:
     """Every row of the JSON-lines `files` in file order."""
     items: list[Item] = []
     ratios = {}
+    count = None
     for path in files:
-        count = None
         for row in read_rows(path):
             sentences = row.text("sentences").split("\t")
             if len(sentences) < 2 or not all(sentence.strip() for sentence in sentences):
