@@ -86,6 +86,38 @@ def test_a_row_without_the_subtask_that_the_others_name_is_refused(tmp_path, lac
         load(files(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"", b"\xef\xbb\xbf"), (b"\n", b"\r\n"), (b"\n", b"\r"), (b"\n", b"\n\n \t\n")],
+)
+def test_what_editors_do_to_a_file_changes_no_item(tmp_path, before, after):
+    (path,) = write_task(tmp_path, "supplement_filtered")
+    whole = load([path]).items
+    path.write_bytes(after + path.read_bytes() if not before else path.read_bytes().replace(before, after))
+    assert load([path]).items == whole
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('{"sentence_good": "a", "sentence_bad": "b", "n": NaN}', r"not valid \(NaN is no number\)"),
+        (
+            '{"sentence_good": "a", "sentence_bad": "b", "n": 1' + "0" * 5000 + "}",
+            "not valid .Exceeds the limit",
+        ),
+        ('{"sentence_good": "a", "n": ' + "[" * 200_000 + "]" * 200_000 + "}", "nested too deeply"),
+        (
+            '{"sentence_good": "a", "sentence_bad": "b", "sentence_bad": "c"}',
+            "key 'sentence_bad' stands in it twice",
+        ),
+    ],
+)
+def test_json_that_no_field_could_hold_is_refused(tmp_path, line, complaint):
+    (tmp_path / "x.jsonl").write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=f"x.jsonl, line 1 is .*{complaint}"):
+        load(files(tmp_path))
+
+
 def test_bytes_that_are_not_utf8_are_refused(tmp_path):
     (tmp_path / "x.jsonl").write_bytes(b'{"sentence_good": "caf\xe9", "sentence_bad": "b"}\n')
     with pytest.raises(UserError, match="x.jsonl, line 1 is not UTF-8"):

@@ -94,10 +94,8 @@ def _parsed(line: str, place: str) -> dict:
         row = json.loads(line, object_pairs_hook=_object, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         raise UserError(f"{place} is not JSON ({error.msg}): fetch the file again") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # a key twice, NaN, a number of thousands of digits, deep nesting
+    except (ValueError, RecursionError) as error:
+        # a key twice, NaN, a number of thousands of digits; or nesting beyond the parser's stack
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).split(";")[0]
         raise UserError(f"{place} is not valid ({reason}): fetch the file again") from None
     if not isinstance(row, dict):
