@@ -1,8 +1,19 @@
 """A few rows of every choice task in the official fields, for tests that must not need the official data."""
 
+import json
 from pathlib import Path
 
-from tiny_models import write_rows
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """A JSON-lines file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def pair(good: str, bad: str, uid: str | None = None, term: str | None = None) -> dict:
+    """A row in BLiMP's fields, or without `uid` in the supplement's."""
+    row = {"sentence_good": good, "sentence_bad": bad}
+    return row if uid is None else row | {"UID": uid, "linguistics_term": term}
 
 
 def blimp(uid: str, term: str) -> list[dict]:

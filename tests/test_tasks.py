@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from choice_rows import ROWS, write_task
+from choice_rows import ROWS, pair, write_rows, write_task
 from scipy.stats import bootstrap, spearmanr
-from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
 from eval.items import Choice
