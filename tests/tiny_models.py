@@ -1,9 +1,10 @@
 """Random models of a few thousand parameters and a tokenizer, for tests that need a real model folder."""
 
-import json
 from pathlib import Path
 
 import torch
+from choice_rows import pair as pair
+from choice_rows import write_rows as write_rows
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
@@ -77,15 +78,3 @@ def save(folder: Path, family: str = "llama", *, seed: int = 0) -> Path:
     model(family, seed=seed).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
-
-
-def write_rows(path: Path, rows: list[dict]) -> None:
-    """A JSON-lines file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def pair(good: str, bad: str, uid: str | None = None, term: str | None = None) -> dict:
-    """A row in BLiMP's fields, or without `uid` in the supplement's."""
-    row = {"sentence_good": good, "sentence_bad": bad}
-    return row if uid is None else row | {"UID": uid, "linguistics_term": term}
