@@ -9,13 +9,18 @@ import difflib
 import json
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError, memory_advice, positive, run_stage
 from babylm_data.sealed import write_whole
 from eval.harness_files import DATASETS, dataset_of, write_task_files
-from eval.model import DTYPES
+from eval.model import DTYPES, find_model, model_sha256
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
 
 DESCRIPTION = """\
 Run the LM evaluation harness (lm_eval) itself on a causal language model, with the kit's scorer as its model.
@@ -63,8 +68,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def quiet():
-    """lm_eval warns of every task that brings its own data, and datasets draws a bar for every file."""
+def quiet() -> Iterator[None]:
+    """Without lm_eval's warning of every task that brings its own data."""
     logger = logging.getLogger("lm_eval.api.task")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -74,19 +79,26 @@ def quiet():
         logger.setLevel(level)
 
 
-def load_tasks(names: list[str], folders: list[str]) -> tuple[list, object]:
-    """The harness's objects for `names`, and its task manager; a UserError for a name or data that is not there."""
+def task_manager(names: list[str], folders: list[str]) -> "TaskManager":
+    """What knows the task files of `folders`, and those of lm_eval if `names` needs them; else a UserError."""
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=folders, include_defaults=False)
-    if not set(names) <= set(manager.all_tasks):  # reading the harness's own 14,000 task files takes seconds
+    # reading the 14,000 task files of lm_eval takes seconds
+    if any(name not in manager.all_tasks and not name.startswith("babylm_") for name in names):
         manager = TaskManager(include_path=folders)
-    found = []
     for name in names:
         if name not in manager.all_tasks:
-            near = difflib.get_close_matches(name, manager.all_tasks, n=1)
-            hint = f"did you mean {near[0]}?" if near else "see `lm_eval ls tasks`"
-            raise UserError(f"lm_eval has no task {name!r}: {hint}")
+            near = difflib.get_close_matches(name, [*DATASETS, *manager.all_tasks], n=1)
+            hint = f"did you mean {near[0]}?" if near else "`lm_eval ls tasks` lists its own"
+            raise UserError(f"there is no task {name!r}: {hint}")
+    return manager
+
+
+def load_tasks(manager: "TaskManager", names: list[str]) -> list:
+    """The groups and tasks of lm_eval that `names` stand for; a UserError for one whose data are not there."""
+    found = []
+    for name in names:
         try:
             with quiet():
                 loaded = manager.load(name)
@@ -95,24 +107,23 @@ def load_tasks(names: list[str], folders: list[str]) -> tuple[list, object]:
             raise UserError(f"{name} cannot be loaded ({reason}): are its data on this machine?") from error
         group = loaded["groups"].get(name)
         found += [group] if group else loaded["tasks"].values()
-    return found, manager
+    try:
+        manager.load(found)
+    except ValueError as error:
+        raise UserError(f"{error}: ask for one of them") from error
+    return found
 
 
 def tie_lines(results: dict) -> list[str]:
-    """One line a task or group asked for: how many of its choices were ties, which lm_eval decided for choice 0."""
-    ties, items = {}, {}
-    for task, samples in results["samples"].items():
-        if results["configs"][task]["output_type"] != "multiple_choice":
-            continue
-        items[task], ties[task] = len(samples), sum(is_tie(sample) for sample in samples)
-    if not items:
-        return []
-    tied = {task: count for task, count in ties.items() if count}
-    lines = [
-        f"{sum(ties.values()):,} of {sum(items.values()):,} items are ties, which lm_eval answers with their "
-        "first choice; no score is NaN or infinite"
-    ]
-    return lines + [f"  {task}: {count:,} of {items[task]:,} items are ties" for task, count in tied.items()]
+    """How many choices of the tasks were ties, which lm_eval decides for choice 0; then those of each task."""
+    kinds = {task: config["output_type"] for task, config in results["configs"].items()}
+    chosen = {task: rows for task, rows in results["samples"].items() if kinds[task] == "multiple_choice"}
+    ties = {task: sum(map(is_tie, rows)) for task, rows in chosen.items()}
+    items = {task: len(rows) for task, rows in chosen.items()}
+    total = f"{sum(ties.values()):,} of {sum(items.values()):,} items are ties"
+    lines = [f"{total}, which lm_eval answers with the first choice; no score is NaN or infinite"]
+    lines += [f"  {task}: {ties[task]:,} of {items[task]:,} items are ties" for task in ties if ties[task]]
+    return lines if items else []
 
 
 def is_tie(sample: dict) -> bool:
@@ -127,6 +138,8 @@ def write_results(out: Path, results: dict) -> None:
     """Every task's samples, then the results that sum them up."""
     from lm_eval.utils import handle_non_serializable
 
+    for old in (out / "samples").glob("*.jsonl"):
+        old.unlink()
     for task, samples in results.pop("samples").items():
         lines = [
             json.dumps(sample, default=handle_non_serializable, ensure_ascii=False) + "\n"
@@ -137,22 +150,11 @@ def write_results(out: Path, results: dict) -> None:
     write_whole(out / "results.json", text + "\n")
 
 
-def main(argv: list[str]) -> None:
-    """Read the data and the task files, find every fault, then load the model and hand over to lm_eval."""
-    args = parser().parse_args(argv)
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
-        os.environ.setdefault(name, "1")  # before the import of lm_eval, which imports what reads them
-    from eval.model import find_model, model_sha256
-
-    folder = find_model(args.model)
-    names = list(dict.fromkeys(args.tasks))
-    include = [*args.include_path]
-    if ours := list(dict.fromkeys(filter(None, map(dataset_of, names)))):
-        include.append(str(write_task_files(args.data, ours, args.out / "tasks")))
-    tasks, manager = load_tasks(names, include)
-
+def run(
+    args: argparse.Namespace, folder: Path, tasks: list, manager: "TaskManager"
+) -> tuple[dict, list[str]]:
+    """The harness's own results with all samples, and lines about ties and about contexts that were too long."""
     from lm_eval import simple_evaluate
-    from lm_eval.utils import make_table
 
     from eval.harness_model import KitModel
 
@@ -161,14 +163,35 @@ def main(argv: list[str]) -> None:
         results = simple_evaluate(
             model, tasks=tasks, task_manager=manager, limit=args.limit, num_fewshot=args.num_fewshot
         )
-    results |= {"model": args.model, "model_sha256": model_sha256(folder)}
-    lines = tie_lines(results)
-    lines += [
-        f"{task}: {n:,} contexts were too long and lost their beginning" for task, n in model.cut.items() if n
+    cut = [
+        f"{task}: {count:,} contexts were too long for the model and lost their beginning"
+        for task, count in model.cut.items()
+        if count
     ]
+    return results | {"model": args.model, "model_sha256": model_sha256(folder)}, tie_lines(results) + cut
+
+
+def main(argv: list[str]) -> None:
+    """Read the data and the task files, find every fault, then load the model and hand over to lm_eval."""
+    args = parser().parse_args(argv)
+    folder = find_model(args.model)
+    if args.out.resolve() == folder.resolve():
+        raise UserError(
+            "--out is the model's own folder, and results in it would change the model: name another"
+        )
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        os.environ.setdefault(name, "1")  # before the import of lm_eval, which imports what reads them
+    names = list(dict.fromkeys(args.tasks))
+    folders = [*args.include_path]
+    if ours := list(dict.fromkeys(filter(None, map(dataset_of, names)))):
+        folders.append(str(write_task_files(args.data, ours, args.out / "tasks")))
+    manager = task_manager(names, folders)
+    results, lines = run(args, folder, load_tasks(manager, names), manager)
     write_results(args.out, results)
-    print(make_table(results))
-    print("\n".join(lines))
+
+    from lm_eval.utils import make_table
+
+    print("\n".join([make_table(results).strip(), *lines]))
 
 
 if __name__ == "__main__":
