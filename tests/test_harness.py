@@ -176,7 +176,7 @@ def test_a_rolling_loglikelihood_is_that_of_our_perplexity(model):
     from eval.perplexity import measure
     from eval.texts import Text
 
-    document = "\n".join(tiny_models.SENTENCES)  # longer than the model reads at once
+    document = "\n".join(3 * tiny_models.SENTENCES)  # longer than the model reads at once
     texts = [Text("long", None, [document]), Text("short", None, ["cats"])]
     ours = measure(model.model, model.tokenizer, texts)["files"]
     found = model.loglikelihood_rolling([ask(document), ask("cats"), ask("")])
