@@ -82,12 +82,12 @@ def paired(a: "Scored", b: "Scored", task: str) -> dict:
         return found | correlation_difference(mine["prob"], other["prob"], mine["ratio"])
     if "credit" not in columns:
         return found
-    credits = [{name: items[name]["credit"] for name in items} for items in (ours, theirs)]
+    earned = [{name: items[name]["credit"] for name in items} for items in (ours, theirs)]
     groups = phenomena(result)
     return found | {
-        **choice_difference(*credits),
-        "by_phenomenon": parts(credits, groups),
-        "by_subtask": parts(credits, {name: [name] for name in sorted(ours)}),
+        **choice_difference(*earned),
+        "by_phenomenon": parts(earned, groups),
+        "by_subtask": parts(earned, {name: [name] for name in sorted(ours)}),
     }
 
 
@@ -112,12 +112,12 @@ def check_alike(ours: dict, theirs: dict, fault: str) -> None:
         raise UserError(f"{fault}: {AGAIN}")
 
 
-def parts(credits: list[dict], groups: dict[str, list[str]]) -> dict[str, dict]:
+def parts(earned: list[dict], groups: dict[str, list[str]]) -> dict[str, dict]:
     """The difference over each group of subtasks, and its p-value after Holm's correction over all groups."""
     from eval.paired import choice_difference, holm
 
     found = {
-        group: choice_difference(*({name: side[name] for name in names} for side in credits))
+        group: choice_difference(*({name: side[name] for name in names} for side in earned))
         for group, names in groups.items()
     }
     corrected = holm([cell["p_value"] for cell in found.values()])

@@ -24,7 +24,7 @@ def table(comparison: dict, results: dict[str, dict]) -> str:
     tasks = comparison["tasks"]
     lines = [*heads, "", header(comparison["over_runs"], "task")]
     lines += [line(name, cell, scale(cell)) for name, cell in tasks.items()]
-    for name, cell in tasks.items():
+    for name in tasks:
         if note := extent_note(results[name].get("limit"), results[name].get("partial", False)):
             lines += [f"{name} is no score of the whole task: {note}"]
     for name, cell in tasks.items():

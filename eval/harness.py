@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from babylm_data.errors import UserError, memory_advice, positive, run_stage
 from babylm_data.sealed import write_whole
 from eval.harness_files import DATASETS, dataset_of, write_task_files
+from eval.items import best_choices
 from eval.model import DTYPES, find_model, model_sha256
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def is_tie(sample: dict) -> bool:
     nats = [answer[0] for answer in sample["filtered_resps"]]
     if "acc_mutual_info" in sample["metrics"]:  # the second half are the choices without their context
         nats = nats[: len(nats) // 2]
-    return nats.count(max(nats)) > 1
+    return len(best_choices(nats)) > 1
 
 
 def write_results(out: Path, results: dict) -> None:

@@ -4,11 +4,11 @@ What a task asks stands in harness_tasks/*.yaml; a file written here includes on
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
-from eval.tasks.minimal_pairs import read_rows
 
 TEMPLATES = Path(__file__).with_name("harness_tasks")
 FIELDS = {  # by template: the texts, or lists of texts, that a row must have
@@ -49,6 +49,23 @@ def subtask_of(template: str, path: Path, row: dict) -> tuple[str, dict]:
     return COMPS.get(path.stem, "wugs_dist_in_between"), {}
 
 
+def read_rows(path: Path) -> Iterator[tuple[str, dict]]:
+    """("file, line n", row) of a JSON-lines file, as `harness_tasks/rows.py` will read it; a UserError if it cannot."""
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                place = f"{path}, line {number}"
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise UserError(f"{place} is not a JSON object: fetch the file again")
+                    yield place, row
+        except UnicodeDecodeError:
+            raise UserError(f"{path} is not UTF-8 text: fetch the file again") from None
+        except json.JSONDecodeError as error:
+            raise UserError(f"{place} is not JSON ({error.msg}): fetch the file again") from None
+
+
 def check_row(row: dict, fields: tuple[str, ...], place: str) -> None:
     """Raise UserError unless every field holds a text, or a list of texts: lm_eval would score "None"."""
     for field in fields:
@@ -78,6 +95,8 @@ def find_subtasks(data: Path, dataset: str) -> dict[str, dict]:
                 raise UserError(
                     f"{place} is of {subtask}, which has rows in another file also: put them together"
                 )
+    if not found:
+        raise UserError(f"the files in {folder} have no rows: fetch them again")
     return found
 
 

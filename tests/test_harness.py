@@ -275,6 +275,24 @@ def test_a_row_that_lacks_a_text_is_named(folder, tmp_path, row, complaint):
         main([*command, "--tasks", "babylm_blimp_filtered"])
 
 
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b'{"sentence_good": "a", "sentence_bad": "b"}\n{"sentence', "x.jsonl, line 2 is not JSON"),
+        (b"[1]\n", "line 1 is not a JSON object"),
+        (b"\xff\n", "x.jsonl is not UTF-8 text"),
+        (b"\n", "have no rows"),
+    ],
+)
+def test_a_damaged_file_is_named(folder, tmp_path, content, complaint):
+    path = tmp_path / "data/full_eval/blimp_filtered/x.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    command = [str(folder / "model"), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    with pytest.raises(UserError, match=complaint):
+        main([*command, "--tasks", "babylm_blimp_filtered"])
+
+
 def test_our_tasks_need_data_and_another_folder_than_the_models(folder, tmp_path):
     base = [str(folder / "model"), "--tasks", "babylm_comps", "--out"]
     with pytest.raises(UserError, match="babylm_comps needs --data"):

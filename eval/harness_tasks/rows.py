@@ -15,7 +15,7 @@ def read(paths: list[str], fields: list[str], where: dict, **_) -> dict:
 
     rows = []
     for path in paths:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             rows += [json.loads(line) for line in file if line.strip()]
     kept = [row for row in rows if all(row.get(key) == value for key, value in where.items())]
     return {"test": Dataset.from_list([{field: row[field] for field in fields} for row in kept])}
