@@ -5,7 +5,6 @@ Which differences between models are real: paired, item by item, or over several
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,17 +161,19 @@ def main(argv: list[str]) -> None:
     sides = read_sides(args)
 
     from eval.compare_table import table
-    from eval.scored import read_scored, shared_tasks
+    from eval.scored import check_runs, read_scored, shared_tasks
+    from eval.scores import as_json
 
     scored = [[read_scored(folder) for folder in side] for side in sides]
+    for side in scored:
+        check_runs(side)
     tasks, missing = shared_tasks(scored, args.tasks)
     found = [compare(scored[0], other, tasks) for other in scored[1:]]
     notes = {task: scored[0][0].tasks[task] for task in tasks}
     print("\n\n".join(table(comparison, notes) for comparison in found))
     print("\n".join(missing), end="\n" if missing else "")
     if args.json:
-        text = json.dumps({"comparisons": found, "left_out": missing}, indent=1, ensure_ascii=False)
-        write_whole(args.json, text + "\n")
+        write_whole(args.json, as_json({"comparisons": found, "left_out": missing}))
 
 
 if __name__ == "__main__":

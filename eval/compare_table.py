@@ -23,7 +23,7 @@ def table(comparison: dict, results: dict[str, dict]) -> str:
     heads = [f"{side.upper()} = {', '.join(comparison[side])}" for side in ("a", "b")]
     tasks = comparison["tasks"]
     lines = [*heads, "", header(comparison["over_runs"], "task")]
-    lines += [line(name, cell, scale(cell)) for name, cell in tasks.items()]
+    lines += [line(named(name, cell), cell, scale(cell)) for name, cell in tasks.items()]
     for name in tasks:
         if note := extent_note(results[name].get("limit"), results[name].get("partial", False)):
             lines += [f"{name} is no score of the whole task: {note}"]
@@ -51,6 +51,12 @@ def subtask_lines(task: str, subtasks: dict[str, dict], line, over_runs: bool, f
 def by_difference(cells: dict[str, dict]) -> list[tuple[str, dict]]:
     """The largest gain of A first."""
     return sorted(cells.items(), key=lambda entry: -entry[1]["difference"])
+
+
+def named(task: str, cell: dict) -> str:
+    """A task's name, and what its number is where that is no accuracy."""
+    notes = {"accuracy": "", "bits per byte": " (bits per byte, less is better)"}
+    return task + notes.get(cell["metric"], f" ({cell['metric'].replace('_', ' ')})")
 
 
 def scale(cell: dict) -> int:

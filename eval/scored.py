@@ -15,7 +15,7 @@ class Scored:
     """One model's results; `tasks` are those of its scores.json."""
 
     folder: Path
-    model: str
+    model_sha256: str
     tasks: dict[str, dict]
 
     def items(self, task: str) -> dict[str, dict[str, list]]:
@@ -48,18 +48,28 @@ def columns_of(items: dict[str, dict[str, list]]) -> set[str]:
 
 def read_scored(folder: Path) -> Scored:
     """One `--out` folder; a UserError if it has no finished task."""
-    scores = read_json(
-        folder / "scores.json", f"name a folder that `python -m eval --out` wrote: {AGAIN}", ["tasks"]
-    )
+    remedy = "name a folder that `python -m eval --out` wrote"
+    scores = read_json(folder / "scores.json", remedy, ["model_sha256", "tasks"])
     tasks = {name: result for name, result in scores["tasks"].items() if headline(result) is not None}
     if not tasks:
         raise UserError(f"{folder / 'scores.json'} holds no score: {AGAIN}")
-    return Scored(folder, scores.get("model") or str(folder), tasks)
+    return Scored(folder, scores["model_sha256"], tasks)
 
 
 def headline(result: dict) -> float | None:
     """The one number of a task: its score, or the bits per byte of held-out text; None if there is neither."""
     return result["score"] if "score" in result else result.get("all", {}).get("bits_per_byte")
+
+
+def check_runs(side: list[Scored]) -> None:
+    """Raise UserError if a side counts one model twice: its runs would seem to agree."""
+    seen: dict[str, Path] = {}
+    for run in side:
+        if run.model_sha256 in seen:
+            raise UserError(
+                f"{seen[run.model_sha256]} and {run.folder} are scores of one and the same model: name each run once"
+            )
+        seen[run.model_sha256] = run.folder
 
 
 def shared_tasks(sides: list[list[Scored]], wanted: list[str]) -> tuple[list[str], list[str]]:
@@ -70,11 +80,12 @@ def shared_tasks(sides: list[list[Scored]], wanted: list[str]) -> tuple[list[str
     folders = [scored for side in sides for scored in side]
     names = list(dict.fromkeys(name for scored in folders for name in scored.tasks))
     missing = []
-    for name in [*dict.fromkeys([*wanted, *names])]:
+    wanted = list(dict.fromkeys(wanted))
+    for name in dict.fromkeys([*wanted, *names]):
         lacking = [str(scored.folder) for scored in folders if name not in scored.tasks]
         if lacking and name in wanted:
             raise UserError(f"{name} is not scored in {lacking[0]}: {AGAIN} and --tasks {name}")
-        if lacking:
+        if lacking and not wanted:
             missing.append(f"{name} is left out: it is not scored in {', '.join(lacking)}")
     shared = [name for name in wanted or names if all(name in scored.tasks for scored in folders)]
     if not shared:
