@@ -54,7 +54,7 @@ def choice_difference(a: Credits, b: Credits) -> dict:
     """The score of `a` less that of `b` over some subtasks of a choice task.
 
     "interval_items": were other items of the same subtasks drawn. "interval_subtasks": were other subtasks drawn
-    (jackknife over subtasks, Student's t), None if there is one only; the items of a subtask of BLiMP come from one
+    (jackknife over subtasks, Student's t), None if they show no spread; the items of a subtask of BLiMP come from one
     template, so this is the one to go by for a claim beyond these very subtasks. "p_value" is the sign test's on
     all items that differ.
     """
@@ -81,11 +81,14 @@ def choice_difference(a: Credits, b: Credits) -> dict:
 
 
 def _over_subtasks(means: np.ndarray, share: np.ndarray, value: float) -> list[float] | None:
-    """`value` give or take t times its jackknife error: sqrt(K / (K - 1) sum_k w_k^2 (mean_k - value)^2)."""
+    """`value` give or take t times its jackknife error: sqrt(K / (K - 1) sum_k w_k^2 (mean_k - value)^2).
+
+    None for one subtask, and where all differ by the same: that spread would be no spread.
+    """
     from scipy.stats import t
 
     count = len(means)
-    if count < 2:
+    if np.ptp(means) < 1e-12:
         return None
     error = math.sqrt(count / (count - 1) * share**2 @ (means - value) ** 2)
     reach = float(t.ppf(0.975, count - 1)) * error

@@ -12,6 +12,7 @@ from scipy.stats import norm, spearmanr
 
 from babylm_data.errors import UserError
 from eval.compare import main
+from eval.compare_table import p_text
 from eval.paired import (
     choice_difference,
     correlation_difference,
@@ -131,6 +132,7 @@ def test_a_subtask_that_all_items_agree_on_is_not_certain():
     low, high = choice_difference({"x": [1, 1, 1]}, {"x": [0, 0, 0]})["interval_items"]
     assert low < 1 < high
     assert choice_difference({"x": [1]}, {"x": [0]})["interval_subtasks"] is None
+    assert choice_difference({"x": [1], "y": [1]}, {"x": [0], "y": [0]})["interval_subtasks"] is None
     assert sign_test(3, 0) == 0.25 and sign_test(0, 0) == 1 and sign_test(9, 1) == pytest.approx(22 / 1024)
 
 
@@ -237,6 +239,12 @@ def test_two_folders_become_a_table_and_a_file(folders, tmp_path, capsys):
     assert "bits per byte, less is better" in lines["perplexity"] and "-0.25" in lines["perplexity"]
     assert found["left_out"] == [f"comps is left out: it is not scored in {folders[1]}"]
     assert found["left_out"][0] in printed and "noise of training is in none" in printed
+
+
+def test_a_star_is_for_the_corrected_p_value():
+    assert p_text({"p_value": 0.03, "p_holm": 0.09}).split() == ["0.0900"]
+    assert p_text({"p_value": 0.03}).split() == ["0.0300*"]
+    assert p_text({"p_value": None}).split() == ["-"]
 
 
 def test_only_the_tasks_asked_for_are_compared(folders, tmp_path, capsys):
