@@ -94,7 +94,7 @@ def test_the_intervals_of_two_equal_models_hold_the_truth_in_95_of_100_data_sets
 def test_a_planted_difference_is_found_as_often_as_its_error_says():
     rng = np.random.default_rng(1)
     skills, n, runs = (0.70, 0.62), 4 * 60, 200
-    # given an item both are Bernoulli draws, of variance p (1 - p) - var(ease) on average, and their means differ by 0.08
+    # given an item both are Bernoulli draws, of variance p (1 - p) - var(ease) on average
     variance = sum(p * (1 - p) - 0.6**2 / 12 for p in skills)
     error = math.sqrt(variance / n)
     power = norm.sf(1.96 - (skills[0] - skills[1]) / error)
