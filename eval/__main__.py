@@ -76,7 +76,10 @@ def parser() -> argparse.ArgumentParser:
         "--partial", action="store_true", help="leave out of full and fast what --data lacks, and say so"
     )
     parse.add_argument(
-        "--batch-tokens", type=positive, default=4096, metavar="N", help="tokens a batch [4096]"
+        "--backend", choices=BACKENDS, default="causal", help="what the model was trained to predict [causal]"
+    )
+    parse.add_argument(
+        "--batch-tokens", type=positive, metavar="N", help="tokens a batch [1024 on a CPU, 16384 on a GPU]"
     )
     parse.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … [auto]")
     parse.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights [float32]")
@@ -86,7 +89,6 @@ def parser() -> argparse.ArgumentParser:
         "--model-name", metavar="NAME", help="the model's folder in it [the run's or MODEL's name]"
     )
     tree.add_argument("--revision", default="main", metavar="NAME", help="chck_1M …, main [main]")
-    tree.add_argument("--backend", choices=BACKENDS, default="causal", help="[causal]")
     parse.add_argument("--check", action="store_true", help="read the data, say what is there, score nothing")
     return parse
 
@@ -147,11 +149,14 @@ def score_jobs(
             print(f"{job.task}: already scored with this model, data and settings in {args.out}")
     if not waiting:
         return
-    model, tokenizer = load(folder, device=args.device, dtype=args.dtype)
+    from eval.scoring import Scorer
+
+    model, tokenizer = load(folder, device=args.device, dtype=args.dtype, backend=args.backend)
+    scorer = Scorer(model, tokenizer, backend=args.backend, batch_tokens=args.batch_tokens)
     file.scores["parameters"] = model.num_parameters()
     made = stamp(argv)  # once: the tasks of one call are one line in a list of commands
     for job in waiting:
-        result, details = job.run(model, tokenizer, args.batch_tokens)
+        result, details = job.run(scorer)
         file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, details)
 
 

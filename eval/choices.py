@@ -55,8 +55,8 @@ class Choices:
         refuse_broken(scores)
         earned, tied = self.credits(scores), [len(best_choices(row)) > 1 for row in scores]
         subtasks = {
-            name: _cell(earned, tied, rows)
-            for members in self.groups.values()
+            name: _cell(earned, tied, rows) | ({"phenomenon": phenomenon} if phenomenon else {})
+            for phenomenon, members in self.groups.items()
             for name, rows in members.items()
         }
         phenomena = {

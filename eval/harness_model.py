@@ -20,8 +20,9 @@ from tqdm import tqdm
 from babylm_data.errors import UserError
 from eval.items import Choice
 from eval.model import find_model, load
-from eval.perplexity import WINDOW, start_token, windows
-from eval.scoring import Encoded, batches, encode, longest_input, token_logprobs
+from eval.perplexity import WINDOW, runs, start_token, windows
+from eval.rows import Encoded
+from eval.scoring import encode, longest_input, token_logprobs
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -117,7 +118,7 @@ class KitModel(LM):
         distinct = sorted(set(encoded), key=lambda entry: (len(entry.ids), entry))
         model, found = Greedy(self.model), {}
         progress = tqdm(total=len(distinct), desc=label, disable=quiet or None, leave=False)
-        for rows in batches([entry.ids for entry in distinct], self.batch_tokens):
+        for rows in runs([len(entry.ids) for entry in distinct], self.batch_tokens):
             batch = distinct[rows.start : rows.stop]
             if len(batch[0].ids) < 2:  # nothing stands before the only token: an empty sum
                 found |= dict.fromkeys(batch, (0.0, True))

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from eval.tasks.official import deviation_note, deviations
 from eval.texts import Text, find_texts, read_text
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from eval.scoring import Scorer
 
 LISTS = ("full", "fast")
 
@@ -31,19 +32,20 @@ class Job:
     questions: Questions | None = None
     texts: tuple[Text, ...] = ()
 
-    def run(
-        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", batch_tokens: int
-    ) -> tuple[dict, dict | None]:
+    def run(self, scorer: "Scorer") -> tuple[dict, dict | None]:
         """The task's result and, if it has items, its predictions and what each item earned."""
+        from eval.certainty import choose
         from eval.perplexity import measure
-        from eval.scoring import score
 
-        with memory_advice(f"with {batch_tokens:,} tokens a batch: lower --batch-tokens"):
+        with memory_advice(f"with {scorer.cells:,} tokens a batch: lower it with --batch-tokens"):
             if self.questions is None:
                 window = self.settings["window"]
-                found = measure(model, tokenizer, self.texts, batch_tokens=batch_tokens, window=window)
+                found = measure(
+                    scorer.model, scorer.tokenizer, self.texts, batch_tokens=scorer.cells, window=window
+                )
                 return self.settings | found, None
-            scores = score(model, tokenizer, self.questions.items, batch_tokens=batch_tokens, label=self.task)
+            ask = scorer.score if self.questions.by_value else partial(choose, scorer)
+            scores = ask(self.questions.items, self.task)
         refuse_broken(scores, self.task)
         details = {
             "predictions": self.questions.predictions(scores),
@@ -112,6 +114,8 @@ def read_texts(args: argparse.Namespace) -> Job:
     """Read the held-out text."""
     if args.window < 2:
         raise UserError("--window 1 leaves nothing to predict from: give 2 or more")
+    if args.backend != "causal":
+        raise UserError(f"perplexity is of causal models: leave it out with --backend {args.backend}")
     if not args.text:
         raise UserError("perplexity needs --text PATH …: files or folders of held-out text")
     files = find_texts(args.text)

@@ -150,6 +150,26 @@ class Scorer:
                 )
         return encoded
 
+    def logprobs(
+        self, choices: Sequence[Choice], names: Sequence[str] | None = None, label: str = "scoring"
+    ) -> np.ndarray:
+        """Log-probability of each choice's completion given its context, nats: (len(choices),) float64.
+
+        `names` say whose choice is too long for the model; without them the text itself does.
+        """
+        encoded = self.encode(choices, names)
+        distinct = sorted(set(encoded))
+        sums = self.sums(distinct, label)
+        place = {entry: index for index, entry in enumerate(distinct)}
+        return sums[[place[entry] for entry in encoded]] if encoded else sums
+
+    def score(self, items: Sequence[Item], label: str = "scoring") -> list[list[float]]:
+        """Log-probabilities in nats of each item's choices, in the order of the items."""
+        choices = [choice for item in items for choice in item.choices]
+        names = [item.uid for item in items for _ in item.choices]
+        values = iter(self.logprobs(choices, names, label).tolist())
+        return [[next(values) for _ in item.choices] for item in items]
+
     @torch.inference_mode()
     def sums(self, sequences: Sequence[Encoded], label: str = "scoring") -> np.ndarray:
         """Sum of the scored tokens' log-probabilities of each sequence, nats: (len(sequences),) float64."""
@@ -207,32 +227,19 @@ def choice_logprobs(
     *,
     batch_tokens: int | None = None,
     backend: str = "causal",
-    names: Sequence[str] | None = None,
-    label: str = "scoring",
 ) -> np.ndarray:
-    """Log-probability of each choice's completion given its context, nats: (len(choices),) float64.
-
-    `names` say whose choice is too long for the model; without them the text itself does.
-    """
-    scorer = Scorer(model, tokenizer, backend=backend, batch_tokens=batch_tokens)
-    encoded = scorer.encode(choices, names)
-    distinct = sorted(set(encoded))
-    sums = scorer.sums(distinct, label)
-    place = {entry: index for index, entry in enumerate(distinct)}
-    return sums[[place[entry] for entry in encoded]] if encoded else sums
+    """Log-probability of each choice's completion given its context, nats: (len(choices),) float64."""
+    return Scorer(model, tokenizer, backend=backend, batch_tokens=batch_tokens).logprobs(choices)
 
 
 def sentence_logprobs(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
-    *,
-    batch_tokens: int | None = None,
-    backend: str = "causal",
+    **options: int | str | None,
 ) -> np.ndarray:
     """Log-probability of whole sentences in nats: (len(texts),) float64."""
-    choices = [Choice("", text) for text in texts]
-    return choice_logprobs(model, tokenizer, choices, batch_tokens=batch_tokens, backend=backend)
+    return choice_logprobs(model, tokenizer, [Choice("", text) for text in texts], **options)
 
 
 def score(
@@ -241,14 +248,7 @@ def score(
     items: Sequence[Item],
     *,
     batch_tokens: int | None = None,
-    backend: str = "causal",
     label: str = "scoring",
 ) -> list[list[float]]:
     """Log-probabilities in nats of each item's choices, in the order of the items."""
-    choices = [choice for item in items for choice in item.choices]
-    names = [item.uid for item in items for _ in item.choices]
-    flat = choice_logprobs(
-        model, tokenizer, choices, batch_tokens=batch_tokens, backend=backend, names=names, label=label
-    )
-    values = iter(flat.tolist())
-    return [[next(values) for _ in item.choices] for item in items]
+    return Scorer(model, tokenizer, batch_tokens=batch_tokens).score(items, label)

@@ -17,7 +17,6 @@ from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import seal
-from bench import agreement
 from eval import model as eval_model
 from eval.__main__ import main
 from eval.model import load
@@ -409,47 +408,6 @@ def test_a_tokenizer_with_more_entries_than_embeddings_is_refused(tmp_path):
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="301 entries, the model 300 embeddings"):
         load(tmp_path)
-
-
-def test_the_independent_judge_agrees_and_notices_a_difference(folder, monkeypatch, capsys):
-    command = [str(folder / "model"), "--data", str(folder / "data"), "--tasks", "blimp_filtered"]
-    assert agreement.main(command) == 0
-    honest = agreement.our_margins
-    monkeypatch.setattr(agreement, "our_margins", lambda *found: [-margin for margin in honest(*found)])
-    assert agreement.main(command) == 1
-    assert "8 different choices" in capsys.readouterr().out
-
-
-def test_the_judge_compares_what_stands_on_the_disk(folder, tmp_path, capsys):
-    main(arguments(folder, tmp_path, "blimp_filtered"))
-    command = [str(folder / "model"), "--data", str(folder / "data"), "--tasks", "blimp_filtered"]
-    assert agreement.main([*command, "--against", str(tmp_path)]) == 0
-    path = tmp_path / "blimp_filtered/predictions.json"
-    found = read(path)
-    first = found["island"]["predictions"][0]
-    first["pred"] = "dog The The." if first["pred"].startswith("The") else "The The dog."
-    path.write_text(json.dumps(found), encoding="utf-8")
-    assert agreement.main([*command, "--against", str(tmp_path)]) == 1
-    assert "1 different choices" in capsys.readouterr().out
-    scores = read(tmp_path / "scores.json")
-    scores["tasks"]["blimp_filtered"]["by_subtask"]["order"]["score"] -= 0.5
-    (tmp_path / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
-    assert agreement.main([*command, "--against", str(tmp_path)]) == 1
-    assert "2 different choices" in capsys.readouterr().out
-
-
-def test_the_judge_refuses_a_model_of_nan_and_wrong_arguments(folder, tmp_path):
-    model = tiny_models.model()
-    model.model.norm.weight.data.fill_(math.nan)
-    model.save_pretrained(tmp_path)
-    tiny_models.tokenizer().save_pretrained(tmp_path)
-    command = [str(tmp_path), "--data", str(folder / "data"), "--tasks", "blimp_filtered"]
-    with pytest.raises(UserError, match="margins are not finite"):
-        agreement.main(command)
-    with pytest.raises(UserError, match="--every takes 1 or more"):
-        agreement.main([*command, "--every", "0"])
-    with pytest.raises(UserError, match="no model folder"):
-        agreement.main([str(tmp_path / "absent"), *command[1:]])
 
 
 HELP = """
