@@ -9,7 +9,8 @@ pure noise gains 1 in (rows - parameters) on average: 0.0006.
 Surprisals are those of the official program for causal models, with its peculiarities, which a sentence as a whole and
 its offsets would not give:
 - The word is tokenised alone, without a space. A byte-level tokenizer that adds none by itself is asked for "Arthur
-  placedthe": its models score near zero, whatever they know.
+  placedthe": its models score near zero, whatever they know. `load_spaced` asks for " the" instead: no official task,
+  but one that compares models of any tokenizer.
 - What stands before a sub-word is tokenised anew, special tokens and all, so it may be cut otherwise than in the word.
 - From the second sub-word on, what is asked for is the first token of the sub-word's own text.
 - The file's one "None" ("None of the city people …") was read as a missing value and put back, but only as a context of
@@ -50,6 +51,8 @@ class Reading:
     items: list[Item]
     columns: dict[str, list[float]]
     """The numbers that the regressions need, one an item; NaN where the file has none. "sentence": which one."""
+    spaced: bool = False
+    """True: a word's tokens are those that it and the space before it have in the text, as in every other task."""
     by_value: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -72,9 +75,13 @@ class Reading:
         self,
         tokenizer: "PreTrainedTokenizerBase",
         token_sums: Callable[[list["Encoded"]], Sequence[float]],
+        longest: int | None = None,
     ) -> list[list[float]]:
-        """Log-probability in nats of each item's choices; `token_sums` gives that of each sequence's scored tokens."""
-        sequences = reading_sequences(tokenizer, self.items)
+        """Log-probability in nats of each item's choices; `token_sums` gives that of each sequence's scored tokens.
+
+        `longest`, the most tokens that the model reads, is not asked for here: the file's sentences are short.
+        """
+        sequences = (spaced_sequences if self.spaced else reading_sequences)(tokenizer, self.items)
         sums = iter(token_sums([entry for item in sequences for choice in item for entry in choice]))
         return [[math.fsum(next(sums) for _ in choice) for choice in item] for item in sequences]
 
@@ -154,6 +161,28 @@ def load(files: list[Path]) -> Reading:
             for name in MEASURED:
                 columns[name].append(number(row, name, place, may_lack=name == MAY_LACK))
     return Reading(items, columns)
+
+
+def load_spaced(files: list[Path]) -> Reading:
+    """The same rows, asked for with a space before each word; not what the official program asks for."""
+    read = load(files)
+    items = [
+        replace(
+            item, choices=tuple(Choice(choice.context, f" {choice.completion}") for choice in item.choices)
+        )
+        for item in read.items
+    ]
+    return replace(read, items=items, spaced=True)
+
+
+def spaced_sequences(
+    tokenizer: "PreTrainedTokenizerBase", items: Sequence[Item]
+) -> list[list[list["Encoded"]]]:
+    """Item -> choice -> its one token sequence, with the tokens of the word scored."""
+    from eval.scoring import encode
+
+    encoded = iter(encode(tokenizer, [choice for item in items for choice in item.choices]))
+    return [[[next(encoded)] for _ in item.choices] for item in items]
 
 
 def reading_sequences(
