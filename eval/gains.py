@@ -1,6 +1,7 @@
 """How much better a regression gets by a surprisal: the gain in R^2, and how it would move with other sentences."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,16 @@ def gain(data: "pd.DataFrame", measure: str, predictors: Sequence[str]) -> float
     Rows where a predictor is missing are left out of both.
     """
     import statsmodels.formula.api as smf
+    from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
     rows = data[[measure, *predictors, "pred"]].dropna()
     baseline = f"{measure} ~ ({' + '.join(predictors)}) ** 2"
-    without, joined = (smf.ols(formula, rows).fit().rsquared for formula in (baseline, f"{baseline} + pred"))
+    with warnings.catch_warnings():
+        # a surprisal that is the same everywhere leaves coefficients open, but not R^2
+        warnings.simplefilter("ignore", SingularMatrixWarning)
+        without, joined = (
+            smf.ols(formula, rows).fit().rsquared for formula in (baseline, f"{baseline} + pred")
+        )
     return float((joined - without) / (1 - without))
 
 
@@ -38,7 +45,7 @@ def gains_without_each_sentence(
     times, sentences = design.endog, rows["sentence"].to_numpy()
     basis = scipy.linalg.orth(design.exog)  # (rows, R)
     rest = rows["pred"].to_numpy() - basis @ (basis.T @ rows["pred"].to_numpy())
-    if np.linalg.norm(rest) < 1e-9 * np.linalg.norm(rows["pred"]):
+    if np.linalg.norm(rest) <= 1e-9 * np.linalg.norm(rows["pred"]):
         return np.zeros(data["sentence"].nunique())  # the baseline says all that the surprisal could
     basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
     whole, products, squares = basis.T @ basis, basis.T @ times, times @ times
@@ -47,7 +54,9 @@ def gains_without_each_sentence(
         part, part_times = basis[sentences == sentence], times[sentences == sentence]
         inner, outer = whole - part.T @ part, products - part.T @ part_times
         unexplained = [
-            squares - part_times @ part_times - outer[:k] @ np.linalg.pinv(inner[:k, :k]) @ outer[:k]
+            squares
+            - part_times @ part_times
+            - outer[:k] @ np.linalg.pinv(inner[:k, :k], rcond=1e-9, hermitian=True) @ outer[:k]
             for k in (len(inner) - 1, len(inner))
         ]
         gains.append(1 - unexplained[1] / unexplained[0])

@@ -10,7 +10,8 @@ over contexts; chance is the surprisal for a model that knows nothing, ln(vocabu
 "2025", as the official program was first published, for comparison with its scores: one point a context and checkpoint,
 so that one easy context sets the least surprisal; chance is log2(300,000) = 18.2, which is bits beside surprisals in
 nats, for any vocabulary and word. With 8,192 tokens, where not even knowing nothing costs more than 9.0 nats a token,
-most curves never rise through such a threshold.
+most curves never rise through such a threshold. Its fits are unbounded; where one runs off, an age changes from run to
+run by some 1e-4, in the official program as here.
 """
 
 import math

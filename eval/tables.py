@@ -1,6 +1,7 @@
 """CSV files of measurements, read with one line about whatever is wrong with them."""
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +17,12 @@ def read_table(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, 
     A row that ends early (a file that was cut) is refused; what the cells say is left to `text` and `number`.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, cells) for cells in reader if cells]
+        content = path.read_bytes().decode("utf-8-sig")  # spreadsheets put a mark before the first line
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}): {REMEDY}") from error
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    try:
+        lines = [(reader.line_num, cells) for cells in reader if cells]
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}, is not CSV ({error}): {REMEDY}") from error
     header = lines[0][1] if lines else []

@@ -60,9 +60,10 @@ class Acquisition:
         return [[value] for value in token_sums(encoded)]
 
     def summarise(self, scores: Scores) -> dict:
-        """The contract of `Questions.summarise`. The score is a mean surprisal in nats: low is good, chance unknown.
+        """The contract of `Questions.summarise`, with a mean surprisal in nats as the score: low is good.
 
-        It is the mean over words of the mean over contexts; its error is that of drawing other words.
+        It is the mean over words of the mean over contexts; its error is that of drawing other words. "chance" says
+        nothing here: that of a word hangs on its tokens.
         """
         refuse_broken(scores, "aoa")
         by_word: dict[str, list[float]] = {}
@@ -75,7 +76,7 @@ class Acquisition:
             "items": len(self.items),
             "ties": 0,
         }
-        rest = {"chance": None, "official_score": cell["score"], "words": len(means)}
+        rest = {"chance": 0.0, "official_score": cell["score"], "words": len(means)}
         return {"metric": "surprisal", **cell, **rest, "by_subtask": {"aoa": cell}, "by_phenomenon": {}}
 
     def predictions(self, scores: Scores) -> dict:
