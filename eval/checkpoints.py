@@ -18,6 +18,7 @@ NAME = re.compile(r"chck_(\d+)([KMB])")
 UNITS = {"K": 10**3, "M": 10**6, "B": 10**9}
 FEWEST = 5  # a sigmoid has four parameters: it passes through any four points
 ROW = ("target_word", "context_id", "context", "surprisal")
+KINDS = {"step": str, "target_word": str, "context_id": int, "context": str}
 REMEDY = "score it again with `python -m eval … --tasks aoa`"
 
 
@@ -79,12 +80,15 @@ def read_official(path: Path) -> list[Checkpoint]:
 
 
 def checked(rows: object, path: Path, keys: Sequence[str]) -> list[dict]:
-    """`rows` if they are a list of objects with `keys` and a finite surprisal each."""
+    """`rows` if they are a list of objects with `keys` of the right kinds and a finite surprisal each."""
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{path} has no list of results: {REMEDY}")
     for index, row in enumerate(rows):
         place = f"{path}, result {index},"
         require(row, keys, place, REMEDY)
+        for key in keys:
+            if not isinstance(row[key], KINDS.get(key, object)):
+                raise UserError(f"{place} has {row[key]!r} in {key!r}: {REMEDY}")
         value = row["surprisal"]
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise UserError(
