@@ -11,9 +11,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from eval.items import Item, Scores, best_choices, by_subtask, credit, first_items, refuse_broken, rows_of
+
+if TYPE_CHECKING:
+    from eval.scoring import Scorer
 
 TIE_RULES = ("shared", "official")
 """A tie between k choices is worth 1/k, or goes to the first of them."""
@@ -31,11 +34,16 @@ class Choices:
     tie_rule: str = "shared"
     unverified: bool = False
     """True: no official file of the task was ever seen; the result says so."""
-    by_value: ClassVar[bool] = False
 
     def first(self, limit: int | None) -> "Choices":
         """Only the first `limit` items of each subtask."""
         return replace(self, items=first_items(self.items, limit))
+
+    def ask(self, scorer: "Scorer", label: str) -> Scores:
+        """Scores that tell which choice of each item is highest, and no more."""
+        from eval.certainty import choose
+
+        return choose(scorer, self.items, label)
 
     @cached_property
     def groups(self) -> dict[str, dict[str, list[int]]]:

@@ -9,9 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from babylm_data.errors import UserError
+
+if TYPE_CHECKING:
+    from eval.scoring import Scorer
 
 TIE = 1e-9
 """Nats. Scores this close are equal: sums of the same token log-probabilities in another order, as a model without
@@ -54,11 +57,12 @@ class Questions(Protocol):
     """
 
     items: list[Item]
-    by_value: bool
-    """True: the log-probabilities themselves count; False: only which choice of an item is highest."""
 
     def first(self, limit: int | None) -> "Questions":
         """The same with only the first `limit` items of each subtask (None: all)."""
+
+    def ask(self, scorer: "Scorer", label: str) -> Scores:
+        """The answers: log-probabilities in nats where they count, else just what tells which choice is highest."""
 
     def summarise(self, scores: Scores) -> dict:
         """The result as `scores.json` holds it; a UserError for scores that are not finite.

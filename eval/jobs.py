@@ -3,7 +3,6 @@
 import argparse
 import difflib
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,6 @@ class Job:
 
     def run(self, scorer: "Scorer") -> tuple[dict, dict | None]:
         """The task's result and, if it has items, its predictions and what each item earned."""
-        from eval.certainty import choose
         from eval.perplexity import measure
 
         with memory_advice(f"with {scorer.cells:,} tokens a batch: lower it with --batch-tokens"):
@@ -44,8 +42,7 @@ class Job:
                     scorer.model, scorer.tokenizer, self.texts, batch_tokens=scorer.cells, window=window
                 )
                 return self.settings | found, None
-            ask = scorer.score if self.questions.by_value else partial(choose, scorer)
-            scores = ask(self.questions.items, self.task)
+            scores = self.questions.ask(scorer, self.task)
         refuse_broken(scores, self.task)
         details = {
             "predictions": self.questions.predictions(scores),

@@ -136,16 +136,16 @@ class Scorer:
             raise UserError(f"--backend {backend} needs a tokenizer with a mask token, and this one has none")
         self.model, self.tokenizer, self.backend = model, tokenizer, backend
         self.cells = batch_tokens or CELLS.get(model.device.type, CELLS["cuda"])
+        self.longest = longest_input(model)
 
     def encode(self, choices: Sequence[Choice], names: Sequence[str] | None = None) -> list[Encoded]:
         """Tokenise; a UserError for what the model is too short for, by its name or its text."""
         encoded = encode(self.tokenizer, choices, self.backend)
-        limit = longest_input(self.model)
         for index, entry in enumerate(encoded):
-            if limit is not None and len(entry.ids) > limit:
+            if self.longest is not None and len(entry.ids) > self.longest:
                 name = names[index] if names else repr(choices[index].text[:60])
                 raise UserError(
-                    f"{name} has {len(entry.ids)} tokens, the model reads at most {limit}: "
+                    f"{name} has {len(entry.ids)} tokens, the model reads at most {self.longest}: "
                     "score it with a model that has more positions, or leave this task out"
                 )
         return encoded
@@ -157,7 +157,10 @@ class Scorer:
 
         `names` say whose choice is too long for the model; without them the text itself does.
         """
-        encoded = self.encode(choices, names)
+        return self.token_sums(self.encode(choices, names), label)
+
+    def token_sums(self, encoded: Sequence[Encoded], label: str = "scoring") -> np.ndarray:
+        """Sum of the scored tokens' log-probabilities of each sequence, in any order, equals scored once; nats."""
         distinct = sorted(set(encoded))
         sums = self.sums(distinct, label)
         place = {entry: index for index, entry in enumerate(distinct)}
@@ -172,7 +175,7 @@ class Scorer:
 
     @torch.inference_mode()
     def sums(self, sequences: Sequence[Encoded], label: str = "scoring") -> np.ndarray:
-        """Sum of the scored tokens' log-probabilities of each sequence, nats: (len(sequences),) float64."""
+        """The same of sequences that are distinct and sorted: (len(sequences),) float64."""
         return self._sums(self._rows(sequences), len(sequences), label)
 
     def _sums(self, rows: list[Row], count: int, label: str | None = None) -> np.ndarray:

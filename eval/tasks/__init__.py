@@ -7,7 +7,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.items import Questions
-from eval.tasks import comps, entity_tracking, ewok, global_piqa, minimal_pairs, wug
+from eval.tasks import aoa, comps, entity_tracking, ewok, global_piqa, minimal_pairs, reading, wug
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,14 @@ TASKS = {
         "wug_past/wug_past_tense",
         BOTH,
     ),
+    "reading": Task("Reading", "full_eval/reading", reading.load, "reading", BOTH, pattern="reading_data.csv"),
+    "reading_spaced": Task(
+        "Reading, words with their space",
+        "full_eval/reading",
+        reading.load_spaced,
+        pattern="reading_data.csv",
+    ),
+    "aoa": Task("Surprisals of words", "full_eval/aoa", aoa.load, pattern=aoa.FILE),
     "comps": Task("COMPS", "full_eval/comps", comps.load, "comps/comps", FULL),
     "entity_tracking_filtered": Task(
         "Entity tracking (2026)",

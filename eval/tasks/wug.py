@@ -9,11 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from eval.choices import Choices
 from eval.items import Choice, Item, Scores, by_subtask, first_items, refuse_broken
 from eval.tasks.rows import read_rows, same_count
+
+if TYPE_CHECKING:
+    from eval.scoring import Scorer
 
 RESAMPLES = 2000
 
@@ -24,11 +27,14 @@ class Wug:
 
     items: list[Item]
     ratios: dict[str, float]
-    by_value: ClassVar[bool] = True
 
     def first(self, limit: int | None) -> "Wug":
         """Only the first `limit` rows."""
         return replace(self, items=first_items(self.items, limit))
+
+    def ask(self, scorer: "Scorer", label: str) -> Scores:
+        """The log-probabilities of the sentences, nats."""
+        return scorer.score(self.items, label)
 
     def summarise(self, scores: Scores) -> dict:
         """The contract of `Questions.summarise`; the standard error is a bootstrap over rows."""
