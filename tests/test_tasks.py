@@ -129,8 +129,8 @@ def test_an_empty_file_is_refused(tmp_path):
         load(files(tmp_path))
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_every_task_loads_from_its_folder_and_says_when_it_is_absent(tmp_path, name):
+@pytest.mark.parametrize("name", ROWS)
+def test_every_choice_task_loads_from_its_folder_and_says_when_it_is_absent(tmp_path, name):
     with pytest.raises(UserError, match=f"no .*jsonl files in .*{name}"):
         TASKS[name].files(tmp_path)
     written = write_task(tmp_path / TASKS[name].folder, name)
@@ -232,8 +232,8 @@ def test_the_official_rows_add_up_to_the_published_sizes(name, subtasks, rows):
     assert (len(official), sum(official.values())) == (subtasks, rows)
 
 
-def test_every_task_has_official_rows_but_the_nursery_which_the_kit_writes_itself():
-    assert [name for name in TASKS if official_rows(name) is None] == ["nursery"]
+def test_every_choice_task_has_official_rows_but_the_nursery_which_the_kit_writes_itself():
+    assert [name for name in ROWS if official_rows(name) is None] == ["nursery"]
 
 
 def test_the_official_rows_are_no_deviation():
