@@ -45,7 +45,8 @@ def read_questions(data: Path, task: str) -> list[Question]:
             choices = [(row["input_prefix"], option) for option in row["options"]]
             questions.append((f"{path.stem}_{row['numops']}_ops", choices))
         elif task.startswith("wug"):
-            questions.append((task, [("", text) for text in row["sentences"].split("\t")]))
+            subtask = "_".join(task.split("_")[:2])
+            questions.append((subtask, [("", text) for text in row["sentences"].split("\t")]))
         else:
             pair = [("", row["sentence_good"]), ("", row["sentence_bad"])]
             questions.append((row.get("UID") or path.stem, pair))
@@ -59,9 +60,9 @@ def plain_logprob(model, tokenizer, context: str, completion: str) -> float:
     import torch
 
     encoded = tokenizer(context + completion, return_tensors="pt", return_offsets_mapping=True)
-    ids = encoded["input_ids"]
+    ids = encoded["input_ids"].to(model.device)
     with torch.no_grad():
-        logprobs = model(input_ids=ids).logits.log_softmax(dim=-1)
+        logprobs = model(input_ids=ids).logits.log_softmax(dim=-1).cpu()
     total = 0.0
     for position in range(1, ids.shape[1]):
         if encoded["offset_mapping"][0, position, 1] > len(context):  # a special token spans no characters
@@ -72,8 +73,8 @@ def plain_logprob(model, tokenizer, context: str, completion: str) -> float:
 class Judge:
     """The plain rule with its own copy of the model, loaded by the process that first uses it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.loaded = folder, None
+    def __init__(self, folder: Path, device: str) -> None:
+        self.folder, self.device, self.loaded = folder, device, None
 
     def __call__(self, questions: list[Question]) -> list[list[float]]:
         """Scores of each item's choices, nats."""
@@ -83,7 +84,7 @@ class Judge:
 
         if self.loaded is None:
             torch.set_num_threads(1)  # a sentence is too little work to share out
-            self.loaded = load(self.folder, device="cpu", dtype="float64")
+            self.loaded = load(self.folder, device=self.device, dtype="float64")
         return [[plain_logprob(*self.loaded, *choice) for choice in choices] for _, choices in questions]
 
 
@@ -92,21 +93,23 @@ def judge_in_pool(questions: list[Question]) -> list[list[float]]:
     return judge_in_pool.judge(questions)
 
 
-def start_judge(folder: Path) -> None:
-    judge_in_pool.judge = Judge(folder)
+def start_judge(folder: Path, device: str) -> None:
+    judge_in_pool.judge = Judge(folder, device)
 
 
-def plain_scores(folder: Path, questions: list[Question], processes: int, label: str) -> list[list[float]]:
+def plain_scores(
+    folder: Path, device: str, questions: list[Question], processes: int, label: str
+) -> list[list[float]]:
     """The plain scores of all items; a UserError if one is no number, which would agree with anything."""
     from tqdm import tqdm
 
     chunks = [questions[start : start + CHUNK] for start in range(0, len(questions), CHUNK)]
     with ExitStack() as stack:
         if processes == 1:
-            done = map(Judge(folder), chunks)
+            done = map(Judge(folder, device), chunks)
         else:
             context = get_context("spawn")
-            pool = ProcessPoolExecutor(processes, context, initializer=start_judge, initargs=(folder,))
+            pool = ProcessPoolExecutor(processes, context, initializer=start_judge, initargs=(folder, device))
             done = stack.enter_context(pool).map(judge_in_pool, chunks)
         bar = tqdm(done, total=len(chunks), desc=label, unit=f" x {CHUNK} items", disable=None)
         scores = [row for chunk in bar for row in chunk]
@@ -193,6 +196,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", default=tasks, metavar="TASK", help=f"[{' '.join(tasks)}]")
     parser.add_argument("--against", nargs="+", default=[], type=Path, metavar="OUT", help="what to judge")
     parser.add_argument("--processes", type=positive, default=1, metavar="N", help="of the judge [1]")
+    parser.add_argument("--device", default="cpu", help="where the judge computes [cpu]")
     parser.add_argument("--every", type=positive, default=1, metavar="N", help="only every N-th item [1]")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="JSON file for the judge's scores")
     args = parser.parse_args(argv)
@@ -213,7 +217,7 @@ def main(argv: list[str]) -> int:
     for task in args.tasks:
         questions = read_questions(args.data, task)[:: args.every]
         if task not in kept:
-            kept[task] = plain_scores(folder, questions, args.processes, task)
+            kept[task] = plain_scores(folder, args.device, questions, args.processes, task)
             if args.keep:
                 args.keep.write_text(json.dumps(kept))
         plain = kept[task]

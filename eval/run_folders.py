@@ -14,6 +14,7 @@ from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, sha256, verify
 from eval.json_files import read_json, read_metrics, require
 from eval.model import model_sha256
+from eval.table import is_scored
 
 SUMMARY = ("name", "kind", "family", "parameters", "parameters_without_embeddings", "steps", "words_seen")
 SUMMARY += ("tokens_seen", "epochs", "seconds", "flops", "seed", "data")
@@ -64,7 +65,7 @@ class Run:
     @property
     def tasks(self) -> dict[str, dict]:
         """The tasks that end in one score, by name; perplexity does not, and is told apart."""
-        return {name: result for name, result in self.scores["tasks"].items() if "score" in result}
+        return {name: result for name, result in self.scores["tasks"].items() if is_scored(result)}
 
     @property
     def scoring(self) -> list[tuple[str, str]]:

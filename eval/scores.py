@@ -29,9 +29,12 @@ def task_key(model_sha256: str, asked: str) -> str:
     return digest([RULE, model_sha256, asked, libraries])
 
 
-def as_json(value: dict) -> str:
-    """JSON text as every file of the scores holds it; a number that is not finite is an error."""
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def as_json(value: dict, *, nan: bool = False) -> str:
+    """JSON text as every file of the scores holds it; a number that is not finite is an error, unless `nan`.
+
+    The official predictions of reading have NaN where there is no word before.
+    """
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=nan) + "\n"
 
 
 class ScoreFile:
@@ -82,7 +85,7 @@ class ScoreFile:
         self._stale = []
         entry = result | {"key": key}
         for name, content in (details or {}).items():
-            write_whole(self.path(task, name), as_json(content))
+            write_whole(self.path(task, name), as_json(content, nan=name == "predictions"))
             entry[f"{name}_sha256"] = sha256(self.path(task, name))
         self.scores["tasks"][task] = entry
         write_whole(self.folder / "scores.json", as_json(self.scores))

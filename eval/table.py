@@ -5,6 +5,11 @@ from eval.tasks import extent_note
 UNITS = {"accuracy": "%", "r2_gain": "% of the unexplained variance"}
 
 
+def is_scored(result: dict) -> bool:
+    """Is this a score, of which more is better? Held-out text and the surprisals of one checkpoint have none."""
+    return result.get("metric", "surprisal") != "surprisal"
+
+
 def unit(metric: str) -> str:
     """What a score times 100 is: percent, or for a correlation no more than that."""
     return UNITS.get(metric, f"{metric} x 100")
@@ -31,7 +36,7 @@ def tie_note(result: dict) -> str:
 
 def table(tasks: dict[str, dict], ends: int = 5) -> str:
     """All results; of the subtasks only the worst and the best `ends`."""
-    scored = {name: result for name, result in tasks.items() if "score" in result}
+    scored = {name: result for name, result in tasks.items() if is_scored(result)}
     lines = []
     if scored:
         columns = (
@@ -50,6 +55,10 @@ def table(tasks: dict[str, dict], ends: int = 5) -> str:
             lines += [*_cells(subtasks[:ends]), "  …", *_cells(subtasks[-ends:])]
         elif len(subtasks) > 1:
             lines += ["", f"{name} by subtask", *_cells(subtasks)]
+    for name, result in tasks.items():
+        if result.get("metric") == "surprisal":
+            mean = f"{result['score']:.3f} nats a word, over {result['words']:,} words in {result['items']:,} contexts"
+            lines += ["", f"{name}: {mean}; `python -m eval.aoa` says what the checkpoints make of them"]
     if text := tasks.get("perplexity"):
         lines += ["", *_held_out(text)]
     return "\n".join(lines).strip()

@@ -15,7 +15,8 @@ from eval.checkpoints import find_checkpoints
 from eval.items import Choice
 from eval.learning_curves import CHANCE_2025, FLAT, NEVER, NO_FIT, OUTSIDE, child_age, fit, model_age, sigmoid
 from eval.scores import ScoreFile
-from eval.scoring import Encoded, _sums
+from eval.rows import Encoded
+from eval.scoring import Scorer
 from eval.tasks.aoa import load, shortened
 
 WORDS = {
@@ -52,7 +53,7 @@ def test_words_of_two_letters_and_more_become_one_item_a_context(questions):
 
 def token_sums(model):
     def sums(encoded: list[Encoded]) -> list[float]:
-        return [float(_sums(model, [entry], 10_000, "")[0]) for entry in encoded]
+        return [float(Scorer(model, None).sums([entry])[0]) for entry in encoded]
 
     return sums
 

@@ -276,7 +276,9 @@ def test_a_full_memory_is_one_line_that_says_what_to_lower(folder, tmp_path, mon
 
     for name in ("token_logprobs", "batch_logprobs"):
         monkeypatch.setattr(f"eval.scoring.{name}", fail)
-    with pytest.raises(UserError, match="out of memory with 4,096 tokens a batch: lower --batch-tokens"):
+    with pytest.raises(
+        UserError, match="out of memory with 1,024 tokens a batch: lower it with --batch-tokens"
+    ):
         main(arguments(folder, tmp_path, task))
 
 

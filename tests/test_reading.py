@@ -13,7 +13,8 @@ from tokenizers import pre_tokenizers
 
 from babylm_data.errors import UserError
 from eval.items import Choice
-from eval.scoring import Encoded, _sums, choice_logprobs
+from eval.rows import Encoded
+from eval.scoring import Scorer, choice_logprobs
 from eval.tasks.reading import EYE_TRACKING, load, load_spaced, word_sequences
 
 COLUMNS = (
@@ -90,7 +91,7 @@ def token_sums(model):
     """What `Reading.score` asks for, one sequence at a time."""
 
     def sums(encoded: list[Encoded]) -> list[float]:
-        return [float(_sums(model, [entry], 10_000, "")[0]) for entry in encoded]
+        return [float(Scorer(model, None).sums([entry])[0]) for entry in encoded]
 
     return sums
 
