@@ -14,8 +14,8 @@ from eval.aoa import ages, chance_surprisals, correlation, main, read_human
 from eval.checkpoints import find_checkpoints
 from eval.items import Choice
 from eval.learning_curves import CHANCE_2025, FLAT, NEVER, NO_FIT, OUTSIDE, child_age, fit, model_age, sigmoid
-from eval.scores import ScoreFile
 from eval.rows import Encoded
+from eval.scores import ScoreFile
 from eval.scoring import Scorer
 from eval.tasks.aoa import load, shortened
 
