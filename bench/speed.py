@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     model, tokenizer = load(find_model(args.model))
-    items = TASKS[args.task].load(TASKS[args.task].files(args.data))[:: args.every]
+    items = TASKS[args.task].load(TASKS[args.task].files(args.data)).items[:: args.every]
     pairs = [(item.choices[0].text, item.choices[1].text) for item in items]
 
     began = time.perf_counter()
