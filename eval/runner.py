@@ -134,14 +134,14 @@ class Runner:
         from eval.backbone import load_backbone
         from eval.tuning import tune
 
-        started, label = time.monotonic(), f"{job.task}, seed {seed}"
+        started, label, device = time.monotonic(), f"{job.task}, seed {seed}", self.device
         problem = self.problem(job, settings, seed)
         for note in problem.notes:
             self._warn(note)
         torch.manual_seed(seed)  # of the random weights, the new head and dropout
         backbone = load_backbone(self.folder, self.config, random_weights=self.args.random_weights)
         with memory_advice(f"with {settings.batch_size} sequences a step: lower --batch-size"):
-            network = problem.network(backbone, settings).to(self.device)
+            network = problem.network(backbone, settings).to(device)
             outcome = tune(network, problem, settings, seed=seed, label=label)
         predictions = outcome.pop("predictions")
         facts = {
@@ -157,7 +157,7 @@ class Runner:
             "settings": asdict(settings),
             "data": {path.name: sha256(path) for path in job.files},
             "parameters": sum(weight.numel() for weight in network.parameters()),
-            "device": _device_name(self.device),
+            "device": _device_name(device),
             "seconds": round(time.monotonic() - started, 1),
         }
         return facts | outcome, predictions
