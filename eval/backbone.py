@@ -13,6 +13,13 @@ OWN_CODE = (
     "needs code of its own to load, and such models are refused: eval runs no code that comes with a model"
 )
 
+CONSTANTS = (
+    ".masked_bias",
+    ".attn.bias",
+    ".inv_freq",
+    ".position_ids",
+)  # older versions saved them with the weights
+
 
 def _refusal(folder: Path, error: Exception) -> UserError:
     if "custom code" in str(error):
@@ -112,6 +119,7 @@ def _check_weights(folder: Path, model: "PreTrainedModel", info: dict) -> None:
         key
         for key in map(str, info["unexpected_keys"])
         if key.removeprefix(f"{model.base_model_prefix}.").split(".")[0] in parts
+        and not key.endswith(CONSTANTS)
     ]
     missing = [key for key in map(str, info["missing_keys"]) if not key.startswith("pooler.")]
     mismatched = [str(key) for key in info["mismatched_keys"]]

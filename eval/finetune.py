@@ -47,6 +47,12 @@ def _rate(text: str) -> float:
     return value
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parse = argparse.ArgumentParser(
@@ -61,8 +67,8 @@ def parser() -> argparse.ArgumentParser:
     add("--tasks", nargs="+", required=True, metavar="TASK", help=", ".join([*glue.TASKS, "squad"]))
     add("--data", nargs="+", type=Path, required=True, metavar="DIR", help="folders with the tasks' files")
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    add("--seed", type=int, default=42, metavar="N", help="of the new head, dropout and order [42]")
-    add("--seeds", type=int, nargs="+", metavar="N", help="several: each task is run once with each")
+    add("--seed", type=_seed, default=42, metavar="N", help="of the new head, dropout and order [42]")
+    add("--seeds", type=_seed, nargs="+", metavar="N", help="several: each task is run once with each")
     add("--limit", type=positive, metavar="N", help="first N training and validation examples, for trying")
     add("--train-limit", type=positive, metavar="N", help="N training examples, drawn by the seed [all]")
     add("--epochs", type=positive, metavar="N", help="passes over the training examples [the task's]")
@@ -111,8 +117,9 @@ def tree_name(args: argparse.Namespace) -> str | None:
     """The model's name in the results tree, or None if none is written; UserError if it cannot stand there."""
     if args.results is None:
         return None
-    if args.limit:
-        raise UserError("--results is for whole tasks: leave out --limit, or --results")
+    if args.limit or args.random_weights:
+        unfit = "--limit" if args.limit else "--random-weights"
+        raise UserError(f"--results is for a trained model and whole tasks: leave out {unfit}, or --results")
     path = Path(args.model).resolve()
     name = args.model_name or (path.parent.name if path.name == "export" else path.name)
     if "." in name or "/" in name:

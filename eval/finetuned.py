@@ -77,11 +77,8 @@ class TuningFolder:
 
     def gather(self, task: str, asked_for: str) -> None:
         """Write finetune.json with all seeds of `task` that were asked the same."""
-        seeds = sorted(
-            int(path.name.removeprefix("seed-"))
-            for path in (self.folder / task).glob("seed-*")
-            if path.is_dir()
-        )
+        names = (path.name.removeprefix("seed-") for path in (self.folder / task).glob("seed-*"))
+        seeds = sorted(int(name) for name in names if name.isdecimal())
         results = {seed: found for seed in seeds if (found := self.finished(task, seed, asked_for))}
         self.content["tasks"][task] = {"asked": asked_for} | summarise(results)
         write_whole(self.folder / FILE, as_json(self.content))

@@ -482,6 +482,7 @@ def damaged(models: Path, folder: Path, family: str, change) -> Path:
             "unexpected keys: transformer.h.2",
         ),
         ("bert", lambda w: w.pop("cls.predictions.bias"), None),
+        ("gpt2", lambda w: w.update({"transformer.h.0.attn.masked_bias": torch.tensor(-1e4)}), None),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_but_for_the_old_head(
@@ -504,7 +505,8 @@ def test_users_mistakes_are_told_before_any_model_is_loaded(models, tmp_path, mo
     tries = {
         "no task 'sst' to fine-tune on: did you mean sst2": ["--tasks", "sst"],
         "qnli needs qnli.train.jsonl and qnli.valid.jsonl, and it is not in": ["--tasks", "qnli"],
-        "--results is for whole tasks": ["--tasks", "sst2", "--limit", "2", "--results", "r"],
+        "whole tasks: leave out --limit, or --results": ["--tasks", "sst2", "--limit", "2", "--results", "r"],
+        "leave out --random-weights": ["--tasks", "sst2", "--random-weights", "--results", "r"],
         "cuts names at a dot": ["--tasks", "sst2", "--results", "r", "--model-name", "L0.5"],
     }
     for complaint, arguments in tries.items():
