@@ -55,9 +55,11 @@ def settings(**changes) -> Settings:
 def write_sst2(data: Path, *, train: int = 32, valid: int = 24) -> Path:
     """Sentences about cats are 1, about dogs 0: nothing is easier."""
     for split, count in (("train", train), ("valid", valid)):
-        rows = [
-            {"sentence": f"The {'old ' * (n % 5)}{('dog', 'cat')[n % 2]} sees.", "label": n % 2, "idx": n}
-            for n in range(count)
-        ]
+        rows = []
+        for number in range(count):
+            animal, ages = ("dog", "cat")[number % 2], "old " * (number % 5)
+            rows.append(
+                {"sentence": f"The {ages}{animal} sees the {animal}", "label": number % 2, "idx": number}
+            )
         write_rows(data / f"sst2.{split}.jsonl", rows)
     return data
