@@ -1,129 +1,134 @@
-"""python -m bench.agreement MODEL --data DIR [--against OUT] [--tasks blimp_filtered supplement_filtered] [--every N]
+"""python -m bench.agreement MODEL --data DIR [--tasks …] [--against OUT …] [--processes N] [--every N] [--keep FILE]
 
-An independent judge of `eval`: the official rule in its plainest form, one sentence at a time, a full float32
-log-softmax, nothing shared with `eval.scoring`. Both must choose alike in every pair.
+An independent judge of `eval`: the official rule in its plainest form, one sentence at a time, in float64, a full
+log-softmax, with readers of its own; nothing is shared with `eval.scoring` or `eval.tasks`. Every item's choice must
+be the same. Items whose two best choices are less than 1e-3 nats apart are counted as close; both sides
+have float64 for those. Less than 1e-9 nats is a tie, and may fall on either side.
 
-With --against, what is judged is OUT/scores.json and OUT/<task>/predictions.json, as `python -m eval MODEL --out OUT`
-wrote them: every prediction, and the accuracy of every subtask. Pairs whose margin is under 1e-3 nats are beyond
-what float32 can tell; they are counted, and may fall on either side.
-Without it, the pairs are scored by `eval.scoring.score` here and now, and those under 1e-3 nats on either side
-again in float64 by both; margins under 1e-9 nats there are ties.
-Exit status 1 if anything differs.
+With --against, each OUT is judged as `python -m eval MODEL --out OUT` wrote it: every prediction in
+OUT/<task>/predictions.json. Without it, the items are scored here and now, in batches of 1, 7 and 64 rows and once
+more in another order. --keep FILE stores the judge's scores, or takes them from there: they are the slow part.
+Exit status 1 if any choice differs.
 """
 
 import argparse
 import json
 import math
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 
-from babylm_data.errors import UserError, run_stage
+from babylm_data.errors import UserError, positive, run_stage
 
 FOLDERS = ("full_eval", "fast_eval")
 CLOSE, SAME = 1e-3, 1e-9  # nats
-Pair = tuple[str, str]  # (good, bad)
+CHUNK = 64  # items that a process takes at a time
+Question = tuple[str, list[tuple[str, str]]]  # subtask, choices as (context, completion)
 
 
-def read_pairs(data: Path, task: str) -> dict[str, list[Pair]]:
-    """The (good, bad) of each subtask, in file order."""
-    pairs: dict[str, list[Pair]] = {}
-    for path in sorted(p for folder in FOLDERS for p in (data / folder / task).glob("*.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                pair = row["sentence_good"], row["sentence_bad"]
-                pairs.setdefault(row.get("UID") or path.stem, []).append(pair)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise UserError(f"{path}, line {number} is no minimal pair: fetch the file again") from None
-    if not pairs:
+def read_rows(data: Path, task: str) -> Iterator[tuple[Path, dict]]:
+    """Every row of a task, with its file, in file order."""
+    folders = [data / folder / task for folder in FOLDERS if (data / folder / task).is_dir()]
+    for path in sorted(path for folder in folders[:1] for path in folder.glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").split("\n"):
+            if line.strip():
+                yield path, json.loads(line)
+
+
+def read_questions(data: Path, task: str) -> list[Question]:
+    """The items of a task by the official rules of reading."""
+    questions = []
+    for path, row in read_rows(data, task):
+        if task.startswith("entity_tracking"):
+            choices = [(row["input_prefix"], option) for option in row["options"]]
+            questions.append((f"{path.stem}_{row['numops']}_ops", choices))
+        elif task.startswith("wug"):
+            questions.append((task, [("", text) for text in row["sentences"].split("\t")]))
+        else:
+            pair = [("", row["sentence_good"]), ("", row["sentence_bad"])]
+            questions.append((row.get("UID") or path.stem, pair))
+    if not questions:
         raise UserError(f"there is no {task} in {data}: name the folder that holds full_eval/ with --data")
-    return pairs
+    return questions
 
 
-def plain_logprob(model, tokenizer, sentence: str) -> float:
-    """The sum over tokens of log p(token | before), one sentence alone, in the model's own precision."""
+def plain_logprob(model, tokenizer, context: str, completion: str) -> float:
+    """The sum of log p(token | before) over the tokens that end inside `completion`; one text, nats."""
     import torch
 
-    encoded = tokenizer(sentence, return_tensors="pt", return_offsets_mapping=True)
-    ids = encoded["input_ids"].to(model.device)
+    encoded = tokenizer(context + completion, return_tensors="pt", return_offsets_mapping=True)
+    ids = encoded["input_ids"]
     with torch.no_grad():
         logprobs = model(input_ids=ids).logits.log_softmax(dim=-1)
     total = 0.0
     for position in range(1, ids.shape[1]):
-        if encoded["offset_mapping"][0, position, 1] > 0:  # a special token spans no characters
+        if encoded["offset_mapping"][0, position, 1] > len(context):  # a special token spans no characters
             total += logprobs[0, position - 1, ids[0, position]].item()
     return total
 
 
-def plain_margin(model, tokenizer, pair: tuple[str, str]) -> float:
-    """log p(good) - log p(bad) by the plain rule; identical sentences differ by nothing."""
-    good, bad = pair
-    return (
-        0.0 if good == bad else plain_logprob(model, tokenizer, good) - plain_logprob(model, tokenizer, bad)
-    )
+class Judge:
+    """The plain rule with its own copy of the model, loaded by the process that first uses it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.loaded = folder, None
+
+    def __call__(self, questions: list[Question]) -> list[list[float]]:
+        """Scores of each item's choices, nats."""
+        import torch
+
+        from eval.model import load
+
+        if self.loaded is None:
+            torch.set_num_threads(1)  # a sentence is too little work to share out
+            self.loaded = load(self.folder, device="cpu", dtype="float64")
+        return [[plain_logprob(*self.loaded, *choice) for choice in choices] for _, choices in questions]
 
 
-def our_margins(model, tokenizer, pairs: list[Pair]) -> list[float]:
-    """The same margins by `eval.scoring`."""
-    from eval.items import Choice, Item
-    from eval.scoring import score
-
-    items = [Item(str(n), "", tuple(Choice("", text) for text in pair)) for n, pair in enumerate(pairs)]
-    return [good - bad for good, bad in score(model, tokenizer, items)]
+def judge_in_pool(questions: list[Question]) -> list[list[float]]:
+    """What a process of the pool does with a chunk; `start_judge` gave it its judge."""
+    return judge_in_pool.judge(questions)
 
 
-def finite(margins: list[float]) -> list[float]:
-    """The margins; a UserError if one is NaN or infinite, which would agree with anything."""
-    if broken := sum(not math.isfinite(margin) for margin in margins):
-        raise UserError(f"{broken} of {len(margins)} margins are not finite: the model is broken")
-    return margins
+def start_judge(folder: Path) -> None:
+    judge_in_pool.judge = Judge(folder)
 
 
-def sign(margin: float) -> int:
-    """1 for the good sentence, -1 for the bad one, 0 for a tie."""
-    return 0 if abs(margin) < SAME else 1 if margin > 0 else -1
+def plain_scores(folder: Path, questions: list[Question], processes: int, label: str) -> list[list[float]]:
+    """The plain scores of all items; a UserError if one is no number, which would agree with anything."""
+    from tqdm import tqdm
+
+    chunks = [questions[start : start + CHUNK] for start in range(0, len(questions), CHUNK)]
+    with ExitStack() as stack:
+        if processes == 1:
+            done = map(Judge(folder), chunks)
+        else:
+            context = get_context("spawn")
+            pool = ProcessPoolExecutor(processes, context, initializer=start_judge, initargs=(folder,))
+            done = stack.enter_context(pool).map(judge_in_pool, chunks)
+        bar = tqdm(done, total=len(chunks), desc=label, unit=f" x {CHUNK} items", disable=None)
+        scores = [row for chunk in bar for row in chunk]
+    if broken := sum(not all(map(math.isfinite, row)) for row in scores):
+        raise UserError(
+            f"{broken} of {len(scores)} items have scores that are not finite: the model is broken"
+        )
+    return scores
 
 
-def accuracy(margins: list[float]) -> float:
-    """The share of pairs decided rightly, a tie counting half."""
-    return sum((1 + sign(margin)) / 2 for margin in margins) / len(margins)
+def differing(questions: list[Question], plain: list[list[float]], chosen: list[str]) -> list[int]:
+    """Items whose chosen completion is not one of those that the plain rule has on top."""
+    wrong = []
+    for number, ((_, choices), scores) in enumerate(zip(questions, plain, strict=True)):
+        top = {choices[n][1] for n, value in enumerate(scores) if value > max(scores) - SAME}
+        if chosen[number] not in top:
+            wrong.append(number)
+    return wrong
 
 
-def compare_now(models, pairs: list[Pair], every: int) -> dict:
-    """One subtask, by both rules, scored here."""
-    model, exact, tokenizer = models
-    pairs = pairs[::every]
-    plain = finite([plain_margin(model, tokenizer, pair) for pair in pairs])
-    ours = finite(our_margins(model, tokenizer, pairs))
-    close = [n for n in range(len(pairs)) if min(abs(plain[n]), abs(ours[n])) < CLOSE]
-    for n, margin in zip(close, our_margins(exact, tokenizer, [pairs[n] for n in close]), strict=True):
-        plain[n], ours[n] = plain_margin(exact, tokenizer, pairs[n]), margin
-    differ = sum(sign(a) != sign(b) for a, b in zip(plain, ours, strict=True))
-    return {"plain": accuracy(plain), "ours": accuracy(ours), "differ": differ, "close": len(close)}
-
-
-def compare_written(models, pairs: list[Pair], every: int, chosen: list[str], stated: float) -> dict:
-    """One subtask, by the plain rule and as the predictions and the accuracy on the disk have it."""
-    model, exact, tokenizer = models
-    if len(chosen) != len(pairs):
-        raise UserError(f"{len(chosen)} predictions for {len(pairs)} pairs: were they made with --limit?")
-    plain = finite([plain_margin(model, tokenizer, pair) for pair in pairs[::every]])
-    close = [n for n, margin in enumerate(plain) if abs(margin) < CLOSE]
-    differ = sum(
-        abs(margin) >= CLOSE and text != (good if margin > 0 else bad)
-        for margin, text, (good, bad) in zip(plain, chosen[::every], pairs[::every], strict=True)
-    )
-    for n in close:
-        plain[n] = plain_margin(exact, tokenizer, pairs[::every][n])
-    if every == 1 and abs(accuracy(plain) - stated) > len(close) / len(plain) + 1e-9:
-        differ = max(differ, 1)
-    return {"plain": accuracy(plain), "ours": stated, "differ": differ, "close": len(close)}
-
-
-def written(out: Path, model: Path, task: str) -> Iterator[tuple[str, list[str], float]]:
-    """(subtask, the text chosen for each pair, accuracy) as `python -m eval` wrote them for this very model."""
+def written(out: Path, model: Path, task: str, questions: list[Question]) -> list[str]:
+    """The completions that `python -m eval` chose for this very model, in the order of `questions`."""
     from eval.json_files import read_json
     from eval.model import model_sha256
 
@@ -131,68 +136,101 @@ def written(out: Path, model: Path, task: str) -> Iterator[tuple[str, list[str],
     scores = read_json(out / "scores.json", remedy, ("model_sha256", "tasks"))
     if scores["model_sha256"] != model_sha256(model):
         raise UserError(f"{out / 'scores.json'} is of another model: {remedy}")
-    if task not in scores["tasks"]:
-        raise UserError(f"{out / 'scores.json'} has no {task}: {remedy}")
-    chosen = read_json(out / task / "predictions.json", remedy)
-    for subtask, cell in scores["tasks"][task]["by_subtask"].items():
-        if subtask not in chosen:
-            raise UserError(f"{out / task / 'predictions.json'} lacks {subtask}: {remedy}")
-        yield subtask, [row["pred"] for row in chosen[subtask]["predictions"]], cell["accuracy"]
+    found = read_json(out / task / "predictions.json", remedy)
+    rows = {subtask: iter(cell["predictions"]) for subtask, cell in found.items()}
+    try:
+        chosen = [next(rows[subtask])["pred"] for subtask, _ in questions]
+    except (KeyError, StopIteration):
+        raise UserError(f"{out} lacks predictions of {task}: were they made with --limit? {remedy}") from None
+    return chosen
+
+
+def chosen_now(folder: Path, questions: list[Question]) -> Iterator[tuple[str, list[str]]]:
+    """What `eval` chooses here and now, in batches of different sizes and in another order."""
+    import random
+
+    from eval.certainty import choose
+    from eval.items import Choice, Item
+    from eval.model import load
+    from eval.scoring import CAPACITY, Scorer
+
+    model, tokenizer = load(folder, device="auto")
+    items = [
+        Item(f"{subtask}_{number}", subtask, tuple(Choice(*choice) for choice in choices))
+        for number, (subtask, choices) in enumerate(questions)
+    ]
+    for rows in (1, 7, 64):
+        scores = choose(Scorer(model, tokenizer, batch_tokens=rows * CAPACITY), items)
+        yield f"{rows} rows a batch", completions(questions, scores)
+    order = random.Random(0).sample(range(len(items)), len(items))
+    mixed = choose(Scorer(model, tokenizer), [items[number] for number in order])
+    back = dict(zip(order, mixed, strict=True))
+    yield "another order", completions(questions, [back[number] for number in range(len(items))])
+
+
+def misstated(out: Path, task: str, questions: list[Question], plain: list[list[float]]) -> int:
+    """Subtasks whose score in OUT/scores.json is not the accuracy of the plain scores, a tie of k worth 1/k."""
+    earned: dict[str, list[float]] = {}
+    for (subtask, _), scores in zip(questions, plain, strict=True):
+        top = [value > max(scores) - SAME for value in scores]
+        earned.setdefault(subtask, []).append(top[0] / sum(top))
+    cells = json.loads((out / "scores.json").read_text(encoding="utf-8"))["tasks"][task]["by_subtask"]
+    return sum(abs(sum(row) / len(row) - cells[name]["score"]) > SAME for name, row in earned.items())
+
+
+def completions(questions: list[Question], scores: list[list[float]]) -> list[str]:
+    """The completion on top of each item."""
+    return [choices[row.index(max(row))][1] for (_, choices), row in zip(questions, scores, strict=True)]
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.agreement", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    tasks = ["blimp_filtered", "supplement_filtered"]
     parser.add_argument("model", metavar="MODEL", help="model folder")
-    parser.add_argument(
-        "--data", required=True, type=Path, metavar="DIR", help="folder that holds full_eval/"
-    )
-    parser.add_argument(
-        "--against", type=Path, metavar="OUT", help="folder with scores.json, written by python -m eval"
-    )
-    parser.add_argument(
-        "--tasks", nargs="+", default=["blimp_filtered", "supplement_filtered"], metavar="TASK"
-    )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th pair of a subtask")
-    return parser.parse_args(argv)
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder with full_eval/")
+    parser.add_argument("--tasks", nargs="+", default=tasks, metavar="TASK", help=f"[{' '.join(tasks)}]")
+    parser.add_argument("--against", nargs="+", default=[], type=Path, metavar="OUT", help="what to judge")
+    parser.add_argument("--processes", type=positive, default=1, metavar="N", help="of the judge [1]")
+    parser.add_argument("--every", type=positive, default=1, metavar="N", help="only every N-th item [1]")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="JSON file for the judge's scores")
+    args = parser.parse_args(argv)
+    if args.every > 1 and args.against:
+        parser.error("--every goes without --against, whose predictions are of all items")
+    return args
 
 
 def main(argv: list[str]) -> int:
-    """Compare both scorers on every pair; 1 if they choose differently anywhere."""
+    """Compare the choices in every item; 1 if any differs."""
     args = parse(argv)
-    if args.every < 1:
-        raise UserError("--every takes 1 or more")
-    tasks = {task: read_pairs(args.data, task) for task in args.tasks}
-
-    import torch
-    from tqdm import tqdm
-
-    from eval.model import find_model, load
+    from eval.model import find_model
 
     folder = find_model(args.model)
-    found = {task: list(written(args.against, folder, task)) for task in tasks} if args.against else {}
-    for task, rows in found.items():
-        if {subtask for subtask, *_ in rows} != set(tasks[task]):
-            raise UserError(f"{args.against} has other subtasks of {task} than {args.data}")
-    torch.set_num_threads(1)  # a sentence is too little work to share out
-    model, tokenizer = load(folder, device="cpu")
-    models = model, load(folder, device="cpu", dtype="float64")[0], tokenizer
+    kept = json.loads(args.keep.read_text()) if args.keep and args.keep.exists() else {}
     differences = 0
-    print(f"{'task':<22} {'subtask':<54} {'plain %':>8} {'ours %':>8} {'differ':>7} {'close':>6}")
-    for task, subtasks in tasks.items():
-        on_disk = {subtask: rest for subtask, *rest in found.get(task, [])}
-        for subtask, pairs in tqdm(subtasks.items(), desc=task, disable=None):
-            if args.against:
-                row = compare_written(models, pairs, args.every, *on_disk[subtask])
-            else:
-                row = compare_now(models, pairs, args.every)
-            numbers = (
-                f"{100 * row['plain']:>8.3f} {100 * row['ours']:>8.3f} {row['differ']:>7} {row['close']:>6}"
-            )
-            tqdm.write(f"{task:<22} {subtask:<54} {numbers}")
-            differences += row["differ"]
-    print(f"{differences} different choices" if differences else "no different choice")
+    print(f"{'task':<24} {'judged':<28} {'items':>7} {'close':>6} {'ties':>5} {'differ':>7}")
+    for task in args.tasks:
+        questions = read_questions(args.data, task)[:: args.every]
+        if task not in kept:
+            kept[task] = plain_scores(folder, questions, args.processes, task)
+            if args.keep:
+                args.keep.write_text(json.dumps(kept))
+        plain = kept[task]
+        gaps = [sorted(row)[-1] - sorted(row)[-2] for row in plain]
+        close, ties = (sum(gap < limit for gap in gaps) for limit in (CLOSE, SAME))
+        judged = [(str(out), written(out, folder, task, questions)) for out in args.against]
+        for name, chosen in judged or chosen_now(folder, questions):
+            wrong = differing(questions, plain, chosen)
+            print(f"{task:<24} {name:<28} {len(questions):>7,} {close:>6} {ties:>5} {len(wrong):>7}")
+            for number in wrong[:5]:
+                print(f"  {questions[number][0]}, item {number}: {plain[number]}, chosen {chosen[number]!r}")
+            differences += len(wrong)
+        for out in args.against if not task.startswith("wug") else []:
+            if count := misstated(out, task, questions, plain):
+                print(f"{task:<24} {out!s:<28} {count} subtasks with another score than the judge's")
+                differences += count
+    print(f"{differences} differences" if differences else "no different choice")
     return int(differences > 0)
 
 

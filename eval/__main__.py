@@ -5,38 +5,35 @@ Score a Hugging Face causal model on zero-shot tasks and on held-out text.
 """
 
 import argparse
-import difflib
 import platform
 import shlex
-from collections import Counter
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from babylm_data.errors import UserError, memory_advice, positive, run_stage
-from eval.items import Item, predictions, summarise
+from babylm_data.errors import UserError, positive, run_stage
+from eval.choices import TIE_RULES
+from eval.jobs import Job, asked_tasks, read_job
+from eval.json_files import read_json
 from eval.model import DTYPES, find_model, load, model_sha256, weights_sha256
 from eval.perplexity import WINDOW
-from eval.scores import ScoreFile, measured_on, table, task_key
+from eval.results_tree import BACKENDS, ResultsTree, model_name
+from eval.scores import ScoreFile, measured_on, task_key
+from eval.table import table
 from eval.tasks import TASKS, extent_note
-from eval.texts import Text, find_texts, read_text
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DESCRIPTION = """\
-Score a causal language model: accuracy on minimal pairs, cross-entropy on held-out text.
+Score a causal language model: the zero-shot tasks of the challenge, cross-entropy on held-out text.
 
 reads   MODEL             a Hugging Face folder (config.json, *.safetensors, tokenizer) or a hub name
-        --data DIR        DIR/full_eval/<task>/*.jsonl and DIR/fast_eval/<task>/*.jsonl
+        --data DIR        DIR/full_eval/<task>/ and DIR/fast_eval/<task>/, as the official download has them
         --text PATH …     files, or folders of *.txt, *.dev, *.test, *.raw; a blank line ends a document
-writes  --out DIR         DIR/scores.json, and DIR/<task>/predictions.json in the official form
+writes  --out DIR         DIR/scores.json, DIR/<task>/predictions.json in the official form, and
+                  DIR/<task>/items.json: what each item earned, to compare two models item by item
 
 A tie between k choices is worth 1/k and is counted. A score that is NaN or infinite refuses its whole task and
 says how many items have one: a broken model has no accuracy (the official scorer would call those items right).
-The files of an official task must have the official numbers of rows; --partial scores others, marked as such.
+Data with other numbers of rows than the official ones are scored, and the result is marked partial.
 
 A task whose result is already in DIR, from the same model, data and settings, is not run again."""
 
@@ -54,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    tasks = ", ".join([*TASKS, "perplexity"])
+    tasks = ", ".join(["full or fast (the official lists)", *TASKS, "perplexity"])
     parse.add_argument("model", metavar="MODEL", nargs="?", help="model folder, or a hub name")
     parse.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=tasks)
     parse.add_argument("--out", type=Path, metavar="DIR", help="folder for the scores")
@@ -70,87 +67,30 @@ def parser() -> argparse.ArgumentParser:
     )
     parse.add_argument("--limit", type=positive, metavar="N", help="first N items of each subtask [all]")
     parse.add_argument(
-        "--partial",
-        action="store_true",
-        help="accept official tasks with other files or rows than the official ones; the result is marked",
+        "--ties",
+        choices=TIE_RULES,
+        default=TIE_RULES[0],
+        help="a tie between k choices is worth 1/k, or goes to the first choice; both are reported [shared]",
     )
     parse.add_argument(
-        "--batch-tokens", type=positive, default=4096, metavar="N", help="tokens a batch [4096]"
+        "--partial", action="store_true", help="leave out of full and fast what --data lacks, and say so"
+    )
+    parse.add_argument(
+        "--backend", choices=BACKENDS, default="causal", help="what the model was trained to predict [causal]"
+    )
+    parse.add_argument(
+        "--batch-tokens", type=positive, metavar="N", help="tokens a batch [1024 on a CPU, 16384 on a GPU]"
     )
     parse.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … [auto]")
     parse.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights [float32]")
+    tree = parse.add_argument_group("official results tree, for the official collator")
+    tree.add_argument("--results", type=Path, metavar="DIR", help="also write the predictions there")
+    tree.add_argument(
+        "--model-name", metavar="NAME", help="the model's folder in it [the run's or MODEL's name]"
+    )
+    tree.add_argument("--revision", default="main", metavar="NAME", help="chck_1M …, main [main]")
     parse.add_argument("--check", action="store_true", help="read the data, say what is there, score nothing")
     return parse
-
-
-def check_names(tasks: list[str]) -> list[str]:
-    """The tasks asked for, each once; a UserError with the nearest name for one that does not exist."""
-    known = [*TASKS, "perplexity"]
-    for task in tasks:
-        if task not in known:
-            near = difflib.get_close_matches(task, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            raise UserError(f"there is no task {task!r}: {hint}")
-    return list(dict.fromkeys(tasks))
-
-
-def first_items(items: list[Item], limit: int | None) -> list[Item]:
-    """The first `limit` items of each subtask (None: all), in order."""
-    taken: Counter[str] = Counter()
-    kept = []
-    for item in items:
-        taken[item.subtask] += 1
-        if limit is None or taken[item.subtask] <= limit:
-            kept.append(item)
-    return kept
-
-
-@dataclass(frozen=True)
-class Job:
-    """One task, read and found good: all that is needed but the model."""
-
-    task: str
-    files: list[Path]
-    settings: dict
-    partial: bool = False
-    """Are its files others than the official ones?"""
-    items: list[Item] = field(default_factory=list)
-    texts: list[Text] = field(default_factory=list)
-
-    def run(
-        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", batch_tokens: int
-    ) -> tuple[dict, dict | None]:
-        """The task's result and, if it has items, its predictions."""
-        from eval.perplexity import measure
-        from eval.scoring import score
-
-        with memory_advice(f"with {batch_tokens:,} tokens a batch: lower --batch-tokens"):
-            if self.texts:
-                window = self.settings["window"]
-                found = measure(model, tokenizer, self.texts, batch_tokens=batch_tokens, window=window)
-                return self.settings | found, None
-            scores = score(model, tokenizer, self.items, batch_tokens=batch_tokens, label=self.task)
-        said = self.settings | {"partial": self.partial}
-        return said | summarise(self.items, scores, self.task), predictions(self.items, scores)
-
-
-def read_job(task: str, args: argparse.Namespace) -> Job:
-    """Read a task's files; a UserError for whatever is wrong with them."""
-    if task == "perplexity":
-        if args.window < 2:
-            raise UserError("--window 1 leaves nothing to predict from: give 2 or more")
-        if not args.text:
-            raise UserError("perplexity needs --text PATH …: files or folders of held-out text")
-        files = find_texts(args.text)
-        texts = [read_text(path, args.max_words) for path in files]
-        settings = {"dtype": args.dtype, "max_words": args.max_words, "window": args.window}
-        return Job(task, files, settings, texts=texts)
-    if args.data is None:
-        raise UserError(f"{task} needs --data DIR, the folder that holds full_eval/ and fast_eval/")
-    files = TASKS[task].files(args.data)
-    partial = TASKS[task].is_partial(args.data, allowed=args.partial)
-    items = first_items(TASKS[task].load(files), args.limit)
-    return Job(task, files, {"dtype": args.dtype, "limit": args.limit}, partial, items=items)
 
 
 def stamp(argv: list[str]) -> dict:
@@ -168,13 +108,9 @@ def stamp(argv: list[str]) -> dict:
 def main(argv: list[str]) -> None:
     """Read everything, find every fault, then load the model and score what is not yet scored."""
     args = parser().parse_args(argv)
-    jobs = [read_job(task, args) for task in check_names(args.tasks)]
+    jobs = [read_job(task, args) for task in asked_tasks(args)]
     if args.check:
-        for job in jobs:
-            content = f"{len(job.items):,} items" if job.items else f"{len(job.texts):,} texts"
-            note = extent_note(args.limit if job.items else None, job.partial)
-            print(f"{job.task}: {content} in {len(job.files):,} files{f' ({note})' if note else ''}")
-        return
+        return print_contents(jobs, args.limit)
     if not (args.model and args.out):
         raise UserError("a MODEL folder and --out DIR are needed (or --check, to look at the data alone)")
     folder = find_model(args.model)
@@ -182,22 +118,60 @@ def main(argv: list[str]) -> None:
         raise UserError(
             "--out is the model's own folder, and scores in it would change the model: name another"
         )
+    name = args.model_name or model_name(args.model)
+    tree = ResultsTree(args.results, name, args.revision, args.backend) if args.results else None
     identity = {"weights_sha256": weights_sha256(folder), "model_sha256": model_sha256(folder)}
     file = ScoreFile(args.out, {"model": args.model, **identity})
+    score_jobs(jobs, folder, file, args, argv)
+    if tree:
+        write_tree(jobs, file, tree)
+    print(table({job.task: file.scores["tasks"][job.task] for job in jobs}))
+
+
+def print_contents(jobs: list[Job], limit: int | None) -> None:
+    """What --check says of each task."""
+    for job in jobs:
+        asked = job.questions
+        content = f"{len(asked.items):,} items" if asked else f"{len(job.texts):,} texts"
+        note = extent_note(limit if asked else None, job.partial)
+        print(f"{job.task}: {content} in {len(job.files):,} files{f' ({note})' if note else ''}")
+
+
+def score_jobs(
+    jobs: list[Job], folder: Path, file: ScoreFile, args: argparse.Namespace, argv: list[str]
+) -> None:
+    """Score what the file does not hold yet; the model is loaded only if there is any."""
     asked = {job.task: measured_on(job.files, job.settings) for job in jobs}
-    keys = {task: task_key(identity["model_sha256"], asked[task]) for task in asked}
+    keys = {task: task_key(file.scores["model_sha256"], asked[task]) for task in asked}
     waiting = [job for job in jobs if not file.has(job.task, keys[job.task])]
     for job in jobs:
         if job not in waiting:
             print(f"{job.task}: already scored with this model, data and settings in {args.out}")
-    if waiting:
-        model, tokenizer = load(folder, device=args.device, dtype=args.dtype)
-        file.scores["parameters"] = model.num_parameters()
-        made = stamp(argv)  # once: the tasks of one call are one line in a list of commands
-        for job in waiting:
-            result, chosen = job.run(model, tokenizer, args.batch_tokens)
-            file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, chosen)
-    print(table({job.task: file.scores["tasks"][job.task] for job in jobs}))
+    if not waiting:
+        return
+    from eval.scoring import Scorer
+
+    model, tokenizer = load(folder, device=args.device, dtype=args.dtype, backend=args.backend)
+    scorer = Scorer(model, tokenizer, backend=args.backend, batch_tokens=args.batch_tokens)
+    file.scores["parameters"] = model.num_parameters()
+    made = stamp(argv)  # once: the tasks of one call are one line in a list of commands
+    for job in waiting:
+        result, details = job.run(scorer)
+        file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, details)
+
+
+def write_tree(jobs: list[Job], file: ScoreFile, tree: ResultsTree) -> None:
+    """The official results tree, from the files of the scores: also of what was scored before."""
+    written = []
+    for job in jobs:
+        if job.questions:
+            result = file.scores["tasks"][job.task]
+            details = [
+                read_json(file.path(job.task, name), "score again") for name in ("predictions", "items")
+            ]
+            written.append(tree.write(job.task, job.questions, result, *details))
+    print(f"wrote {sum(place is not None for place in written)} tasks below {tree.folder}")
+    print(f"the official collator finds them with {tree.collator_arguments}")
 
 
 if __name__ == "__main__":

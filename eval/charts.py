@@ -1,4 +1,4 @@
-"""The report's pictures: accuracies as dots, losses as curves; a run keeps its mark and colour throughout."""
+"""The report's pictures: scores as dots, losses as curves; a run keeps its mark and colour throughout."""
 
 import matplotlib
 import numpy as np
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from eval.lineup import Lineup
 from eval.run_folders import Run
 from eval.svg import CONTROL, INK, MUTED, PAPER, STAND_INS, STUDENT, STYLE, TEACHERS, svg
+from eval.table import unit
 from eval.tasks import title
 from eval.verdicts import groups
 
@@ -28,21 +29,21 @@ def css_colour(lineup: Lineup, run: Run) -> str:
     return STAND_INS[mark(lineup, run)[2]]
 
 
-def accuracy_chart(lineup: Lineup, task: str) -> str:
-    """Accuracy by phenomenon (or subtask) of every run; student and control joined; chance dashed."""
+def score_chart(lineup: Lineup, task: str) -> str:
+    """The score by phenomenon (or subtask) of every run; student and control joined; chance dashed."""
     results = {run.name: groups(run.tasks[task]) for run in lineup.runs}
     student = results[lineup.student.name]
-    names = sorted(student, key=lambda name: student[name]["accuracy"])
+    names = sorted(student, key=lambda name: student[name]["score"])
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": task}):
         figure = Figure(figsize=(WIDTH, 0.75 + 0.31 * len(names)), layout="constrained")
         axes = figure.subplots()
         for row, name in enumerate(names):
-            pair = [100 * results[run.name][name]["accuracy"] for run in (lineup.control, lineup.student)]
+            pair = [100 * results[run.name][name]["score"] for run in (lineup.control, lineup.student)]
             axes.plot(
                 pair, [row, row], color=STUDENT, linewidth=5, alpha=0.22, solid_capstyle="butt", zorder=2
             )
         for run in lineup.runs:
-            draw_accuracies(axes, lineup, run, [results[run.name][name] for name in names])
+            draw_scores(axes, lineup, run, [results[run.name][name] for name in names])
         chance = 100 * lineup.student.tasks[task]["chance"]
         axes.axvline(chance, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
         axes.annotate(
@@ -57,21 +58,22 @@ def accuracy_chart(lineup: Lineup, task: str) -> str:
         axes.set_yticks(range(len(names)), [title(name) for name in names])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(-0.6, len(names) - 0.4)
-        axes.set_xlabel("pairs decided rightly, %")
+        metric = lineup.student.tasks[task]["metric"]
+        axes.set_xlabel("items decided rightly, %" if metric == "accuracy" else unit(metric))
         axes.grid(axis="y")
         axes.spines["left"].set_visible(False)
-        return svg(figure, f"{title(task)}: accuracy by phenomenon for each model")
+        return svg(figure, f"{title(task)}: {metric.replace('_', ' ')} by phenomenon for each model")
 
 
-def draw_accuracies(axes: Axes, lineup: Lineup, run: Run, results: list[dict]) -> None:
+def draw_scores(axes: Axes, lineup: Lineup, run: Run, results: list[dict]) -> None:
     """One run's marks, a row each; whiskers of two standard errors for the two runs that are compared."""
     marker, _, colour = mark(lineup, run)
-    values = [100 * result["accuracy"] for result in results]
+    values = [100 * result["score"] for result in results]
     rows = range(len(values))
     if run.role == "teacher":
         axes.plot(values, rows, marker, color=colour, markersize=4.5, alpha=0.9, zorder=3)
         return
-    errors = [200 * result["standard_error"] for result in results]
+    errors = [200 * (result["standard_error"] or 0) for result in results]
     face = colour if run.role == "student" else PAPER
     axes.errorbar(
         values,

@@ -1,18 +1,24 @@
-"""Items, and what their scores are worth. A tie or a number that is not finite is never "correct" in silence.
+"""Items, what a task asks of the scorer, and when two scores are the same score.
 
-Everything here is a fraction 0-1 unless it says nats. The official scorer answers a tie with choice 0,
-which is always the right one (a constant model gets 100 % of the pairs that are permutations): that
-figure is reported as `official_accuracy` beside ours, which gives a tie between k choices the 1/k that
-guessing is worth. Ties are counted (`ties`). A score that is NaN or infinite, which the official scorer also
-answers with choice 0, refuses the whole task: the error counts such items, and the task has no result.
+A tie or a number that is not finite is never "correct" in silence. Ties are counted, and what one is worth is
+said (`Choices.tie_rule`). A score that is NaN or infinite, which the official scorer answers with choice 0,
+refuses the whole task.
 """
 
-import hashlib
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from babylm_data.errors import UserError
+
+if TYPE_CHECKING:
+    from eval.scoring import Scorer
+
+TIE = 1e-9
+"""Nats. Scores this close are equal: sums of the same token log-probabilities in another order, as a model without
+context gives for two permutations, differ by the rounding of the sum (about 1e-13), which knows no grammar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +43,46 @@ class Item:
     choices: tuple[Choice, ...]
     gold: int = 0
     phenomenon: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    """(name, value) of what the official report groups by, in its order; without any it groups by subtask."""
 
 
 Scores = Sequence[Sequence[float]]  # an item's log-probabilities in nats, one per choice
 
 
+class Questions(Protocol):
+    """A task that has been read: what the scorer is asked, and what its answers are worth.
+
+    `scores` are those of `items`, in their order. All of a summary is fractions of 1 or correlations.
+    """
+
+    items: list[Item]
+
+    def first(self, limit: int | None) -> "Questions":
+        """The same with only the first `limit` items of each subtask (None: all)."""
+
+    def ask(self, scorer: "Scorer", label: str) -> Scores:
+        """The answers: log-probabilities in nats where they count, else just what tells which choice is highest."""
+
+    def summarise(self, scores: Scores) -> dict:
+        """The result as `scores.json` holds it; a UserError for scores that are not finite.
+
+        {"metric": "accuracy", "spearman", …, "score", "standard_error" (None: not known), "chance" (0 for a
+        correlation or a gain), "items", "ties", "official_score" (choice 0 wins a tie), "by_subtask" and
+        "by_phenomenon" ({} if there are none): {name: {"score", "standard_error", "items", "ties"}}}
+        """
+
+    def predictions(self, scores: Scores) -> dict:
+        """The official predictions.json of the task."""
+
+    def per_item(self, scores: Scores) -> dict:
+        """{subtask: {column: one value an item}}, to compare two models item by item."""
+
+
 def best_choices(scores: Sequence[float]) -> list[int]:
-    """The choices that share the highest score. Equality is exact: equal token sequences are scored once."""
+    """The choices that share the highest score, `TIE` nats or less below it, in order."""
     top = max(scores)
-    return [index for index, score in enumerate(scores) if score == top]
+    return [index for index, score in enumerate(scores) if top - score <= TIE]
 
 
 def credit(scores: Sequence[float], gold: int) -> float:
@@ -54,8 +91,8 @@ def credit(scores: Sequence[float], gold: int) -> float:
     return 1 / len(best) if gold in best else 0.0
 
 
-def refuse_broken(scores: Scores, task: str) -> None:
-    """Raise UserError if any score (nats) is NaN or infinite: such a model has no accuracy."""
+def refuse_broken(scores: Scores, task: str = "the task") -> None:
+    """Raise UserError if any score (nats) is NaN or infinite: such a model has no result."""
     if broken := sum(not all(map(math.isfinite, row)) for row in scores):
         raise UserError(
             f"{task}: {broken:,} of {len(scores):,} items have non-finite scores: "
@@ -63,89 +100,26 @@ def refuse_broken(scores: Scores, task: str) -> None:
         )
 
 
-def summarise(items: Sequence[Item], scores: Scores, task: str = "the task") -> dict:
-    """Macro accuracy over subtasks, with its parts, as `scores.json` holds it. Refuses non-finite scores."""
-    refuse_broken(scores, task)
-    earned = [credit(row, item.gold) for item, row in zip(items, scores, strict=True)]
-    first_wins = [float(best_choices(row)[0] == item.gold) for item, row in zip(items, scores, strict=True)]
-    guesses = [1 / len(item.choices) for item in items]
-    tied = [len(best_choices(row)) > 1 for row in scores]
-    members: dict[str, list[int]] = {}
+def first_items(items: Sequence[Item], limit: int | None) -> list[Item]:
+    """The first `limit` items of each subtask (None: all), in order."""
+    taken: Counter[str] = Counter()
+    kept = []
+    for item in items:
+        taken[item.subtask] += 1
+        if limit is None or taken[item.subtask] <= limit:
+            kept.append(item)
+    return kept
+
+
+def rows_of(items: Sequence[Item], key: Callable[[Item], str]) -> dict[str, list[int]]:
+    """The places of the items that share a key, by key, both in order of appearance."""
+    rows: dict[str, list[int]] = {}
     for index, item in enumerate(items):
-        members.setdefault(item.subtask, []).append(index)
-
-    def cell(rows: list[int]) -> dict:
-        accuracy = _mean(earned, rows)
-        error = _standard_error(math.fsum(earned[row] for row in rows), len(rows))
-        ties = sum(tied[row] for row in rows)
-        return {"accuracy": accuracy, "standard_error": error, "items": len(rows), "ties": ties}
-
-    subtasks = {name: cell(rows) for name, rows in members.items()}
-    phenomena = {item.subtask: item.phenomenon for item in items if item.phenomenon is not None}
-    total = _macro(list(subtasks.values()))
-    return {
-        "accuracy": total["accuracy"],
-        "standard_error": total["standard_error"],
-        "chance": _macro_mean(guesses, members),
-        "items": total["items"],
-        "ties": total["ties"],
-        "official_accuracy": _macro_mean(first_wins, members),
-        "by_subtask": subtasks,
-        "by_phenomenon": {
-            phenomenon: _macro([subtasks[name] for name in subtasks if phenomena.get(name) == phenomenon])
-            for phenomenon in sorted(set(phenomena.values()))
-        },
-    }
+        rows.setdefault(key(item), []).append(index)
+    return rows
 
 
-def _standard_error(earned: float, count: int) -> float:
-    """sqrt(p (1 - p) / n) with p = (x + 1) / (n + 2) for x of n points: never 0, as it would be for n of n.
-
-    One more success and one more failure than seen is Laplace's rule; Agresti and Coull (1998) show what it mends.
-    """
-    p = (earned + 1) / (count + 2)
-    return math.sqrt(p * (1 - p) / count)
-
-
-def _mean(values: Sequence[float], rows: Sequence[int]) -> float:
-    return math.fsum(values[row] for row in rows) / len(rows)
-
-
-def _macro_mean(values: Sequence[float], members: dict[str, list[int]]) -> float:
-    return math.fsum(_mean(values, rows) for rows in members.values()) / len(members)
-
-
-def _macro(cells: list[dict]) -> dict:
-    """Unweighted mean over K subtasks; its standard error is sqrt(sum_k se_k^2) / K.
-
-    That is the error of drawing other items of the same kinds, each on its own; no seed of training is in it.
-    """
-    return {
-        "accuracy": math.fsum(cell["accuracy"] for cell in cells) / len(cells),
-        "standard_error": math.sqrt(math.fsum(cell["standard_error"] ** 2 for cell in cells)) / len(cells),
-        "items": sum(cell["items"] for cell in cells),
-        "ties": sum(cell["ties"] for cell in cells),
-    }
-
-
-def predictions(items: Sequence[Item], scores: Scores) -> dict:
-    """The official form: subtask -> {"predictions": [{"id", "pred": the chosen completion}]}, in file order.
-
-    It has no word for a tie, so one of the tied choices is drawn, by a hash of the item: the same on every
-    run and machine, and right as often as guessing is.
-    """
-    table: dict[str, dict] = {}
-    for item, values in zip(items, scores, strict=True):
-        best = best_choices(values)
-        chosen = item.choices[best[_draw(item, len(best))]].completion
-        rows = table.setdefault(item.subtask, {"predictions": []})["predictions"]
-        rows.append({"id": item.uid, "pred": chosen})
-    return table
-
-
-def _draw(item: Item, k: int) -> int:
-    """A number in 0 … k - 1 that depends on nothing but the item."""
-    if k == 1:
-        return 0
-    text = "\n".join([item.uid, *(choice.text for choice in item.choices)])
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") % k
+def by_subtask(items: Sequence[Item], values: Sequence) -> dict[str, list]:
+    """One value an item -> subtask: its items' values, in order."""
+    members = rows_of(items, lambda item: item.subtask)
+    return {subtask: [values[row] for row in rows] for subtask, rows in members.items()}

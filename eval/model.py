@@ -47,17 +47,18 @@ def model_sha256(folder: Path) -> str:
 
 
 def load(
-    folder: Path, *, device: str = "auto", dtype: str = "float32"
+    folder: Path, *, device: str = "auto", dtype: str = "float32", backend: str = "causal"
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """The model in evaluation mode on `device`, and its tokenizer. Every weight must come from the file."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, logging
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, logging
 
     logging.disable_progress_bar()  # of the loading: a blink, and noise in a log
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        kind = AutoModelForCausalLM if backend == "causal" else AutoModelForMaskedLM
+        model, info = kind.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
             local_files_only=True,
@@ -73,7 +74,8 @@ def load(
                 "eval runs no code that comes with a model"
             ) from error
         reason = str(error).strip().split("\n")[0]
-        raise UserError(f"{folder} does not load as a causal language model: {reason}") from error
+        what = "causal" if backend == "causal" else "masked"
+        raise UserError(f"{folder} does not load as a {what} language model: {reason}") from error
     _check_weights(folder, info)
     _check_tokenizer(folder, model, tokenizer)
     try:

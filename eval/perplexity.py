@@ -114,14 +114,14 @@ def _nats(model: "PreTrainedModel", cut: list[Window], texts: int, batch_tokens:
     import torch
     from tqdm import tqdm
 
-    from eval.scoring import batches, token_logprobs
+    from eval.scoring import token_logprobs
 
     cut = sorted(cut, key=lambda entry: (len(entry.ids), entry.first))
     nats = torch.zeros(texts, dtype=torch.float64)
     total = sum(len(entry.ids) - entry.first for entry in cut)
     progress = tqdm(total=total, desc="perplexity", unit=" tokens", disable=None, leave=False)
     with torch.inference_mode():
-        for rows in batches([entry.ids for entry in cut], batch_tokens):
+        for rows in runs([len(entry.ids) for entry in cut], batch_tokens):
             batch = cut[rows.start : rows.stop]
             ids_ST, first = torch.tensor([w.ids for w in batch], device=model.device), batch[0].first
             logprobs = token_logprobs(model, ids_ST, first).cpu()
@@ -132,6 +132,17 @@ def _nats(model: "PreTrainedModel", cut: list[Window], texts: int, batch_tokens:
             progress.update(int(scored.sum()))
     progress.close()
     return nats.tolist()
+
+
+def runs(lengths: list[int], batch_tokens: int) -> list[range]:
+    """Cut ascending `lengths` into runs of one length and at most `batch_tokens` tokens (or one sequence)."""
+    cut, start = [], 0
+    for stop in range(1, len(lengths) + 1):
+        full = (stop - start + 1) * lengths[start] > batch_tokens
+        if stop == len(lengths) or lengths[stop] != lengths[start] or full:
+            cut.append(range(start, stop))
+            start = stop
+    return cut
 
 
 def _total(counts: list[dict]) -> dict:

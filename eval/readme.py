@@ -17,6 +17,7 @@ from eval.json_files import read_json
 from eval.ledger import corpus_text
 from eval.lineup import Lineup, read_lineup
 from eval.run_folders import Run
+from eval.table import percent, unit
 from eval.tasks import extent_note, title
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"
@@ -63,6 +64,7 @@ def record(lineup: Lineup, command: str) -> dict:
         "command": command,
         "corpus": corpus_text(student),
         "items": {task: result["items"] for task, result in student.tasks.items()},
+        "metrics": {task: result["metric"] for task, result in student.tasks.items()},
         "limits": {task: result["limit"] for task, result in student.tasks.items() if result["limit"]},
         "partial": [task for task, result in student.tasks.items() if result["partial"]],
         "held_out": student.held_out[0] if student.held_out else None,
@@ -71,7 +73,7 @@ def record(lineup: Lineup, command: str) -> dict:
 
 
 def row(run: Run) -> dict:
-    scores = {task: [result["accuracy"], result["standard_error"]] for task, result in run.tasks.items()}
+    scores = {task: [result["score"], result["standard_error"]] for task, result in run.tasks.items()}
     if run.held_out:
         scores["bits_per_byte"] = run.held_out[1]["bits_per_byte"]
     return {
@@ -90,15 +92,15 @@ def render(records: list[dict]) -> str:
 
 def render_one(found: dict) -> str:
     tasks = list(found["items"])
+    metrics = found.get("metrics", {})  # records from before there was another one have none
+    columns = [f"{title(task)}, {unit(metrics.get(task, 'accuracy'))}" for task in tasks]
     bits = found["held_out"] is not None
-    header = ["model", "role", "parameters", "words of exposure", *(f"{title(task)}, %" for task in tasks)]
+    header = ["model", "role", "parameters", "words of exposure", *columns]
     header += [f"held-out text ({found['held_out']}), bits per byte"] if bits else []
     lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
     for line in found["rows"]:
         cells = [line["model"], line["role"], f"{line['parameters']:,}", f"{line['words_seen']:,}"]
-        cells += [
-            "{:.2f} ± {:.2f}".format(*(100 * number for number in line["scores"][task])) for task in tasks
-        ]
+        cells += [percent(*line["scores"][task]) for task in tasks]
         cells += [f"{line['scores']['bits_per_byte']:.4f}"] if bits else []
         lines.append([f"**{cell}**" for cell in cells] if line["role"] == "student" else cells)
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

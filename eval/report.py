@@ -15,6 +15,7 @@ from eval.json_files import read_json
 from eval.ledger import READINGS, corpus_text, ledger
 from eval.lineup import Lineup, read_lineup
 from eval.run_folders import Run
+from eval.table import percent, tie_note, unit
 from eval.tasks import extent_note, title
 from eval.verdicts import Difference, difference, verdicts
 
@@ -44,7 +45,7 @@ def page(lineup: Lineup) -> str:
         .render(
             **facts(lineup),
             subtasks={task: subtask_rows(lineup, task) for task in lineup.student.tasks},
-            accuracy_charts={task: charts.accuracy_chart(lineup, task) for task in lineup.student.tasks},
+            score_charts={task: charts.score_chart(lineup, task) for task in lineup.student.tasks},
             held_out_chart=charts.held_out_chart(lineup),
             terms_chart=charts.terms_chart(lineup),
             marks={
@@ -84,12 +85,14 @@ def templates():
     )
     environment.filters |= {
         "percent": lambda fraction: f"{100 * fraction:.2f}",
+        "unit": unit,
         "signed": lambda fraction: f"{100 * fraction:+.2f}".replace("-", "\N{MINUS SIGN}"),
         "count": lambda number: f"{number:,}",
         "duration": duration,
         "title": title,
     }
-    environment.globals |= {"difference": difference, "extent_note": extent_note}
+    environment.globals |= {"difference": difference, "extent_note": extent_note, "tie_note": tie_note}
+    environment.globals |= {"with_error": percent}
     return environment
 
 

@@ -30,8 +30,8 @@ ENVIRONMENT = (
 )
 START = ("command", "commit", "device", "started")
 RESULT = ("measured_on", "created", "command", "versions")
-ACCURACY = ("accuracy", "standard_error", "chance", "items", "ties", "by_subtask", "by_phenomenon")
-ACCURACY += ("official_accuracy", "limit", "partial", "predictions_sha256")
+SCORE = ("metric", "score", "standard_error", "chance", "items", "ties", "by_subtask", "by_phenomenon")
+SCORE += ("official_score", "limit", "partial", "predictions_sha256")
 HELD_OUT = ("window", "stride", "files", "splits", "all", "max_words")
 
 
@@ -63,8 +63,8 @@ class Run:
 
     @property
     def tasks(self) -> dict[str, dict]:
-        """The tasks that end in an accuracy, by name; perplexity does not, and is told apart."""
-        return {name: result for name, result in self.scores["tasks"].items() if "accuracy" in result}
+        """The tasks that end in one score, by name; perplexity does not, and is told apart."""
+        return {name: result for name, result in self.scores["tasks"].items() if "score" in result}
 
     @property
     def scoring(self) -> list[tuple[str, str]]:
@@ -173,7 +173,7 @@ def read_scores(run: Run, data: Path, like: Run | None) -> dict:
         scores["tasks"], sorted(like.scores["tasks"]) if like else (), f"the scores of {run.folder}", remedy
     )
     for task, result in scores["tasks"].items():
-        keys = RESULT + (HELD_OUT if task == "perplexity" else ACCURACY)
+        keys = RESULT + (HELD_OUT if task == "perplexity" else SCORE)
         require(result, keys, f"{path}, {task},", remedy)
     if model_sha256(run.folder / "export") != scores["model_sha256"]:
         raise UserError(f"{path} is of another model than export/: {remedy}")

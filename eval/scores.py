@@ -8,9 +8,9 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256, write_whole
-from eval.tasks import extent_note
 
-RULE = 3  # raise it when the code says other things of the same model and files: old results are redone
+RULE = 4  # raise it when the code says other things of the same model and files: old results are redone
+DETAILS = ("predictions", "items")  # files of a task: the official predictions, and what each item earned
 
 
 def digest(parts: list) -> str:
@@ -64,28 +64,32 @@ class ScoreFile:
         return scores
 
     def has(self, task: str, key: str) -> bool:
-        """Whether this very result is already here, with the very predictions that it sums up, if any."""
+        """Whether this very result is already here, with the very files that it sums up, if any."""
         entry = self.scores["tasks"].get(task)
         if not isinstance(entry, dict) or entry.get("key") != key:
             return False
-        return "predictions_sha256" not in entry or intact(
-            self._predictions(task), entry["predictions_sha256"]
+        return all(
+            intact(self.path(task, name), entry[f"{name}_sha256"])
+            for name in DETAILS
+            if f"{name}_sha256" in entry
         )
 
-    def add(self, task: str, key: str, result: dict, predictions: dict | None = None) -> None:
-        """Store a finished task: its predictions first, and their hash beside the score that they belong to."""
-        for name in self._stale:
-            self._predictions(name).unlink(missing_ok=True)
+    def add(self, task: str, key: str, result: dict, details: dict[str, dict] | None = None) -> None:
+        """Store a finished task: its `details` first (of DETAILS), and their hashes beside the score of them."""
+        for stale in self._stale:
+            for name in DETAILS:
+                self.path(stale, name).unlink(missing_ok=True)
         self._stale = []
         entry = result | {"key": key}
-        if predictions is not None:
-            write_whole(self._predictions(task), as_json(predictions))
-            entry["predictions_sha256"] = sha256(self._predictions(task))
+        for name, content in (details or {}).items():
+            write_whole(self.path(task, name), as_json(content))
+            entry[f"{name}_sha256"] = sha256(self.path(task, name))
         self.scores["tasks"][task] = entry
         write_whole(self.folder / "scores.json", as_json(self.scores))
 
-    def _predictions(self, task: str) -> Path:
-        return self.folder / task / "predictions.json"
+    def path(self, task: str, name: str) -> Path:
+        """The file of one of a task's DETAILS."""
+        return self.folder / task / f"{name}.json"
 
 
 def intact(path: Path, digest: str) -> bool:
@@ -100,54 +104,3 @@ def _check_writable(folder: Path) -> None:
         raise UserError(f"{nearest} is not a folder: name another one with --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"nothing may be written in {nearest}: name another folder with --out")
-
-
-def table(tasks: dict[str, dict], ends: int = 5) -> str:
-    """The results as text for a terminal, in percent; of the subtasks only the worst and the best `ends`."""
-    pairs = {name: result for name, result in tasks.items() if "accuracy" in result}
-    lines = []
-    if pairs:
-        lines += [
-            f"{'task':<40} {'accuracy %':>15} {'items':>8} {'ties':>6} {'chance':>7} {'official rule':>14}"
-        ]
-        for name, result in pairs.items():
-            percent = _percent(result["accuracy"], result["standard_error"])
-            official = result["official_accuracy"]  # of interest only where ties make it another number
-            unlike = f"{100 * official:.2f}" if official != result["accuracy"] else "the same"
-            lines += [
-                f"{name:<40} {percent} {result['items']:>8,} {result['ties']:>6,} "
-                f"{result['chance']:>7.1%} {unlike:>14}"
-            ]
-    for name, result in pairs.items():
-        if note := extent_note(result["limit"], result["partial"]):
-            lines += [f"{name} is no score of the whole task: {note}"]
-    for name, result in pairs.items():
-        subtasks = sorted(result["by_subtask"].items(), key=lambda entry: entry[1]["accuracy"])
-        if result["by_phenomenon"]:
-            lines += ["", f"{name} by phenomenon", *_cells(sorted(result["by_phenomenon"].items()))]
-        if len(subtasks) > 2 * ends:
-            lines += ["", f"{name}, the {ends} worst and the {ends} best of {len(subtasks)} subtasks"]
-            lines += [*_cells(subtasks[:ends]), "  …", *_cells(subtasks[-ends:])]
-        else:
-            lines += ["", f"{name} by subtask", *_cells(subtasks)]
-    if text := tasks.get("perplexity"):
-        lines += [
-            "",
-            f"{'held-out text':<40} {'words':>9} {'nats/token':>11} {'perplexity':>11} {'bits/byte':>10}",
-        ]
-        for name, row in (*text["files"].items(), *text["splits"].items(), ("all", text["all"])):
-            perplexity = "-" if row["perplexity"] is None else f"{row['perplexity']:,.2f}"
-            numbers = f"{row['nats_per_token']:>11.4f} {perplexity:>11} {row['bits_per_byte']:>10.4f}"
-            lines += [f"{name:<40} {row['words']:>9,} {numbers}"]
-    return "\n".join(lines).strip()
-
-
-def _percent(value: float, error: float) -> str:
-    return f"{100 * value:>8.2f} ± {100 * error:>4.2f}"
-
-
-def _cells(cells: list[tuple[str, dict]]) -> list[str]:
-    return [
-        f"  {name[:52]:<52} {_percent(cell['accuracy'], cell['standard_error'])} {cell['items']:>8,}"
-        for name, cell in cells
-    ]

@@ -1,20 +1,21 @@
 """Log-probabilities of sentences: the only place that runs a model for zero-shot tasks.
 
-The official rule: a choice is worth the sum of log p(token | everything before it) over the tokens of its
+The official rule: a choice is worth the sum of log p(token | what the model may see) over the tokens of its
 completion. The text is tokenised as the tokenizer does by default. A token belongs to the completion if its
 character span ends after the completion's first character, so the special tokens of a post-processor, whose
-span is empty, give context and are never scored. The very first token has nothing before it to be judged by.
+span is empty, give context and are never scored. Backends: `causal` sees everything before the token, and
+the very first token has nothing before it to be judged by; `mlm` sees all of the text with the token masked;
+`mntp` the same, but the prediction is read one position to the left.
 
-Sentences are batched with others of exactly their own length, so there is no padding to argue away.
-Batches are cut from the sorted set of distinct token sequences: the order of the items changes no bit of
-a result, and sequences that are equal get equal scores, so a tie is a tie.
+Equal sequences are scored once, and what sequences begin with in common is computed once (eval/rows.py).
+Everything is cut from the sorted set of distinct sequences: the order of the items changes no bit of a result,
+and sequences that are equal get equal scores, so a tie is a tie.
 """
 
-# S = sentences of a batch, T = their tokens, N = predicted tokens, S * (T - 1) of whole sentences, V = vocabulary
+# B = rows of a batch, R = cells of a row, S = sentences, T = their tokens, N = predictions, V = vocabulary
 
 import inspect
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,17 +25,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from babylm_data.errors import UserError
 from eval.items import Choice, Item
+from eval.rows import Batch, Encoded, Row, batches, masked_rows, plain_rows, tree_rows
 
-ROWS = (
-    256  # rows of logits normalised at a time: 8 MB at a vocabulary of 8,192 stays in the processor's cache
-)
-
-
-class Encoded(NamedTuple):
-    """A tokenised choice: token ids, and which of them are summed. Comparable, so that equals meet."""
-
-    ids: tuple[int, ...]
-    scored: tuple[bool, ...]
+BACKENDS = ("causal", "mlm", "mntp")
+NORMALISED = 256  # rows of logits at a time: 8 MB at a vocabulary of 8,192 stays in the processor's cache
+CELLS = {"cpu": 1024, "cuda": 16384}  # of a batch
+CAPACITY = 128  # cells of a row: more share more prefixes, and attend to more that is not theirs
+AGREE = 1e-3  # nats, between a sequence in a tree and the same alone
 
 
 def token_logprobs(model: PreTrainedModel, ids_ST: torch.Tensor, first: int = 1) -> torch.Tensor:
@@ -52,7 +49,7 @@ def token_logprobs(model: PreTrainedModel, ids_ST: torch.Tensor, first: int = 1)
     wide = torch.promote_types(logits_NV.dtype, torch.float32)
     losses = [
         F.cross_entropy(rows_RV.to(wide), targets_R, reduction="none")
-        for rows_RV, targets_R in zip(logits_NV.split(ROWS), targets_N.split(ROWS), strict=True)
+        for rows_RV, targets_R in zip(logits_NV.split(NORMALISED), targets_N.split(NORMALISED), strict=True)
     ]
     return -torch.cat(losses).double().view(len(ids_ST), -1)
 
@@ -62,47 +59,168 @@ def longest_input(model: PreTrainedModel) -> int | None:
     return getattr(model.config, "max_position_embeddings", None)
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, choices: Sequence[Choice]) -> list[Encoded]:
+def encode(
+    tokenizer: PreTrainedTokenizerBase, choices: Sequence[Choice], backend: str = "causal"
+) -> list[Encoded]:
     """Tokenise each choice as a whole and mark the tokens of its completion."""
     if not choices:
         return []
+    unseen = 0 if backend == "mlm" else 1  # tokens at the beginning with nothing to read their prediction off
     output = tokenizer([choice.text for choice in choices], return_offsets_mapping=True)
     encoded = []
     for choice, ids, spans in zip(choices, output["input_ids"], output["offset_mapping"], strict=True):
         start = len(choice.context)
-        scored = tuple(position > 0 and span[1] > start for position, span in enumerate(spans))
+        scored = tuple(position >= unseen and span[1] > start for position, span in enumerate(spans))
         encoded.append(Encoded(tuple(ids), scored))
     return encoded
 
 
-def batches(sequences: Sequence[Sequence[int]], batch_tokens: int) -> list[range]:
-    """Cut sequences, sorted by length, into runs of one length and at most `batch_tokens` tokens."""
-    runs, start = [], 0
-    for stop in range(1, len(sequences) + 1):
-        length = len(sequences[start])
-        full = (stop - start + 1) * length > batch_tokens
-        if stop == len(sequences) or len(sequences[stop]) != length or full:
-            runs.append(range(start, stop))
-            start = stop
-    return runs
+def judged_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """The model's logits at the cells that predict something: (distinct sources of the batch, V).
+
+    The output matrix is given those cells alone; what the model does to its logits afterwards, it does.
+    """
+    device = model.device
+    kept_K = torch.from_numpy(np.unique(batch.sources_N)).to(device)
+    inputs = {"input_ids": torch.from_numpy(batch.tokens_BR).to(device)}
+    if batch.ends_BR is not None:
+        cells = torch.arange(batch.tokens_BR.shape[1], device=device)
+        ends_BR = torch.from_numpy(batch.ends_BR).to(device)
+        sees_BRR = (cells[None, :, None] >= cells) & (cells[:, None] < ends_BR[:, None, :])
+        blocked = torch.zeros(sees_BRR.shape, dtype=model.dtype, device=device)
+        blocked.masked_fill_(~sees_BRR, torch.finfo(model.dtype).min)
+        inputs["attention_mask"] = blocked[:, None]
+        inputs["position_ids"] = torch.from_numpy(batch.depths_BR).to(device)
+    if "use_cache" in inspect.signature(model.forward).parameters:
+        inputs["use_cache"] = False
+    head = model.get_output_embeddings()
+    if head is None:
+        return model(**inputs).logits.flatten(0, 1)[kept_K]
+    hook = head.register_forward_pre_hook(
+        lambda module, args: (args[0].flatten(0, 1)[kept_K][None], *args[1:])
+    )
+    try:
+        return model(**inputs).logits[0]
+    finally:
+        hook.remove()
 
 
-@torch.inference_mode()
-def _sums(model: PreTrainedModel, encoded: list[Encoded], batch_tokens: int, label: str) -> np.ndarray:
-    """Sum of the scored tokens' log-probabilities for each of `encoded`, which are sorted by length."""
-    sums = np.zeros(len(encoded))
-    progress = tqdm(total=len(encoded), desc=label, unit=" sentences", disable=None, leave=False)
-    for rows in batches([entry.ids for entry in encoded], batch_tokens):
-        batch = encoded[rows.start : rows.stop]
-        if len(batch[0].ids) > 1:  # one token alone has nothing before it: an empty sum
-            ids_ST = torch.tensor([entry.ids for entry in batch], device=model.device)
-            scored_ST = torch.tensor([entry.scored for entry in batch], device=model.device)
-            # `where`, not a product: an infinity among the unscored tokens must not become NaN
-            kept = torch.where(scored_ST[:, 1:], token_logprobs(model, ids_ST), 0.0)
-            sums[rows.start : rows.stop] = kept.sum(dim=1).cpu().numpy()
-        progress.update(len(batch))
-    progress.close()
-    return sums
+def batch_logprobs(model: PreTrainedModel, batch: Batch) -> np.ndarray:
+    """log p of each prediction of the batch, nats, normalised in float32 or better: (N,) float64."""
+    logits_KV = judged_logits(model, batch)
+    rows_N = np.unique(batch.sources_N, return_inverse=True)[1]
+    rows, targets = torch.from_numpy(rows_N).to(logits_KV.device), torch.from_numpy(batch.targets_N)
+    targets = targets.to(logits_KV.device)
+    wide = torch.promote_types(logits_KV.dtype, torch.float32)
+    found = []
+    for start in range(0, len(logits_KV), NORMALISED):
+        low, high = np.searchsorted(rows_N, [start, start + NORMALISED])
+        logprobs = logits_KV[start : start + NORMALISED].to(wide).log_softmax(dim=-1)
+        found.append(logprobs[rows[low:high] - start, targets[low:high]])
+    return torch.cat(found).double().cpu().numpy()
+
+
+class Scorer:
+    """One model, and how it is asked: (sorted, distinct) token sequences -> sums of log-probabilities."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        backend: str = "causal",
+        batch_tokens: int | None = None,
+    ) -> None:
+        """`batch_tokens`: most cells of a batch; None takes what this kind of device is fast with."""
+        if backend != "causal" and tokenizer.mask_token_id is None:
+            raise UserError(f"--backend {backend} needs a tokenizer with a mask token, and this one has none")
+        self.model, self.tokenizer, self.backend = model, tokenizer, backend
+        self.cells = batch_tokens or CELLS.get(model.device.type, CELLS["cuda"])
+        self.longest = longest_input(model)
+
+    def encode(self, choices: Sequence[Choice], names: Sequence[str] | None = None) -> list[Encoded]:
+        """Tokenise; a UserError for what the model is too short for, by its name or its text."""
+        encoded = encode(self.tokenizer, choices, self.backend)
+        for index, entry in enumerate(encoded):
+            if self.longest is not None and len(entry.ids) > self.longest:
+                name = names[index] if names else repr(choices[index].text[:60])
+                raise UserError(
+                    f"{name} has {len(entry.ids)} tokens, the model reads at most {self.longest}: "
+                    "score it with a model that has more positions, or leave this task out"
+                )
+        return encoded
+
+    def logprobs(
+        self, choices: Sequence[Choice], names: Sequence[str] | None = None, label: str = "scoring"
+    ) -> np.ndarray:
+        """Log-probability of each choice's completion given its context, nats: (len(choices),) float64.
+
+        `names` say whose choice is too long for the model; without them the text itself does.
+        """
+        return self.token_sums(self.encode(choices, names), label)
+
+    def token_sums(self, encoded: Sequence[Encoded], label: str = "scoring") -> np.ndarray:
+        """Sum of the scored tokens' log-probabilities of each sequence, in any order, equals scored once; nats."""
+        distinct = sorted(set(encoded))
+        sums = self.sums(distinct, label)
+        place = {entry: index for index, entry in enumerate(distinct)}
+        return sums[[place[entry] for entry in encoded]] if encoded else sums
+
+    def score(self, items: Sequence[Item], label: str = "scoring") -> list[list[float]]:
+        """Log-probabilities in nats of each item's choices, in the order of the items."""
+        choices = [choice for item in items for choice in item.choices]
+        names = [item.uid for item in items for _ in item.choices]
+        values = iter(self.logprobs(choices, names, label).tolist())
+        return [[next(values) for _ in item.choices] for item in items]
+
+    @torch.inference_mode()
+    def sums(self, sequences: Sequence[Encoded], label: str = "scoring") -> np.ndarray:
+        """The same of sequences that are distinct and sorted: (len(sequences),) float64."""
+        return self._sums(self._rows(sequences), len(sequences), label)
+
+    def _sums(self, rows: list[Row], count: int, label: str | None = None) -> np.ndarray:
+        sums = np.zeros(count)
+        todo = batches(rows, self.cells)
+        total = sum(len(batch.targets_N) for batch in todo)
+        with tqdm(
+            total=total, desc=label, unit=" tokens", disable=None if label else True, leave=False
+        ) as bar:
+            for batch in todo:
+                np.add.at(sums, batch.owners_N, batch_logprobs(self.model, batch))
+                bar.update(len(batch.targets_N))
+        return sums
+
+    def _rows(self, sequences: Sequence[Encoded]) -> list[Row]:
+        if self.backend != "causal":
+            return masked_rows(sequences, self.tokenizer.mask_token_id, int(self.backend == "mntp"))
+        rows = tree_rows(sequences, CAPACITY)
+        return rows if self._reads_trees(sequences, rows) else plain_rows(sequences)
+
+    def _reads_trees(self, sequences: Sequence[Encoded], rows: list[Row]) -> bool:
+        """Does this model see in a tree what it sees in a sequence alone? Tried on the fullest and the longest row.
+
+        Some cannot be told which cell sees which: they have no attention, or a mask of their own making.
+        """
+        if not rows:
+            return True
+        fullest = max(rows, key=lambda row: len(set(row.owners)))
+        longest = max(rows, key=lambda row: max(row.depths))
+        with torch.autocast(self.model.device.type, enabled=False):
+            for row in (fullest, longest):
+                owners = sorted(set(row.owners))
+                alone = [sequences[owner] for owner in owners]
+                plain = self._sums(plain_rows(alone), len(alone))
+                try:
+                    tree = self._sums([row], len(sequences))[owners]
+                except (
+                    RuntimeError,
+                    ValueError,
+                    TypeError,
+                ):  # as each model refuses a mask that it does not take
+                    return False
+                if not np.allclose(tree, plain, rtol=1e-5, atol=AGREE, equal_nan=True):
+                    return False
+        return True
 
 
 def choice_logprobs(
@@ -110,38 +228,21 @@ def choice_logprobs(
     tokenizer: PreTrainedTokenizerBase,
     choices: Sequence[Choice],
     *,
-    batch_tokens: int = 4096,
-    names: Sequence[str] | None = None,
-    label: str = "scoring",
+    batch_tokens: int | None = None,
+    backend: str = "causal",
 ) -> np.ndarray:
-    """Log-probability of each choice's completion given its context, nats: (len(choices),) float64.
-
-    `names` say whose choice is too long for the model; without them the text itself does.
-    """
-    encoded = encode(tokenizer, choices)
-    limit = longest_input(model)
-    for index, entry in enumerate(encoded):
-        if limit is not None and len(entry.ids) > limit:
-            name = names[index] if names else repr(choices[index].text[:60])
-            raise UserError(
-                f"{name} has {len(entry.ids)} tokens, the model reads at most {limit}: "
-                "score it with a model that has more positions, or leave this task out"
-            )
-    distinct = sorted(set(encoded), key=lambda entry: (len(entry.ids), entry))
-    sums = _sums(model, distinct, batch_tokens, label)
-    place = {entry: index for index, entry in enumerate(distinct)}
-    return sums[[place[entry] for entry in encoded]] if encoded else sums
+    """Log-probability of each choice's completion given its context, nats: (len(choices),) float64."""
+    return Scorer(model, tokenizer, backend=backend, batch_tokens=batch_tokens).logprobs(choices)
 
 
 def sentence_logprobs(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
-    *,
-    batch_tokens: int = 4096,
+    **options: int | str | None,
 ) -> np.ndarray:
     """Log-probability of whole sentences in nats: (len(texts),) float64."""
-    return choice_logprobs(model, tokenizer, [Choice("", text) for text in texts], batch_tokens=batch_tokens)
+    return choice_logprobs(model, tokenizer, [Choice("", text) for text in texts], **options)
 
 
 def score(
@@ -149,12 +250,8 @@ def score(
     tokenizer: PreTrainedTokenizerBase,
     items: Sequence[Item],
     *,
-    batch_tokens: int = 4096,
+    batch_tokens: int | None = None,
     label: str = "scoring",
 ) -> list[list[float]]:
     """Log-probabilities in nats of each item's choices, in the order of the items."""
-    choices = [choice for item in items for choice in item.choices]
-    names = [item.uid for item in items for _ in item.choices]
-    flat = choice_logprobs(model, tokenizer, choices, batch_tokens=batch_tokens, names=names, label=label)
-    values = iter(flat.tolist())
-    return [[next(values) for _ in item.choices] for item in items]
+    return Scorer(model, tokenizer, batch_tokens=batch_tokens).score(items, label)

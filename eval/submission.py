@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     build_parser.add_argument(
         "--partial",
         action="store_true",
-        help="also where tasks were scored with --limit or --partial; the card says so",
+        help="also where tasks were scored with --limit or on partial data; the card says so",
     )
     arguments = parser.parse_args(argv)
     bundle = build(arguments.run, partial=arguments.partial)
@@ -63,11 +63,11 @@ def build(folder: Path, *, partial: bool = False) -> Path:
 def refuse_partial(lineup: Lineup) -> None:
     """A score on the first few items, or on other files than the official ones, is no submission."""
     for task, result in lineup.student.tasks.items():
-        limited = f"--limit {result['limit']}" if result["limit"] is not None else None
-        if option := limited or ("--partial" if result["partial"] else None):
+        limited = f"with --limit {result['limit']}" if result["limit"] is not None else None
+        if how := limited or ("with other rows than the official ones" if result["partial"] else None):
             raise UserError(
-                f"{task} was scored with {option}, on {result['items']:,} items: "
-                "score all runs without it, or pass --partial"
+                f"{task} was scored {how}, on {result['items']:,} items: "
+                "score all runs on the whole official data, or pass --partial"
             )
 
 
@@ -88,7 +88,7 @@ def model_card(lineup: Lineup) -> str:
 
     student, export = lineup.student, lineup.student.folder / "export"
     results = [
-        EvalResult("text-generation", task, title(task), "accuracy", round(result["accuracy"], 6))
+        EvalResult("text-generation", task, title(task), result["metric"], round(result["score"], 6))
         for task, result in student.tasks.items()
     ]
     data = ModelCardData(

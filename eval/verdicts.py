@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from eval.lineup import Lineup
+from eval.table import percent
 from eval.tasks import title
 
 
@@ -12,20 +13,25 @@ class Difference:
     """Student minus control on one task, subtask or phenomenon; both numbers are fractions of 1."""
 
     value: float
-    standard_error: float
+    standard_error: float | None
     """sqrt(se_student^2 + se_control^2): as if they answered different items. They answer the same ones, so
-    this is rather too wide than too narrow."""
+    this is rather too wide than too narrow. None where one of them has no error."""
 
     @property
     def outside(self) -> bool:
-        """Is the difference larger than two joint standard errors?"""
-        return abs(self.value) > 2 * self.standard_error
+        """Is the difference larger than two joint standard errors? No where they are not known."""
+        return self.standard_error is not None and abs(self.value) > 2 * self.standard_error
 
 
 def difference(student: dict, control: dict) -> Difference:
-    """Compare two results that hold "accuracy" and "standard_error"."""
-    error = math.hypot(student["standard_error"], control["standard_error"])
-    return Difference(student["accuracy"] - control["accuracy"], error)
+    """Compare two results that hold "score" and "standard_error"."""
+    errors = student["standard_error"], control["standard_error"]
+    return Difference(student["score"] - control["score"], None if None in errors else math.hypot(*errors))
+
+
+def points_of(metric: str) -> str:
+    """What a difference of scores, times 100, is counted in."""
+    return "percentage points" if metric == "accuracy" else f"hundredths ({metric.replace('_', ' ')})"
 
 
 def groups(result: dict) -> dict[str, dict]:
@@ -43,11 +49,14 @@ def verdicts(lineup: Lineup) -> list[str]:
 
 
 def sentence(lineup: Lineup, task: str) -> str:
-    """What the student's accuracy on one task, less its control's, allows to be said."""
-    delta = difference(lineup.student.tasks[task], lineup.control.tasks[task])
-    points = f"{abs(100 * delta.value):.2f} ± {100 * delta.standard_error:.2f} percentage points"
+    """What the student's score on one task, less its control's, allows to be said."""
+    result = lineup.student.tasks[task]
+    delta = difference(result, lineup.control.tasks[task])
+    points = f"{percent(abs(delta.value), delta.standard_error)} {points_of(result['metric'])}"
     where = "above" if delta.value >= 0 else "below"
     measured = f"{title(task)}: the student is {points} {where} the same model trained without distillation"
+    if delta.standard_error is None:
+        return f"{measured}. Its standard error is not known: no claim of superiority follows."
     if not delta.outside:
         return f"{measured}, inside two joint standard errors. No claim of superiority follows."
     return f"{measured}, outside two joint standard errors for this pair of runs."

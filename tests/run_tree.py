@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from babylm_data.sealed import SEAL, sealed_folder, sha256
-from eval.items import Choice, Item, predictions, summarise
+from eval.choices import Choices
+from eval.items import Choice, Item
 from eval.model import model_sha256, weights_sha256
 from eval.perplexity import rates
 from eval.scores import ScoreFile, measured_on, task_key
@@ -142,7 +143,7 @@ def write_metrics(path: Path, summary: dict, level: float, rng: np.random.Genera
 
 
 def write_scores(run: Path, order: int, tasks: dict, texts: dict, level: float, shifts: dict, rng) -> None:
-    """What `python -m eval` writes; an accuracy is `level` plus a shift that all runs share."""
+    """What `python -m eval` writes; a score is `level` plus a shift that all runs share."""
     export = run / "export"
     identity = {"weights_sha256": weights_sha256(export), "model_sha256": model_sha256(export)}
     file = ScoreFile(run / "eval", {"model": str(export), **identity})
@@ -163,8 +164,10 @@ def write_scores(run: Path, order: int, tasks: dict, texts: dict, level: float, 
                 scores += [[-1.0, -2.0] if right else [-2.0, -1.0] for right in rng.random(count) < chance]
         settings = {"dtype": "float32", "limit": None}
         asked = measured_on([], settings | {"task": task})
-        result = settings | {"partial": False} | summarise(items, scores) | made | {"measured_on": asked}
-        file.add(task, task_key(identity["model_sha256"], asked), result, predictions(items, scores))
+        questions = Choices(items)
+        result = settings | {"partial": False} | questions.summarise(scores) | made | {"measured_on": asked}
+        details = {"predictions": questions.predictions(scores), "items": questions.per_item(scores)}
+        file.add(task, task_key(identity["model_sha256"], asked), result, details)
     settings = {"dtype": "float32", "max_words": None, "window": 128}
     asked = measured_on([], settings)
     result = settings | held_out(texts, level) | made | {"measured_on": asked}

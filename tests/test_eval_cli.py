@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 import tiny_models
 import torch
+from choice_rows import write_task
 from safetensors.torch import load_file, save_file
 from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import seal
-from bench import agreement
 from eval import model as eval_model
 from eval.__main__ import main
 from eval.model import load
+from eval.tasks import TASKS, on_list
 
 WORDS = ["The", "old", "dog", "sees", "small", "cats"]
 PERMUTATIONS = [
@@ -45,7 +46,7 @@ def folder(tmp_path_factory) -> Path:
 def arguments(folder: Path, out: Path, *tasks: str) -> list[str]:
     return [
         *(str(folder / "model"), "--tasks", *tasks, "--data", str(folder / "data")),
-        *("--text", str(folder / "text"), "--out", str(out), "--partial"),
+        *("--text", str(folder / "text"), "--out", str(out)),
     ]
 
 
@@ -67,7 +68,7 @@ def test_scores_and_predictions_are_written_whole(folder, tmp_path, capsys):
     assert blimp["limit"] is None and blimp["partial"] is True
     found = read(tmp_path / "blimp_filtered/predictions.json")
     right = [row["pred"].startswith("The") for row in found["island"]["predictions"]]
-    assert sum(right) / len(right) == blimp["by_subtask"]["island"]["accuracy"]
+    assert sum(right) / len(right) == blimp["by_subtask"]["island"]["score"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "blimp_filtered",
         "scores.json",
@@ -84,7 +85,7 @@ def test_a_constant_model_gets_half_of_the_permutations(folder, tmp_path):
     tiny_models.tokenizer().save_pretrained(tmp_path / "model")
     main([str(tmp_path / "model"), *arguments(folder, tmp_path / "out", "blimp_filtered")[1:]])
     order = read(tmp_path / "out/scores.json")["tasks"]["blimp_filtered"]["by_subtask"]["order"]
-    assert (order["accuracy"], order["ties"]) == (0.5, 2)
+    assert (order["score"], order["ties"]) == (0.5, 2)
 
 
 def test_a_model_of_nan_is_refused_and_nothing_is_written(folder, tmp_path):
@@ -164,22 +165,98 @@ def test_the_tasks_of_one_call_carry_one_stamp(folder, tmp_path, monkeypatch):
     assert len(tasks) == 3 and len({(result["created"], result["command"]) for result in tasks}) == 1
 
 
-def test_other_files_than_the_official_ones_are_refused_before_the_model_is_loaded(folder, tmp_path, capsys):
-    whole = [word for word in arguments(folder, tmp_path, "blimp_filtered") if word != "--partial"]
-    for command in (whole, [*whole, "--check"]):
-        with pytest.raises(
-            UserError, match=r"adjunct_island.jsonl is missing \(0 of its 928 rows\) .*--partial"
-        ):
-            main(command)
-    assert not list(tmp_path.iterdir())
-    main([*whole, "--check", "--partial"])
+def test_other_rows_than_the_official_ones_are_scored_named_and_marked(folder, tmp_path, capsys):
+    command = arguments(folder, tmp_path, "blimp_filtered")
     note = "other rows than the official ones"
+    main([*command, "--check"])
     assert f"blimp_filtered: 8 items in 2 files ({note})" in capsys.readouterr().out
-    main([*whole, "--partial", "--limit", "3"])
-    said = (
-        "blimp_filtered is no score of the whole task: other rows than the official ones, only the first 3 of"
-    )
-    assert said in capsys.readouterr().out
+    main([*command, "--limit", "3"])
+    said = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in said if "marked partial" in line]
+    assert line.endswith("adjunct_island has 0 rows, the official data 928 (and 68 more subtasks differ)")
+    assert f"blimp_filtered is no score of the whole task: {note}, only the first 3 of each subtask" in said
+    assert read(tmp_path / "scores.json")["tasks"]["blimp_filtered"]["partial"] is True
+
+
+def test_each_file_of_a_task_is_read_once(folder, tmp_path, monkeypatch):
+    opened, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
+    main([*arguments(folder, tmp_path, "blimp_filtered"), "--check"])
+    assert opened == ["island.jsonl", "order.jsonl"]
+
+
+def lists(folder: Path, tmp_path: Path, *names: str) -> Path:
+    """A data folder with these tasks alone."""
+    for name in names:
+        write_task(tmp_path / "data" / TASKS[name].folder, name)
+    return tmp_path / "data"
+
+
+def test_a_list_without_all_of_its_data_is_refused_or_left_shorter(folder, tmp_path, capsys):
+    data = lists(folder, tmp_path, "blimp_fast", "wug_past_tense")
+    command = ["--tasks", "fast", "--data", str(data), "--check"]
+    lacking = "supplement_fast, ewok_fast, entity_tracking_fast, wug_adj_nominalization"
+    with pytest.raises(UserError, match=f"data lacks the data of {lacking}.*: put them there, or --partial"):
+        main(command)
+    main([*command, "--partial"])
+    said = capsys.readouterr().out
+    assert f"left out of fast, for {data} lacks their data: {lacking}" in said
+    assert "blimp_fast: 8 items" in said and "wug_past_tense: 5 items" in said
+    with pytest.raises(UserError, match="lacks the data of blimp_filtered"):
+        main(["--tasks", "full", "--data", str(tmp_path), "--check", "--partial"])
+    with pytest.raises(UserError, match="fast needs --data"):
+        main(["--tasks", "fast", "--check"])
+
+
+def test_the_lists_are_the_official_ones():
+    wug = "wug_adj_nominalization wug_past_tense"
+    full = f"blimp_filtered supplement_filtered ewok_filtered entity_tracking comps {wug}"
+    fast = f"blimp_fast supplement_fast ewok_fast entity_tracking_fast {wug}"
+    assert set(full.split()) <= set(on_list("full")) <= {*full.split(), "reading"}
+    assert set(fast.split()) <= set(on_list("fast")) <= {*fast.split(), "reading"}
+
+
+def test_official_short_names_mean_the_full_data(folder, tmp_path, capsys):
+    data = lists(folder, tmp_path, "wug_adj_nominalization", "ewok_filtered")
+    main(["--tasks", "wug_adj", "ewok", "ewok_filtered", "--data", str(data), "--check"])
+    assert capsys.readouterr().out.count("ewok_filtered: 6 items") == 1
+
+
+def test_both_tie_rules_are_printed_and_the_one_asked_for_is_the_score(folder, tmp_path, capsys):
+    model = tiny_models.model("gptj")
+    model.lm_head.weight.data.zero_()
+    model.lm_head.bias.data.zero_()
+    model.save_pretrained(tmp_path / "model")
+    tiny_models.tokenizer().save_pretrained(tmp_path / "model")
+    command = [str(tmp_path / "model"), *arguments(folder, tmp_path / "out", "blimp_filtered")[1:]]
+    scores = {}
+    for rule in ("shared", "official"):
+        main([*command, "--ties", rule])
+        result = read(tmp_path / "out/scores.json")["tasks"]["blimp_filtered"]
+        scores[rule] = result["score"]
+        both = f"{100 * result['shared_score']:.2f} {100 * result['official_score']:>12.2f}"
+        assert both in capsys.readouterr().out
+        preds = read(tmp_path / "out/blimp_filtered/predictions.json")["order"]["predictions"]
+        credit = read(tmp_path / "out/blimp_filtered/items.json")["order"]["credit"]
+        assert credit == ([0.5, 0.5] if rule == "shared" else [1.0, 1.0])
+    assert [row["pred"] for row in preds] == [row["sentence_good"] for row in PERMUTATIONS]
+    assert scores["official"] > scores["shared"]
+
+
+def test_the_results_tree_is_written_also_from_what_was_scored_before(folder, tmp_path, monkeypatch, capsys):
+    command = [*arguments(folder, tmp_path / "out", "blimp_filtered", "perplexity")]
+    main(command)
+    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    main([*command, "--results", str(tmp_path / "r"), "--model-name", "L0.1", "--revision", "chck_1M"])
+    place = tmp_path / "r/L0.1/chck_1M/zero_shot/causal/blimp/blimp_filtered"
+    assert read(place / "predictions.json") == read(tmp_path / "out/blimp_filtered/predictions.json")
+    assert sorted(path.name for path in place.iterdir()) == [
+        "best_temperature_report.txt",
+        "predictions.json",
+    ]
+    assert "--model_path_or_name L0.1.x --backend causal" in capsys.readouterr().out
+    with pytest.raises(UserError, match="'a/b' cannot be the name of a folder"):
+        main([*command, "--results", str(tmp_path / "r"), "--model-name", "a/b"])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +274,8 @@ def test_a_full_memory_is_one_line_that_says_what_to_lower(folder, tmp_path, mon
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("eval.scoring.token_logprobs", fail)
+    for name in ("token_logprobs", "batch_logprobs"):
+        monkeypatch.setattr(f"eval.scoring.{name}", fail)
     with pytest.raises(UserError, match="out of memory with 4,096 tokens a batch: lower --batch-tokens"):
         main(arguments(folder, tmp_path, task))
 
@@ -206,7 +284,8 @@ def test_another_error_of_the_model_is_no_full_memory(folder, tmp_path, monkeypa
     def fail(*_):
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr("eval.scoring.token_logprobs", fail)
+    for name in ("token_logprobs", "batch_logprobs"):
+        monkeypatch.setattr(f"eval.scoring.{name}", fail)
     with pytest.raises(RuntimeError, match="shapes"):
         main(arguments(folder, tmp_path, "blimp_filtered"))
 
@@ -329,47 +408,6 @@ def test_a_tokenizer_with_more_entries_than_embeddings_is_refused(tmp_path):
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="301 entries, the model 300 embeddings"):
         load(tmp_path)
-
-
-def test_the_independent_judge_agrees_and_notices_a_difference(folder, monkeypatch, capsys):
-    command = [str(folder / "model"), "--data", str(folder / "data"), "--tasks", "blimp_filtered"]
-    assert agreement.main(command) == 0
-    honest = agreement.our_margins
-    monkeypatch.setattr(agreement, "our_margins", lambda *found: [-margin for margin in honest(*found)])
-    assert agreement.main(command) == 1
-    assert "8 different choices" in capsys.readouterr().out
-
-
-def test_the_judge_compares_what_stands_on_the_disk(folder, tmp_path, capsys):
-    main(arguments(folder, tmp_path, "blimp_filtered"))
-    command = [str(folder / "model"), "--data", str(folder / "data"), "--tasks", "blimp_filtered"]
-    assert agreement.main([*command, "--against", str(tmp_path)]) == 0
-    path = tmp_path / "blimp_filtered/predictions.json"
-    found = read(path)
-    first = found["island"]["predictions"][0]
-    first["pred"] = "dog The The." if first["pred"].startswith("The") else "The The dog."
-    path.write_text(json.dumps(found), encoding="utf-8")
-    assert agreement.main([*command, "--against", str(tmp_path)]) == 1
-    assert "1 different choices" in capsys.readouterr().out
-    scores = read(tmp_path / "scores.json")
-    scores["tasks"]["blimp_filtered"]["by_subtask"]["order"]["accuracy"] -= 0.5
-    (tmp_path / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
-    assert agreement.main([*command, "--against", str(tmp_path)]) == 1
-    assert "2 different choices" in capsys.readouterr().out
-
-
-def test_the_judge_refuses_a_model_of_nan_and_wrong_arguments(folder, tmp_path):
-    model = tiny_models.model()
-    model.model.norm.weight.data.fill_(math.nan)
-    model.save_pretrained(tmp_path)
-    tiny_models.tokenizer().save_pretrained(tmp_path)
-    command = [str(tmp_path), "--data", str(folder / "data"), "--tasks", "blimp_filtered"]
-    with pytest.raises(UserError, match="margins are not finite"):
-        agreement.main(command)
-    with pytest.raises(UserError, match="--every takes 1 or more"):
-        agreement.main([*command, "--every", "0"])
-    with pytest.raises(UserError, match="no model folder"):
-        agreement.main([str(tmp_path / "absent"), *command[1:]])
 
 
 HELP = """

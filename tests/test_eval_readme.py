@@ -23,7 +23,7 @@ def test_the_record_holds_the_numbers_of_the_scores(student, tmp_path):
     found = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     result = read_scores(student)["tasks"]
     row = next(row for row in found["rows"] if row["role"] == "student")
-    assert row["scores"]["nursery"] == [result["nursery"]["accuracy"], result["nursery"]["standard_error"]]
+    assert row["scores"]["nursery"] == [result["nursery"]["score"], result["nursery"]["standard_error"]]
     assert row["scores"]["bits_per_byte"] == pytest.approx(
         result["perplexity"]["files"]["test/nursery.txt"]["bits_per_byte"]
     )

@@ -7,7 +7,7 @@ import tiny_models
 import torch
 
 from babylm_data.errors import UserError
-from eval.perplexity import measure, rates, start_token, windows
+from eval.perplexity import measure, rates, runs, start_token, windows
 from eval.texts import Text, find_texts, read_text
 
 LONG = " ".join(tiny_models.SENTENCES * 6)
@@ -156,3 +156,10 @@ def test_two_texts_of_one_name_are_refused(tmp_path):
         (tmp_path / folder / "x.txt").write_text("word", encoding="utf-8")
     with pytest.raises(UserError, match="both be reported as dev/x.txt"):
         find_texts([str(tmp_path)])
+
+
+def test_windows_of_one_length_share_a_batch_within_the_budget():
+    lengths = [1, 1, 3, 3, 3, 3, 3, 7, 20, 20]
+    cut = runs(lengths, 9)
+    assert [n for run in cut for n in run] == list(range(len(lengths)))
+    assert [[lengths[n] for n in run] for run in cut] == [[1, 1], [3, 3, 3], [3, 3], [7], [20], [20]]

@@ -9,7 +9,9 @@ from run_tree import BASE, PREPARED, add_start, edit, read_scores, write_json, w
 
 from eval.charts import spread, thin
 from eval.lineup import read_lineup
+from eval.readme import record, render
 from eval.report import commands, duration, page
+from eval.submission import model_card
 
 
 @pytest.fixture
@@ -30,9 +32,31 @@ def test_the_page_shows_the_score_of_every_run(html):
     student, text = html
     for name in BASE:
         result = read_scores(student.parent / name)["tasks"]["nursery"]
-        assert f"{100 * result['accuracy']:.2f} <span" in text
+        assert f"{100 * result['score']:.2f} <span" in text
         if name != "nursery-gpt2":
             assert name in text
+
+
+def test_a_correlation_without_a_known_error_stands_in_every_table_and_is_no_claim(student):
+    for number, name in enumerate(BASE):
+        found = read_scores(student.parent / name)
+        cell = {"score": 0.1 * number, "standard_error": None, "items": 50, "ties": 0}
+        wug = (
+            found["tasks"]["nursery"]
+            | cell
+            | {"metric": "spearman", "chance": 0.0, "official_score": 0.1 * number}
+        )
+        wug = {key: wug[key] for key in wug if key not in ("tie_rule", "shared_score")}
+        wug |= {"by_subtask": {"wug_past": cell}, "by_phenomenon": {}}
+        found["tasks"]["wug_past_tense"] = wug
+        write_json(student.parent / name / "eval" / "scores.json", found)
+    lineup = read_lineup(student)
+    text, card = page(lineup), model_card(lineup)
+    assert "Wug, past tense, spearman x 100" in text and "Wug, past tense, spearman x 100" in card
+    assert "<td>20.00</td>" in text and "| 20.00 |" in card
+    claim = "Wug, past tense: the student is 10.00 hundredths (spearman) below the same model trained without"
+    assert f"{claim} distillation. Its standard error is not known: no claim of superiority follows." in text
+    assert "spearman x 100" in render([record(lineup, "make submission")])
 
 
 def test_the_page_escapes_names_in_text_and_pictures(html):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from transformers import MistralConfig, MistralForCausalLM
 
 from babylm_data.errors import UserError
 from eval.items import Choice, Item
-from eval.scoring import batches, choice_logprobs, encode, score, sentence_logprobs
+from eval.scoring import Scorer, choice_logprobs, encode, score, sentence_logprobs
 
 TEXTS = tiny_models.SENTENCES * 2 + [f"The {'old ' * n}dog sees the cat." for n in range(20)]
 
@@ -43,10 +44,14 @@ def test_order_changes_no_bit_of_a_score():
 
 def test_equal_sentences_are_read_once_and_score_equally():
     model, tokenizer = tiny_models.model(), tiny_models.tokenizer()
-    rows = []
-    model.register_forward_hook(lambda module, inputs, output: rows.append(len(output.logits)))
-    scores = sentence_logprobs(model, tokenizer, ["The dog.", "cats", "The dog."], batch_tokens=1)
-    assert sum(rows) == 2 and scores[0] == scores[2] != scores[1]
+    predicted = []
+    head = model.get_output_embeddings()
+    head.register_forward_hook(lambda module, inputs, output: predicted.append(output.shape[-2]))
+    scores = sentence_logprobs(model, tokenizer, ["The dog.", "cats", "The dog."])
+    again = sentence_logprobs(model, tokenizer, ["The dog.", "cats"])
+    half = len(predicted) // 2
+    assert predicted[:half] == predicted[half:]
+    assert scores[0] == scores[2] == again[0] and scores[1] == again[1]
 
 
 def test_without_bos_the_first_token_is_not_scored():
@@ -123,8 +128,80 @@ def test_low_precision_logits_are_normalised_in_float32():
     assert sentence_logprobs(model, tokenizer, TEXTS[:1])[0] == pytest.approx(expected, abs=1e-3)
 
 
-def test_batches_hold_one_length_and_stay_within_the_budget():
-    lengths = [1, 1, 3, 3, 3, 3, 3, 7, 20, 20]
-    runs = batches([[0] * length for length in lengths], 9)
-    assert [n for run in runs for n in run] == list(range(len(lengths)))
-    assert [[lengths[n] for n in run] for run in runs] == [[1, 1], [3, 3, 3], [3, 3], [7], [20], [20]]
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gptj"])
+def test_every_family_reads_trees(family, monkeypatch):
+    def refuse(sequences):
+        pytest.fail("the model was asked sentence by sentence")
+
+    model, tokenizer = tiny_models.model(family), tiny_models.tokenizer()
+    expected = sentence_logprobs(model, tokenizer, TEXTS)
+    monkeypatch.setattr(Scorer, "_reads_trees", lambda *_: True)
+    monkeypatch.setattr("eval.scoring.plain_rows", refuse)
+    assert sentence_logprobs(model, tokenizer, TEXTS).tolist() == expected.tolist()
+
+
+def test_a_model_with_a_mask_of_its_own_making_is_asked_sentence_by_sentence():
+    model, tokenizer = tiny_models.model(), tiny_models.tokenizer()
+    expected = sentence_logprobs(model, tokenizer, TEXTS)
+    forward = model.model.forward
+    model.model.forward = lambda *, attention_mask=None, position_ids=None, **rest: forward(**rest)
+    np.testing.assert_allclose(sentence_logprobs(model, tokenizer, TEXTS), expected, atol=1e-4)
+
+
+def test_a_window_shorter_than_the_longest_sentence_is_noticed():
+    config = MistralConfig(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        sliding_window=6,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+    )
+    torch.manual_seed(0)
+    model, tokenizer = MistralForCausalLM(config).eval(), tiny_models.tokenizer()
+    ours = sentence_logprobs(model, tokenizer, TEXTS)
+    for text, value in zip(TEXTS, ours, strict=True):
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        assert value == pytest.approx(-model(ids, labels=ids).loss.item() * (ids.shape[1] - 1), abs=1e-3)
+
+
+def test_what_a_model_does_to_its_logits_is_kept():
+    model, tokenizer = tiny_models.model(), tiny_models.tokenizer()
+    plain = sentence_logprobs(model, tokenizer, TEXTS)
+
+    def soft_cap(module, inputs, output):
+        output.logits = 5 * torch.tanh(output.logits / 5)
+        return output
+
+    model.register_forward_hook(soft_cap)
+    capped = sentence_logprobs(model, tokenizer, TEXTS)
+    ids = tokenizer(TEXTS[0], return_tensors="pt")["input_ids"]
+    logprobs = model(input_ids=ids).logits[0].log_softmax(-1)
+    expected = sum(logprobs[n, ids[0, n + 1]].item() for n in range(ids.shape[1] - 1))
+    assert capped[0] == pytest.approx(expected, abs=1e-4) and abs(capped[0] - plain[0]) > 0.1
+
+
+@pytest.mark.parametrize(("backend", "shift"), [("mlm", 0), ("mntp", 1)])
+def test_masked_models_are_asked_with_each_token_masked_in_turn(backend, shift):
+    model, tokenizer = tiny_models.masked_model(), tiny_models.tokenizer(eos=True)
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    choices = [Choice("", text) for text in TEXTS] + [Choice("The dog sees", " the old cats.")]
+    ours = choice_logprobs(model, tokenizer, choices, backend=backend, batch_tokens=90)
+    for choice, value in zip(choices, ours, strict=True):
+        encoded = tokenizer(choice.text, return_offsets_mapping=True)
+        expected = 0.0
+        for position, span in enumerate(encoded["offset_mapping"]):
+            if span[1] > len(choice.context):
+                ids = torch.tensor([encoded["input_ids"]])
+                ids[0, position] = tokenizer.mask_token_id
+                logprobs = model(input_ids=ids).logits[0, position - shift].log_softmax(-1)
+                expected += logprobs[encoded["input_ids"][position]].item()
+        assert value == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_backend_without_a_mask_token_is_refused():
+    with pytest.raises(UserError, match="--backend mlm needs a tokenizer with a mask token"):
+        sentence_logprobs(tiny_models.model(), tiny_models.tokenizer(), ["cats"], backend="mlm")

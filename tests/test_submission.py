@@ -45,7 +45,7 @@ def test_the_bundle_is_complete_and_sealed(bundle):
 
 def test_the_card_is_in_the_format_of_the_hub(bundle):
     card = ModelCard.load(bundle / "README.md")
-    score = json.loads((bundle / "scores.json").read_text(encoding="utf-8"))["tasks"]["nursery"]["accuracy"]
+    score = json.loads((bundle / "scores.json").read_text(encoding="utf-8"))["tasks"]["nursery"]["score"]
     assert card.data.library_name == "transformers"
     assert card.data.model_name == "nursery"
     (result,) = card.data.eval_results
@@ -147,7 +147,7 @@ def assert_nothing_written(student: Path) -> None:
         (
             "partial",
             True,
-            "nursery was scored with --partial, on 550 items",
+            "nursery was scored with other rows than the official ones, on 550 items",
             "other rows than the official ones",
         ),
     ],

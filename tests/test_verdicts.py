@@ -19,7 +19,7 @@ def student(tmp_path: Path) -> Path:
 def test_a_difference_inside_two_joint_standard_errors_is_no_claim(student, gain, claim):
     lineup = read_lineup(student)
     for run, score in ((lineup.student, 0.7 + gain), (lineup.control, 0.7)):
-        run.tasks["nursery"].update(accuracy=score, standard_error=math.sqrt(0.5) / 100)
+        run.tasks["nursery"].update(score=score, standard_error=math.sqrt(0.5) / 100)
     first, *_, last = verdicts(lineup)
     assert ("No claim of superiority" in first) is not claim
     assert ("above" in first) is (gain > 0)
@@ -27,5 +27,5 @@ def test_a_difference_inside_two_joint_standard_errors_is_no_claim(student, gain
 
 
 def test_a_joint_standard_error_adds_the_squares():
-    found = difference({"accuracy": 0.7, "standard_error": 0.03}, {"accuracy": 0.6, "standard_error": 0.04})
+    found = difference({"score": 0.7, "standard_error": 0.03}, {"score": 0.6, "standard_error": 0.04})
     assert found == Difference(pytest.approx(0.1), pytest.approx(0.05))

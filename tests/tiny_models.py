@@ -1,11 +1,14 @@
 """Random models of a few thousand parameters and a tokenizer, for tests that need a real model folder."""
 
-import json
 from pathlib import Path
 
 import torch
+from choice_rows import pair as pair
+from choice_rows import write_rows as write_rows
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    BertConfig,
+    BertForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTJConfig,
@@ -62,20 +65,16 @@ def model(family: str = "llama", *, positions: int = 64, seed: int = 0) -> PreTr
     return made.eval()
 
 
+def masked_model(*, seed: int = 0) -> PreTrainedModel:
+    """A random masked language model with one entry more than the tokenizer, for a mask token."""
+    size = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.manual_seed(seed)
+    config = BertConfig(vocab_size=301, **size, max_position_embeddings=64, initializer_range=0.3)
+    return BertForMaskedLM(config).eval()
+
+
 def save(folder: Path, family: str = "llama", *, seed: int = 0) -> Path:
     """A model folder as an export has it."""
     model(family, seed=seed).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
-
-
-def write_rows(path: Path, rows: list[dict]) -> None:
-    """A JSON-lines file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def pair(good: str, bad: str, uid: str | None = None, term: str | None = None) -> dict:
-    """A row in BLiMP's fields, or without `uid` in the supplement's."""
-    row = {"sentence_good": good, "sentence_bad": bad}
-    return row if uid is None else row | {"UID": uid, "linguistics_term": term}

@@ -1,13 +1,13 @@
-"""The tasks that can be asked for. A new one: a file with `load(files) -> items` and a line in `TASKS`."""
+"""The tasks that can be asked for. A new one: a file with `load(files) -> Questions` and a line in `TASKS`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.items import Item
-from eval.tasks import minimal_pairs
-from eval.tasks.official import deviations
+from eval.items import Questions
+from eval.tasks import aoa, comps, entity_tracking, ewok, global_piqa, minimal_pairs, reading, wug
 
 
 @dataclass(frozen=True)
@@ -16,37 +16,128 @@ class Task:
 
     title: str
     folder: str
-    load: Callable[[list[Path]], list[Item]]
+    load: Callable[[list[Path]], Questions]
+    tree: str | None = None
+    """Where its predictions stand in an official results tree, below zero_shot/<backend>/; None: nowhere."""
+    lists: tuple[str, ...] = ()
+    """The official lists that it is on: "full", "fast"."""
+    pattern: str = "*.jsonl"
+
+    def find(self, data: Path) -> list[Path]:
+        """The task's files, in order; [] if there are none.
+
+        Some official files lie under full_eval/ and, the very same, under fast_eval/: either copy will do.
+        """
+        for folder in (self.folder, self.folder.replace("full_eval/", "fast_eval/")):
+            if found := sorted((data / folder).glob(self.pattern)):
+                return found
+        return []
 
     def files(self, data: Path) -> list[Path]:
-        """The task's files, in order; a UserError if there are none."""
-        found = sorted((data / self.folder).glob("*.jsonl"))
-        if not found:
-            raise UserError(
-                f"there are no *.jsonl files in {data / self.folder}: "
-                "put the evaluation data there, or name its parent folder with --data"
-            )
-        return found
+        """The same; a UserError if there are none."""
+        if found := self.find(data):
+            return found
+        raise UserError(
+            f"there are no {self.pattern} files in {data / self.folder}: "
+            "put the evaluation data there, or name its parent folder with --data"
+        )
 
-    def is_partial(self, data: Path, *, allowed: bool) -> bool:
-        """Are the task's files others than the official ones? A UserError if so, unless that is `allowed`."""
-        unlike = deviations(data / self.folder, self.files(data))
-        if unlike and not allowed:
-            more = f" (and {len(unlike) - 1} more such files)" if unlike[1:] else ""
-            raise UserError(
-                f"{unlike[0]}{more}: download the evaluation data again, or pass --partial to score "
-                "what is there and mark the result"
-            )
-        return bool(unlike)
 
+FULL, FAST, BOTH = ("full",), ("fast",), ("full", "fast")
 
 TASKS = {
-    "blimp_filtered": Task("BLiMP", "full_eval/blimp_filtered", minimal_pairs.load),
-    "supplement_filtered": Task("BLiMP supplement", "full_eval/supplement_filtered", minimal_pairs.load),
-    "blimp_fast": Task("BLiMP (fast)", "fast_eval/blimp_fast", minimal_pairs.load),
-    "supplement_fast": Task("BLiMP supplement (fast)", "fast_eval/supplement_fast", minimal_pairs.load),
-    "nursery": Task("Nursery pairs", "full_eval/nursery", minimal_pairs.load),
+    "blimp_filtered": Task(
+        "BLiMP", "full_eval/blimp_filtered", minimal_pairs.load, "blimp/blimp_filtered", FULL
+    ),
+    "supplement_filtered": Task(
+        "BLiMP supplement",
+        "full_eval/supplement_filtered",
+        minimal_pairs.load,
+        "blimp/supplement_filtered",
+        FULL,
+    ),
+    "ewok_filtered": Task("EWoK", "full_eval/ewok_filtered", ewok.load, "ewok/ewok_filtered", FULL),
+    "entity_tracking": Task(
+        "Entity tracking",
+        "full_eval/entity_tracking",
+        entity_tracking.load,
+        "entity_tracking/entity_tracking",
+        FULL,
+    ),
+    "blimp_fast": Task("BLiMP (fast)", "fast_eval/blimp_fast", minimal_pairs.load, "blimp/blimp_fast", FAST),
+    "supplement_fast": Task(
+        "BLiMP supplement (fast)",
+        "fast_eval/supplement_fast",
+        minimal_pairs.load,
+        "blimp/supplement_fast",
+        FAST,
+    ),
+    "ewok_fast": Task("EWoK (fast)", "fast_eval/ewok_fast", ewok.load, "ewok/ewok_fast", FAST),
+    "entity_tracking_fast": Task(
+        "Entity tracking (fast)",
+        "fast_eval/entity_tracking_fast",
+        entity_tracking.load,
+        "entity_tracking/entity_tracking_fast",
+        FAST,
+    ),
+    "wug_adj_nominalization": Task(
+        "Wug, adjective nominalization",
+        "full_eval/wug_adj_nominalization",
+        partial(wug.load, "wug_adj"),
+        "wug_adj/wug_adj_nominalization",
+        BOTH,
+    ),
+    "wug_past_tense": Task(
+        "Wug, past tense",
+        "full_eval/wug_past_tense",
+        partial(wug.load, "wug_past"),
+        "wug_past/wug_past_tense",
+        BOTH,
+    ),
+    "reading": Task("Reading", "full_eval/reading", reading.load, "reading", BOTH, pattern="reading_data.csv"),
+    "reading_spaced": Task(
+        "Reading, words with their space",
+        "full_eval/reading",
+        reading.load_spaced,
+        pattern="reading_data.csv",
+    ),
+    "aoa": Task("Surprisals of words", "full_eval/aoa", aoa.load, pattern=aoa.FILE),
+    "comps": Task("COMPS", "full_eval/comps", comps.load, "comps/comps", FULL),
+    "entity_tracking_filtered": Task(
+        "Entity tracking (2026)",
+        "full_eval/entity_tracking_filtered",
+        entity_tracking.load,
+        "entity_tracking/entity_tracking_filtered",
+    ),
+    "global_piqa_parallel": Task(
+        "Global PIQA, parallel",
+        "full_eval/global_piqa_parallel",
+        partial(global_piqa.load, "global_piqa_parallel"),
+        "global_piqa/global_piqa_parallel",
+    ),
+    "global_piqa_nonparallel": Task(
+        "Global PIQA, not parallel",
+        "full_eval/global_piqa_nonparallel",
+        partial(global_piqa.load, "global_piqa_nonparallel"),
+        "global_piqa/global_piqa_nonparallel",
+    ),
+    "nursery": Task("Nursery pairs", "full_eval/nursery", minimal_pairs.load, "blimp/nursery"),
 }
+
+SPELLINGS = {
+    "blimp": "blimp_filtered",
+    "supplement": "supplement_filtered",
+    "blimp_supplement": "supplement_filtered",
+    "ewok": "ewok_filtered",
+    "wug_adj": "wug_adj_nominalization",
+    "wug_past": "wug_past_tense",
+}
+"""The official programs' short names, which mean the full data."""
+
+
+def on_list(name: str) -> list[str]:
+    """The tasks of an official list ("full", "fast"), in its order; [] if there is no such list."""
+    return [task for task, entry in TASKS.items() if name in entry.lists]
 
 
 def title(name: str) -> str:

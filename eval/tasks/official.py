@@ -1,36 +1,32 @@
-"""The rows that the official files have, so that a file which is missing or cut short is noticed."""
+"""The rows that the official data have, so that a file which is missing or cut short is noticed."""
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 ROWS = Path(__file__).with_name("official_rows.yaml")
 
 
 def official_rows(task: str) -> dict[str, int] | None:
-    """Rows of each official file of a task, by file stem; None where there are no official files."""
+    """Rows of each official subtask of a task; None where there are no official data."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_container(OmegaConf.load(ROWS)).get(task)
 
 
-def deviations(folder: Path, files: list[Path]) -> list[str]:
-    """How the `files` of a task's `folder` differ from the official ones, one phrase a file; [] if they do not."""
-    official = official_rows(folder.name)
+def deviations(task: str, subtasks: Iterable[str]) -> list[str]:
+    """How a task's items, one name of a `subtask` each, differ in number from the official ones; [] if they do not."""
+    official = official_rows(task)
     if official is None:
         return []
-    found = {path.stem: count_rows(path) for path in files}
-    unlike = [stem for stem in sorted({*official, *found}) if found.get(stem) != official.get(stem)]
-    return [_phrase(folder / f"{stem}.jsonl", found.get(stem), official.get(stem)) for stem in unlike]
+    found = Counter(subtasks)
+    unlike = [name for name in sorted({*official, *found}) if found[name] != official.get(name, 0)]
+    return [
+        f"{name} has {found[name]:,} rows, the official data {official.get(name, 0):,}" for name in unlike
+    ]
 
 
-def _phrase(path: Path, rows: int | None, official: int | None) -> str:
-    if rows is None:
-        return f"{path} is missing (0 of its {official:,} rows)"
-    if official is None:
-        return f"{path} has {rows:,} rows, and no official file (0 rows) has that name"
-    return f"{path} has {rows:,} rows, the official file {official:,}"
-
-
-def count_rows(path: Path) -> int:
-    """Lines of a file that are not empty."""
-    with open(path, "rb") as file:
-        return sum(bool(line.strip()) for line in file)
+def deviation_note(unlike: list[str]) -> str:
+    """The deviations in one phrase: the first, and how many more there are."""
+    more = f" (and {len(unlike) - 1:,} more subtasks differ)" if unlike[1:] else ""
+    return f"{unlike[0]}{more}" if unlike else ""

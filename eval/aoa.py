@@ -1,0 +1,171 @@
+"""python -m eval.aoa runs/x/revisions --human evaluation_data/full_eval/aoa/cdi_human.csv --tokenizer runs/x/export \
+              --out runs/x/aoa
+
+Do models learn words in the order in which children do? The checkpoints' surprisals, fitted and correlated.
+"""
+
+import argparse
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from babylm_data.errors import UserError, run_stage
+from babylm_data.hub import TOKENIZER_FILES, find_folder
+from babylm_data.sealed import write_whole
+from babylm_data.tokenizer import load_tokenizer
+from eval.checkpoints import find_checkpoints, surprisals_by_word
+from eval.scores import as_json
+from eval.tables import number, read_table, text
+from eval.tasks.aoa import with_step
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedTokenizerBase
+
+DESCRIPTION = """\
+Ages of acquisition: fit a sigmoid to each word's surprisal over the checkpoints, and correlate where the
+words are learned with the ages at which children learn them.
+
+reads   CHECKPOINTS …     folders that `python -m eval --tasks aoa` wrote, or folders of such folders, each named
+                          after its checkpoint (chck_1M, …) or scored from a model of that name;
+                          or an official surprisal.json
+        --human FILE      cdi_human.csv: the share of children who say each word, at 16 to 30 months
+        --tokenizer DIR   the model's folder: how many tokens a word is, and how many there are
+writes  --out DIR         DIR/surprisal.json and DIR/aoa_score.json in the official form, and DIR/aoa.json
+
+The score is a Pearson correlation. Beside it stand the official scores by two rules (eval/learning_curves.py):
+that of 2026, which is 0 where p > 0.1 or fewer than 3 words have both ages, and that of 2025."""
+
+FEWEST_WORDS = 3
+LARGEST_P = 0.1
+MONTHS = tuple(range(16, 31))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parse = argparse.ArgumentParser(
+        prog="python -m eval.aoa",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parse.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINTS", help="folders, or a file")
+    parse.add_argument("--human", type=Path, required=True, metavar="FILE", help="cdi_human.csv")
+    parse.add_argument("--tokenizer", required=True, metavar="DIR", help="folder of the model, or a hub name")
+    parse.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the result")
+    return parse
+
+
+def read_human(path: Path) -> dict[str, "np.ndarray"]:
+    """word -> share of children who say it, one number (0-1) for each of `MONTHS`."""
+    import numpy as np
+
+    shares: dict[str, np.ndarray] = {}
+    for place, row in read_table(path, ["word", *map(str, MONTHS)]):
+        word = text(row, "word", place)
+        found = [number(row, str(month), place) for month in MONTHS]
+        if not all(0 <= share <= 1 for share in found):
+            raise UserError(f"{place} has a share that is not between 0 and 1: fetch the file again")
+        if word in shares:
+            raise UserError(f"{place} has {word!r} again: fetch the file again")
+        shares[word] = np.array(found)
+    return shares
+
+
+def chance_surprisals(tokenizer: "PreTrainedTokenizerBase", words: Iterable[str]) -> dict[str, float]:
+    """Surprisal in nats of each word for a model that knows nothing: its tokens after a space times ln(vocabulary)."""
+    before = len(tokenizer("The", add_special_tokens=False)["input_ids"])
+    tokens = {
+        word: len(tokenizer(f"The {word}", add_special_tokens=False)["input_ids"]) - before for word in words
+    }
+    return {word: max(1, count) * math.log(tokenizer.vocab_size) for word, count in tokens.items()}
+
+
+def ages(
+    exposure: Sequence[int],
+    surprisals: dict[str, "np.ndarray"],
+    human: dict[str, "np.ndarray"],
+    chance: dict[str, float],
+) -> dict[str, dict[str, float | str]]:
+    """word -> {"child": months, rule: log10 words of exposure}, or in place of a number why there is none."""
+    import numpy as np
+
+    from eval.learning_curves import RULES, child_age, model_age
+
+    months, words_read = np.array(MONTHS, dtype=float), np.array(exposure, dtype=float)
+    found = {}
+    for word, values in surprisals.items():
+        child = child_age(months, human[word]) if word in human else "not in the human file"
+        models = {rule: model_age(words_read, values, rule, chance[word]) for rule in RULES}
+        found[word] = {"child": child, **models}
+    return found
+
+
+def correlation(found: dict[str, dict[str, float | str]], rule: str) -> dict:
+    """Pearson's r of the children's and the models' ages by `rule` (None: not defined), and which words it lacks."""
+    import numpy as np
+    from scipy.stats import pearsonr
+
+    both = [(row[rule], row["child"]) for row in found.values() if not _why_not(row, rule)]
+    dropped = Counter(reason for row in found.values() if (reason := _why_not(row, rule)))
+    r = p = error = None
+    if len(both) >= FEWEST_WORDS and all(np.ptp(column) > 0 for column in zip(*both, strict=True)):
+        r, p = map(float, pearsonr(*zip(*both, strict=True)))
+        error = math.sqrt((1 - r * r) / (len(both) - 2))
+    insignificant = rule == "2026" and p is not None and p > LARGEST_P
+    return {
+        "score": r,
+        "standard_error": error,
+        "p_value": p,
+        "official_score": 0.0 if r is None or insignificant else r,
+        "words_fitted": len(both),
+        "words_dropped": len(found) - len(both),
+        "reasons": dict(sorted(dropped.items())),
+    }
+
+
+def _why_not(row: dict[str, float | str], rule: str) -> str | None:
+    """Why a word has not both ages; a child's that is not known comes first."""
+    for whose, age in (("children", row["child"]), ("model", row[rule])):
+        if isinstance(age, str):
+            return f"{whose}: {age}"
+    return None
+
+
+def main(argv: list[str]) -> None:
+    """Read everything, fit, correlate, write."""
+    args = parser().parse_args(argv)
+    human = read_human(args.human)
+    checkpoints = find_checkpoints(args.checkpoints)
+    surprisals = surprisals_by_word(checkpoints)
+    folder = find_folder(args.tokenizer, f"there is no folder {args.tokenizer}", TOKENIZER_FILES)
+    chance = chance_surprisals(load_tokenizer(folder), surprisals)
+    found = ages([checkpoint.exposure for checkpoint in checkpoints], surprisals, human, chance)
+    rules = {rule: correlation(found, rule) for rule in ("2026", "2025")}
+    result = {
+        "metric": "pearson",
+        **{key: rules["2026"][key] for key in ("score", "standard_error", "official_score")},
+        "chance": 0.0,
+        "checkpoints": [checkpoint.name for checkpoint in checkpoints],
+        "contexts": len(checkpoints[0].rows),
+        "words": len(found),
+        "rules": rules,
+        "ages": found,
+    }
+    rows = [row for each in checkpoints for row in with_step(each.rows, each.name, each.exposure)]
+    write_whole(args.out / "surprisal.json", as_json({"results": rows}))
+    write_whole(args.out / "aoa_score.json", as_json({"aoa": result["official_score"]}))
+    write_whole(args.out / "aoa.json", as_json(result))
+    print(f"{len(found):,} words, {len(checkpoints[0].rows):,} contexts, {len(checkpoints)} checkpoints")
+    for rule, cell in rules.items():
+        r = "none" if cell["score"] is None else f"{cell['score']:.4f} (p {cell['p_value']:.3g})"
+        official = f"official score {cell['official_score']:.4f}"
+        print(f"rule of {rule}: r = {r}, {official}, {cell['words_fitted']:,} words")
+        for reason, count in cell["reasons"].items():
+            print(f"  {count:>5,} without an age, {reason}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

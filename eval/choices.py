@@ -1,0 +1,182 @@
+"""Questions where only the best choice counts: accuracy, ties, standard errors, the official form of predictions.
+
+The official scorer answers a tie with choice 0, which is nearly always the right one (a constant model gets 100 %
+of the pairs that are permutations). Here a tie between k choices is worth the 1/k that guessing is worth; the
+official figure stands beside it, and is the headline where the tie rule says so. Everything is a fraction of 1.
+"""
+
+import hashlib
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from eval.items import Item, Scores, best_choices, by_subtask, credit, first_items, refuse_broken, rows_of
+
+if TYPE_CHECKING:
+    from eval.scoring import Scorer
+
+TIE_RULES = ("shared", "official")
+"""A tie between k choices is worth 1/k, or goes to the first of them."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Minimal pairs, EWoK, entity tracking, COMPS: the share of items whose answer is the likeliest choice."""
+
+    items: list[Item]
+    mean_over: str = "subtasks"
+    """The score is the plain mean over subtasks, or over "phenomena" of the mean over their subtasks."""
+    shown: str = "completion"
+    """What a prediction quotes of the choice: its "completion", or the whole "text"."""
+    tie_rule: str = "shared"
+    unverified: bool = False
+    """True: no official file of the task was ever seen; the result says so."""
+
+    def first(self, limit: int | None) -> "Choices":
+        """Only the first `limit` items of each subtask."""
+        return replace(self, items=first_items(self.items, limit))
+
+    def ask(self, scorer: "Scorer", label: str) -> Scores:
+        """Scores that tell which choice of each item is highest, and no more."""
+        from eval.certainty import choose
+
+        return choose(scorer, self.items, label)
+
+    @cached_property
+    def groups(self) -> dict[str, dict[str, list[int]]]:
+        """Phenomenon -> subtask -> places of its items; what has no phenomenon stands under ""."""
+        members = rows_of(self.items, lambda item: item.subtask)
+        groups: dict[str, dict[str, list[int]]] = {}
+        for subtask, rows in members.items():
+            groups.setdefault(self.items[rows[0]].phenomenon or "", {})[subtask] = rows
+        return groups
+
+    def summarise(self, scores: Scores) -> dict:
+        """The contract of `Questions.summarise`, and further:
+
+        "tie_rule", "shared_score"; "standard_error_clusters": the error of drawing other subtasks, not other
+        items; "identical": uids of the items whose answer stands twice among the choices, beyond any model.
+        """
+        refuse_broken(scores)
+        earned, tied = self.credits(scores), [len(best_choices(row)) > 1 for row in scores]
+        subtasks = {
+            name: _cell(earned, tied, rows) | ({"phenomenon": phenomenon} if phenomenon else {})
+            for phenomenon, members in self.groups.items()
+            for name, rows in members.items()
+        }
+        phenomena = {
+            name: _macro([subtasks[subtask] for subtask in members])
+            for name, members in sorted(self.groups.items())
+            if name
+        }
+        total = _macro(list((phenomena if self.mean_over == "phenomena" else subtasks).values()))
+        return {
+            "metric": "accuracy",
+            **total,
+            "standard_error_clusters": _cluster_error([cell["score"] for cell in subtasks.values()]),
+            "chance": self._mean([1 / len(item.choices) for item in self.items]),
+            "tie_rule": self.tie_rule,
+            "shared_score": self._mean(replace(self, tie_rule="shared").credits(scores)),
+            "official_score": self._mean(replace(self, tie_rule="official").credits(scores)),
+            "identical": [item.uid for item in self.items if _answer_is_doubled(item)],
+            **({"unverified": True} if self.unverified else {}),
+            "by_subtask": {item.subtask: subtasks[item.subtask] for item in self.items},
+            "by_phenomenon": phenomena,
+        }
+
+    def credits(self, scores: Scores) -> list[float]:
+        """What each item earns by the tie rule, 0-1."""
+        pairs = zip(self.items, scores, strict=True)
+        if self.tie_rule == "official":
+            return [float(best_choices(row)[0] == item.gold) for item, row in pairs]
+        return [credit(row, item.gold) for item, row in pairs]
+
+    def _mean(self, values: Sequence[float]) -> float:
+        """The score's mean of one value an item."""
+        means = [
+            [_average([values[row] for row in rows]) for rows in members.values()]
+            for members in self.groups.values()
+        ]
+        if self.mean_over == "phenomena":
+            return _average([_average(group) for group in means])
+        return _average([mean for group in means for mean in group])
+
+    def predictions(self, scores: Scores) -> dict:
+        """The official form: subtask -> {"predictions": [{"id", "pred": the chosen completion}]}, in file order.
+
+        It has no word for a tie. So one of the tied choices is drawn by a hash of the item, the same on every run
+        and machine and right as often as guessing is; under the official rule it is the first of them.
+        """
+        rows = [
+            {"id": item.uid, "pred": getattr(item.choices[self.chosen(item, row)], self.shown)}
+            for item, row in zip(self.items, scores, strict=True)
+        ]
+        return {name: {"predictions": found} for name, found in by_subtask(self.items, rows).items()}
+
+    def chosen(self, item: Item, scores: Sequence[float]) -> int:
+        """The choice that a prediction names."""
+        best = best_choices(scores)
+        return best[0] if self.tie_rule == "official" else best[_draw(item, len(best))]
+
+    def per_item(self, scores: Scores) -> dict:
+        """subtask -> {"credit": what each of its items earns, 0-1}."""
+        earned = by_subtask(self.items, self.credits(scores))
+        return {name: {"credit": values} for name, values in earned.items()}
+
+
+def _cell(earned: Sequence[float], tied: Sequence[bool], rows: Sequence[int]) -> dict:
+    values = [earned[row] for row in rows]
+    error = _standard_error(math.fsum(values), len(rows))
+    ties = sum(tied[row] for row in rows)
+    return {"score": _average(values), "standard_error": error, "items": len(rows), "ties": ties}
+
+
+def _macro(cells: list[dict]) -> dict:
+    """Unweighted mean over K cells; its standard error is sqrt(sum_k se_k^2) / K.
+
+    That is the error of drawing other items of the same kinds, each on its own; no seed of training is in it.
+    """
+    return {
+        "score": _average([cell["score"] for cell in cells]),
+        "standard_error": math.sqrt(math.fsum(cell["standard_error"] ** 2 for cell in cells)) / len(cells),
+        "items": sum(cell["items"] for cell in cells),
+        "ties": sum(cell["ties"] for cell in cells),
+    }
+
+
+def _standard_error(earned: float, count: int) -> float:
+    """sqrt(p (1 - p) / n) with p = (x + 1) / (n + 2) for x of n points: never 0, as it would be for n of n.
+
+    One more success and one more failure than seen is Laplace's rule; Agresti and Coull (1998) show what it mends.
+    """
+    p = (earned + 1) / (count + 2)
+    return math.sqrt(p * (1 - p) / count)
+
+
+def _cluster_error(scores: Sequence[float]) -> float | None:
+    """Standard deviation of K subtask scores / sqrt(K): how the mean would move with other paradigms; None for one.
+
+    The items of a paradigm are written by one template and share its fate (Miller 2024, "Adding error bars to
+    evals", on clustered questions), so this is several times the error of drawing items.
+    """
+    return statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else None
+
+
+def _average(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _answer_is_doubled(item: Item) -> bool:
+    answer = item.choices[item.gold]
+    return item.choices.count(answer) > 1
+
+
+def _draw(item: Item, k: int) -> int:
+    """A number in 0 … k - 1 that depends on nothing but the item."""
+    if k == 1:
+        return 0
+    text = "\n".join([item.uid, *(choice.text for choice in item.choices)])
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") % k

@@ -1,0 +1,199 @@
+"""python -m eval.harness runs/nursery/export --tasks babylm_nursery --data runs/nursery-data/evaluation_data \
+          --out runs/nursery/harness
+
+Run tasks of the LM evaluation harness (lm_eval) on a model, scored by the kit.
+"""
+
+import argparse
+import difflib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from babylm_data.errors import UserError, memory_advice, positive, run_stage
+from babylm_data.sealed import write_whole
+from eval.harness_files import DATASETS, dataset_of, write_task_files
+from eval.items import best_choices
+from eval.model import DTYPES, find_model, model_sha256
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
+
+DESCRIPTION = """\
+Run the LM evaluation harness (lm_eval) itself on a causal language model, with the kit's scorer as its model.
+
+reads   MODEL             a Hugging Face folder (config.json, *.safetensors, tokenizer) or a hub name
+        --data DIR        for the kit's own tasks: DIR/full_eval/<dataset>/*.jsonl and DIR/fast_eval/…
+writes  --out DIR         DIR/results.json and DIR/samples/<task>.jsonl, in the harness's own form, and
+                          DIR/tasks/*.yaml, the task files of the kit's tasks, for the command `lm_eval` also:
+                            lm_eval --model hf --model_args pretrained=MODEL --include_path DIR/tasks --tasks …
+
+Any other name of a task or group goes to lm_eval as it is. Nothing is downloaded, unless HF_HUB_OFFLINE=0 and
+HF_DATASETS_OFFLINE=0 are set: a task whose data are not on this machine is refused.
+
+lm_eval gives a tie to the first choice, which in the kit's tasks is the right one: the number of ties is printed, and
+`python -m eval` counts them as guesses. Scores that are NaN or infinite are refused."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parse = argparse.ArgumentParser(
+        prog="python -m eval.harness",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parse.add_argument("model", metavar="MODEL", help="model folder, or a hub name")
+    parse.add_argument(
+        "--tasks", nargs="+", required=True, metavar="TASK", help=f"{', '.join(DATASETS)}, or any of lm_eval"
+    )
+    parse.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parse.add_argument("--data", type=Path, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
+    parse.add_argument(
+        "--include-path", nargs="+", default=[], metavar="DIR", help="folders with task files of your own"
+    )
+    parse.add_argument("--limit", type=positive, metavar="N", help="first N items of each subtask [all]")
+    parse.add_argument(
+        "--num-fewshot", type=int, metavar="N", help="examples in the context [the task's own]"
+    )
+    parse.add_argument(
+        "--batch-tokens", type=positive, default=4096, metavar="N", help="tokens a batch [4096]"
+    )
+    parse.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … [auto]")
+    parse.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights [float32]")
+    return parse
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without lm_eval's warning of every task that brings its own data."""
+    logger = logging.getLogger("lm_eval.api.task")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def task_manager(names: list[str], folders: list[str]) -> "TaskManager":
+    """What knows the task files of `folders`, and those of lm_eval if `names` needs them; else a UserError."""
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=folders, include_defaults=False)
+    # reading the 14,000 task files of lm_eval takes seconds
+    if any(name not in manager.all_tasks and not name.startswith("babylm_") for name in names):
+        manager = TaskManager(include_path=folders)
+    for name in names:
+        if name not in manager.all_tasks:
+            near = difflib.get_close_matches(name, [*DATASETS, *manager.all_tasks], n=1)
+            hint = f"did you mean {near[0]}?" if near else "`lm_eval ls tasks` lists its own"
+            raise UserError(f"there is no task {name!r}: {hint}")
+    return manager
+
+
+def load_tasks(manager: "TaskManager", names: list[str]) -> list:
+    """The groups and tasks of lm_eval that `names` stand for; a UserError for one whose data are not there."""
+    found = []
+    for name in names:
+        try:
+            with quiet():
+                loaded = manager.load(name)
+        except Exception as error:  # whatever a task file, its data or the hub's library can raise
+            reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+            raise UserError(f"{name} cannot be loaded ({reason}): are its data on this machine?") from error
+        group = loaded["groups"].get(name)
+        found += [group] if group else loaded["tasks"].values()
+    try:
+        manager.load(found)
+    except ValueError as error:
+        raise UserError(f"{error}: ask for one of them") from error
+    return found
+
+
+def tie_lines(results: dict) -> list[str]:
+    """How many choices of the tasks were ties, which lm_eval decides for choice 0; then those of each task."""
+    kinds = {task: config["output_type"] for task, config in results["configs"].items()}
+    chosen = {task: rows for task, rows in results["samples"].items() if kinds[task] == "multiple_choice"}
+    ties = {task: sum(map(is_tie, rows)) for task, rows in chosen.items()}
+    items = {task: len(rows) for task, rows in chosen.items()}
+    total = f"{sum(ties.values()):,} of {sum(items.values()):,} items are ties"
+    lines = [f"{total}, which lm_eval answers with the first choice; no score is NaN or infinite"]
+    lines += [f"  {task}: {ties[task]:,} of {items[task]:,} items are ties" for task in ties if ties[task]]
+    return lines if items else []
+
+
+def is_tie(sample: dict) -> bool:
+    """Do several choices share the highest log-probability?"""
+    nats = [answer[0] for answer in sample["filtered_resps"]]
+    if "acc_mutual_info" in sample["metrics"]:  # the second half are the choices without their context
+        nats = nats[: len(nats) // 2]
+    return len(best_choices(nats)) > 1
+
+
+def write_results(out: Path, results: dict) -> None:
+    """Every task's samples, then the results that sum them up."""
+    from lm_eval.utils import handle_non_serializable
+
+    for old in (out / "samples").glob("*.jsonl"):
+        old.unlink()
+    for task, samples in results.pop("samples").items():
+        lines = [
+            json.dumps(sample, default=handle_non_serializable, ensure_ascii=False) + "\n"
+            for sample in samples
+        ]
+        write_whole(out / "samples" / f"{task}.jsonl", "".join(lines))
+    text = json.dumps(results, indent=1, default=handle_non_serializable, ensure_ascii=False)
+    write_whole(out / "results.json", text + "\n")
+
+
+def run(
+    args: argparse.Namespace, folder: Path, tasks: list, manager: "TaskManager"
+) -> tuple[dict, list[str]]:
+    """The harness's own results with all samples, and lines about ties and about contexts that were too long."""
+    from lm_eval import simple_evaluate
+
+    from eval.harness_model import KitModel
+
+    model = KitModel(str(folder), device=args.device, dtype=args.dtype, batch_tokens=args.batch_tokens)
+    with memory_advice(f"with {args.batch_tokens:,} tokens a batch: lower --batch-tokens"), quiet():
+        results = simple_evaluate(
+            model, tasks=tasks, task_manager=manager, limit=args.limit, num_fewshot=args.num_fewshot
+        )
+    cut = [
+        f"{task}: {count:,} contexts were too long for the model and lost their beginning"
+        for task, count in model.cut.items()
+        if count
+    ]
+    return results | {"model": args.model, "model_sha256": model_sha256(folder)}, tie_lines(results) + cut
+
+
+def main(argv: list[str]) -> None:
+    """Read the data and the task files, find every fault, then load the model and hand over to lm_eval."""
+    args = parser().parse_args(argv)
+    folder = find_model(args.model)
+    if args.out.resolve() == folder.resolve():
+        raise UserError(
+            "--out is the model's own folder, and results in it would change the model: name another"
+        )
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        os.environ.setdefault(name, "1")  # before the import of lm_eval, which imports what reads them
+    names = list(dict.fromkeys(args.tasks))
+    folders = [*args.include_path]
+    if ours := list(dict.fromkeys(filter(None, map(dataset_of, names)))):
+        folders.append(str(write_task_files(args.data, ours, args.out / "tasks")))
+    manager = task_manager(names, folders)
+    results, lines = run(args, folder, load_tasks(manager, names), manager)
+    write_results(args.out, results)
+
+    from lm_eval.utils import make_table
+
+    print("\n".join([make_table(results).strip(), *lines]))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,161 @@
+"""How sure the difference of two models is that answered the same items. Fractions of 1; intervals are of 95 %.
+
+Two models find the same items hard, so the difference is measured item by item: its error is far smaller than
+sqrt(se_a^2 + se_b^2), which would hold if they had answered different items.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+Z = 1.959963984540054  # the normal distribution holds 95 % between -Z and Z
+RESAMPLES = 5000
+Credits = Mapping[str, Sequence[float]]  # subtask -> what each item earned, 0-1
+
+
+def weights(subtasks: Sequence[str]) -> np.ndarray:
+    """What each subtask counts in its task's score: (len(subtasks),), adding up to 1.
+
+    All alike, but entity tracking is the mean over its files of the mean over the numbers of operations.
+    """
+    files = [re.sub(r"_\d+_ops$", "", name) for name in subtasks]
+    members = Counter(files)
+    return np.array([1 / (len(members) * members[file]) for file in files])
+
+
+def squared_error(deltas: np.ndarray) -> float:
+    """Squared standard error of the mean of paired differences, each -1 … 1.
+
+    One item more won by each side than seen, so that it is never 0: the interval of Agresti and Min (2005) for
+    paired proportions, which keeps its coverage where few items differ.
+    """
+    n = len(deltas) + 2
+    return float((np.sum(deltas**2) + 1 - np.sum(deltas) ** 2 / n) / n**2)
+
+
+def sign_test(better: int, worse: int) -> float:
+    """Exact two-sided p-value of `better` of the items that differ: McNemar's test, in its binomial form."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values as they are after looking at all of them (Holm 1979)."""
+    from statsmodels.stats.multitest import multipletests
+
+    return multipletests(p_values, method="holm")[1].tolist() if len(p_values) else []
+
+
+def choice_difference(a: Credits, b: Credits) -> dict:
+    """The score of `a` less that of `b` over some subtasks of a choice task.
+
+    "interval_items": were other items of the same subtasks drawn. "interval_subtasks": were other subtasks drawn
+    (jackknife over subtasks, Student's t), None if they show no spread; the items of a subtask of BLiMP come from one
+    template, so this is the one to go by for a claim beyond these very subtasks. "p_value" is the sign test's on
+    all items that differ.
+    """
+    share = weights(list(a))
+    deltas = [np.subtract(a[name], b[name]) for name in a]
+    means = np.array([delta.mean() for delta in deltas])
+    scores = [float(share @ [np.mean(side[name]) for name in a]) for side in (a, b)]
+    value = float(share @ means)
+    error = math.sqrt(share**2 @ [squared_error(delta) for delta in deltas])
+    pooled = np.concatenate(deltas)
+    better, worse = int(np.sum(pooled > 0)), int(np.sum(pooled < 0))
+    return {
+        "a": scores[0],
+        "b": scores[1],
+        "difference": value,
+        "standard_error": error,
+        "interval_items": [value - Z * error, value + Z * error],
+        "interval_subtasks": _over_subtasks(means, share, value),
+        "items": len(pooled),
+        "better": better,
+        "worse": worse,
+        "p_value": sign_test(better, worse),
+    }
+
+
+def _over_subtasks(means: np.ndarray, share: np.ndarray, value: float) -> list[float] | None:
+    """`value` give or take t times its jackknife error: sqrt(K / (K - 1) sum_k w_k^2 (mean_k - value)^2).
+
+    None for one subtask, and where all differ by the same: that spread would be no spread.
+    """
+    from scipy.stats import t
+
+    count = len(means)
+    if np.ptp(means) < 1e-12:
+        return None
+    error = math.sqrt(count / (count - 1) * share**2 @ (means - value) ** 2)
+    reach = float(t.ppf(0.975, count - 1)) * error
+    return [value - reach, value + reach]
+
+
+def spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Spearman's correlation along `axis`; 0 where one side is constant and orders nothing."""
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(values, axis=axis) for values in (x, y)]
+    x, y = (rank - rank.mean(axis=axis, keepdims=True) for rank in ranks)
+    scale = np.sqrt((x**2).sum(axis=axis) * (y**2).sum(axis=axis))
+    return np.where(scale > 0, (x * y).sum(axis=axis) / np.where(scale > 0, scale, 1), 0.0)
+
+
+def correlation_difference(
+    a: Sequence[float], b: Sequence[float], truth: Sequence[float], *, resamples: int = RESAMPLES
+) -> dict:
+    """Spearman's correlation of `a` with `truth` less that of `b`: a bootstrap over the items, percentiles."""
+    from scipy.stats import bootstrap
+
+    def statistic(a, b, truth, axis=-1):
+        return spearman(a, truth, axis) - spearman(b, truth, axis)
+
+    data = tuple(np.asarray(values, dtype=float) for values in (a, b, truth))
+    value = float(statistic(*data))
+    found = None
+    if not np.array_equal(data[0], data[1]):
+        found = bootstrap(
+            data,
+            statistic,
+            paired=True,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=500,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        )
+    return {
+        "difference": value,
+        "standard_error": float(found.standard_error) if found else 0.0,
+        "interval_items": [float(end) for end in found.confidence_interval] if found else [0.0, 0.0],
+        "items": len(data[0]),
+    }
+
+
+def run_difference(a: Sequence[float], b: Sequence[float]) -> dict:
+    """The mean score of the runs `a` less that of the runs `b`, each trained with a seed of its own.
+
+    Welch's t interval and p-value, None with fewer than two runs on a side, or where no run differs from another.
+    """
+    from scipy.stats import ttest_ind
+
+    found = {
+        "difference": float(np.mean(a) - np.mean(b)),
+        "a": float(np.mean(a)),
+        "b": float(np.mean(b)),
+        "runs": [len(a), len(b)],
+        "standard_deviations": [float(np.std(side, ddof=1)) if len(side) > 1 else None for side in (a, b)],
+        "interval_runs": None,
+        "p_value": None,
+    }
+    if min(len(a), len(b)) < 2:
+        return found
+    if np.ptp(a) > 0 or np.ptp(b) > 0:
+        test = ttest_ind(a, b, equal_var=False)
+        found["interval_runs"] = [float(end) for end in test.confidence_interval(0.95)]
+        found["p_value"] = float(test.pvalue)
+    return found

@@ -1,0 +1,119 @@
+"""The results folder of the official evaluation program, which its collator reads.
+
+    DIR/<model>/<revision>/zero_shot/<backend>/<task>/<dataset>/{predictions.json,best_temperature_report.txt}
+
+Both files are, byte for byte, what the official program writes of the same choices: its report counts percent at
+temperature 1. Model names stay whole, although that program cuts its argument at the last dot.
+"""
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import write_whole
+from eval.choices import Choices
+from eval.items import Questions
+from eval.tasks import TASKS
+from eval.tasks.wug import Wug
+
+BACKENDS = ("causal", "mlm", "mntp")
+SPLITS = ("regular", "ambiref", "move_contents")  # of entity tracking, as the official report orders them
+
+
+@dataclass(frozen=True)
+class ResultsTree:
+    """Where one revision of one model has its place below `root`."""
+
+    root: Path
+    model: str
+    revision: str = "main"
+    backend: str = "causal"
+
+    def __post_init__(self) -> None:
+        for option, name in (("--model-name", self.model), ("--revision", self.revision)):
+            if not name or name in (".", "..") or "/" in name or "\\" in name:
+                raise UserError(f"{name!r} cannot be the name of a folder: name another with {option}")
+
+    @property
+    def folder(self) -> Path:
+        """Where the tasks are."""
+        return self.root / self.model / self.revision / "zero_shot" / self.backend
+
+    def write(
+        self, task: str, questions: Questions, result: dict, predictions: dict, per_item: dict
+    ) -> Path | None:
+        """Write one task's files; the folder that holds them, or None for a task that the tree has no place for."""
+        place = TASKS[task].tree
+        if place is None:
+            return None
+        write_whole(self.folder / place / "predictions.json", json.dumps(predictions))
+        if (text := report(questions, result, per_item)) is not None:
+            write_whole(self.folder / place / "best_temperature_report.txt", text)
+        return self.folder / place
+
+    @property
+    def collator_arguments(self) -> str:
+        """What to give to the official collator: it takes the name up to its last dot for the folder's."""
+        name = self.model if Path(self.model).stem == self.model else f"{self.model}.x"
+        return (
+            f"--model_path_or_name {name} --backend {self.backend} --results_dir {self.root} "
+            f"--revision_name {self.revision}"
+        )
+
+
+def model_name(model: str) -> str:
+    """What a model is called in the tree: its folder's name, the run's for an export, the last part of a hub name."""
+    if not Path(model).is_dir():
+        return model.rstrip("/").rpartition("/")[2]
+    folder = Path(model).resolve()
+    return folder.parent.name if folder.name == "export" else folder.name
+
+
+def report(questions: Questions, result: dict, per_item: dict) -> str | None:
+    """best_temperature_report.txt: a section for each thing the official program groups by; None if it writes none."""
+    if isinstance(questions, Wug):  # a correlation stays as it is
+        sections, average, metric = {"UID": {"avg": result["score"]}}, result["score"], "SPEARMAN'S RHO"
+    elif isinstance(questions, Choices):
+        sections, metric = accuracies(questions, per_item), "ACCURACY"
+        averaged = sections["UID"]
+        if questions.mean_over == "phenomena":
+            averaged = splits_of(averaged)
+            sections["UID"] |= averaged
+        average = mean(averaged.values())
+    else:
+        return None
+    lines = ["TEMPERATURE: 1.00", ""]
+    for name, values in sections.items():
+        lines += [
+            f"### {name.upper()} {metric}",
+            *(f"{key}: {value:.2f}" for key, value in values.items()),
+            "",
+        ]
+    return "\n".join([*lines, f"### AVERAGE {metric}", f"{average:.2f}", "", ""])
+
+
+def accuracies(questions: Choices, per_item: dict) -> dict[str, dict[str, float]]:
+    """label -> its value -> percent of the items with that value that are right, in order of appearance."""
+    earned: dict[str, Iterator[float]] = {name: iter(found["credit"]) for name, found in per_item.items()}
+    groups: dict[str, dict[str, list[float]]] = {}
+    for item in questions.items:
+        credit = next(earned[item.subtask])
+        for label, value in item.labels or (("UID", item.subtask),):
+            groups.setdefault(label, {}).setdefault(value, []).append(credit)
+    return {
+        label: {value: 100 * sum(found) / len(found) for value, found in values.items()}
+        for label, values in groups.items()
+    }
+
+
+def splits_of(percents: dict[str, float]) -> dict[str, float]:
+    """Entity tracking: the mean over the subtasks of each split that is there."""
+    members = {split: [percents[name] for name in percents if name.startswith(split)] for split in SPLITS}
+    return {split: mean(found) for split, found in members.items() if found}
+
+
+def mean(values: Collection[float]) -> float:
+    """Added up in order, as the official program does, so that the second decimal rounds alike."""
+    return sum(values) / len(values)

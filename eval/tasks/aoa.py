@@ -1,0 +1,168 @@
+"""Age of acquisition, one checkpoint at a time: the surprisal of each target word in its contexts.
+
+`cdi_childes.json`: word -> [{"context": the text before it, …}, …], 504 words with 8,005 contexts. As in the official
+program, words of one letter are left out, the context is stripped and followed by one space, and the surprisal is that
+of the tokens that reach into the word. A context too long for the model loses its beginning, of which a line is
+printed; the official program has NaN there, or reads on where positions are not learned. What the checkpoints say
+together is the work of `python -m eval.aoa`.
+"""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from babylm_data.errors import UserError
+from eval.items import Choice, Item, Scores, refuse_broken
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from eval.rows import Encoded
+    from eval.scoring import Scorer
+
+FILE = "cdi_childes.json"  # the other file of the folder, cdi_human.csv, is for `python -m eval.aoa`
+REMEDY = "fetch the file again"
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """The words in their contexts, in the file's order: one item a context, whose one choice is the word."""
+
+    items: list[Item]
+    rows: list[dict]
+    """{"target_word", "context_id", "context"} of each item, as the official surprisal.json has them."""
+
+    def first(self, limit: int | None) -> "Acquisition":
+        """Only the first `limit` contexts."""
+        return replace(self, items=self.items[:limit], rows=self.rows[:limit])
+
+    def ask(self, scorer: "Scorer", label: str) -> Scores:
+        """The log-probability of each word, nats."""
+        if scorer.backend != "causal":
+            raise UserError(f"aoa is of causal models: leave it out with --backend {scorer.backend}")
+        return self.score(scorer.tokenizer, partial(scorer.token_sums, label=label), scorer.longest)
+
+    def score(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        token_sums: Callable[[list["Encoded"]], Sequence[float]],
+        longest: int | None = None,
+    ) -> list[list[float]]:
+        """Log-probability in nats of each item's word; `token_sums` gives that of each sequence's scored tokens.
+
+        `longest`: the most tokens that the model reads (None: any number).
+        """
+        from eval.scoring import encode
+
+        encoded = encode(tokenizer, [item.choices[0] for item in self.items])
+        if long := sum(longest is not None and len(entry.ids) > longest for entry in encoded):
+            print(
+                f"aoa: {long:,} of {len(encoded):,} contexts lose their beginning: the model reads {longest} tokens"
+            )
+            encoded = [shortened(entry, longest, tokenizer.all_special_ids) for entry in encoded]
+        return [[value] for value in token_sums(encoded)]
+
+    def summarise(self, scores: Scores) -> dict:
+        """The contract of `Questions.summarise`, with a mean surprisal in nats as the score: low is good.
+
+        It is the mean over words of the mean over contexts; its error is that of drawing other words. "chance" says
+        nothing here: that of a word hangs on its tokens.
+        """
+        refuse_broken(scores, "aoa")
+        by_word: dict[str, list[float]] = {}
+        for row, (value,) in zip(self.rows, scores, strict=True):
+            by_word.setdefault(row["target_word"], []).append(-value)
+        means = [statistics.fmean(values) for values in by_word.values()]
+        cell = {
+            "score": statistics.fmean(means),
+            "standard_error": statistics.stdev(means) / len(means) ** 0.5 if len(means) > 1 else None,
+            "items": len(self.items),
+            "ties": 0,
+        }
+        rest = {"chance": 0.0, "official_score": cell["score"], "words": len(means)}
+        return {"metric": "surprisal", **cell, **rest, "by_subtask": {"aoa": cell}, "by_phenomenon": {}}
+
+    def predictions(self, scores: Scores) -> dict:
+        """The rows of the official surprisal.json but for the checkpoint's name, which a model does not know."""
+        rows = zip(self.rows, scores, strict=True)
+        return {"results": [row | {"surprisal": -value} for row, (value,) in rows]}
+
+    def per_item(self, scores: Scores) -> dict:
+        """The surprisal of each row, nats."""
+        return {"aoa": {"surprisal": [-value for (value,) in scores]}}
+
+
+def load(files: list[Path]) -> Acquisition:
+    """The words of two letters and more in their contexts; a UserError that says where the file is wrong."""
+    rows = [row for path in files for row in _rows(path)]
+    if not rows:
+        raise UserError(f"{files[0]} has no word in a context: {REMEDY}")
+    items = [
+        Item(
+            f"{row['target_word']}_{row['context_id']}",
+            "aoa",
+            (Choice(f"{row['context'].strip()} ", row["target_word"].strip()),),
+        )
+        for row in rows
+    ]
+    return Acquisition(items, rows)
+
+
+def shortened(entry: "Encoded", longest: int, special: Sequence[int]) -> "Encoded":
+    """The last `longest` tokens of a sequence, or its start token and the last `longest` - 1."""
+    if len(entry.ids) <= longest:
+        return entry
+    start = int(entry.ids[0] in special)
+    return type(entry)(*(part[:start] + part[len(part) - longest + start :] for part in entry))
+
+
+def with_step(rows: Sequence[dict], step: str, word_count: int) -> list[dict]:
+    """Rows of one checkpoint as the official surprisal.json has them: its name and its words of exposure in front."""
+    return [{"step": step, "word_count": word_count, **row} for row in rows]
+
+
+def _rows(path: Path) -> list[dict]:
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): {REMEDY}") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}, is not JSON ({error.msg}): {REMEDY}") from error
+    except ValueError as error:
+        raise UserError(f"{path} {error}: {REMEDY}") from error
+    if not isinstance(words, dict):
+        raise UserError(f"{path} is not a JSON object of words: {REMEDY}")
+    rows = []
+    for word, contexts in words.items():
+        if not word.strip() or not isinstance(contexts, list):
+            raise UserError(f"{path}, word {word!r}, has no list of contexts: {REMEDY}")
+        for number, entry in enumerate(contexts):
+            context = entry.get("context") if isinstance(entry, dict) else None
+            if not isinstance(context, str) or not _is_text(word + context):
+                raise UserError(
+                    f"{path}, word {word!r}, context {number}, has no text in 'context': {REMEDY}"
+                )
+            rows.append({"target_word": word, "context_id": number, "context": context})
+    return [row for row in rows if len(row["target_word"]) > 1]
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object; a name that stands in it twice would hide the first one's value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"has {next(name for name in names if names.count(name) > 1)!r} twice in one object")
+    return found
+
+
+def _is_text(value: str) -> bool:
+    """JSON can spell half of a surrogate pair, which no tokenizer reads."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

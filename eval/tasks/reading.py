@@ -1,0 +1,218 @@
+"""Reading: does the surprisal of a word explain how long people look at it?
+
+`reading_data.csv` (de Varda, Marelli and Amenta 2023): 1,726 words of 205 sentences with four eye-tracking measures and
+self-paced reading times. A score is the gain in R^2 when the word's surprisal joins the published regression, as a
+fraction of what that left unexplained: "rt", the mean over the eye-tracking measures, and "spr", where the baseline
+knows the word before and its surprisal as well (spill-over). The task's score is the mean of the two. A predictor of
+pure noise gains 1 in (rows - parameters) on average: 0.0006.
+
+Surprisals are those of the official program for causal models, with its peculiarities, which a sentence as a whole and
+its offsets would not give:
+- The word is tokenised alone, without a space. A byte-level tokenizer that adds none by itself is asked for "Arthur
+  placedthe": its models score near zero, whatever they know. `load_spaced` asks for " the" instead: no official task,
+  but one that compares models of any tokenizer.
+- What stands before a sub-word is tokenised anew, special tokens and all, so it may be cut otherwise than in the word.
+- From the second sub-word on, what is asked for is the first token of the sub-word's own text.
+- The file's one "None" ("None of the city people …") was read as a missing value and put back, but only as a context of
+  the word itself: the row after it has no surprisal of the word before. 206 rows have none, 205 of them first words.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from babylm_data.errors import UserError
+from eval.gains import gain, gains_without_each_sentence, jackknife_error
+from eval.items import Choice, Item, Scores, refuse_broken
+from eval.tables import number, read_table, text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedTokenizerBase
+
+    from eval.rows import Encoded
+    from eval.scoring import Scorer
+
+EYE_TRACKING = ("RTfirstfix", "RTfirstpass", "RTgopast", "RTrightbound")
+SELF_PACED = "self_paced_reading_time"
+BASELINE = ("Subtlex_log10", "length", "context_length")
+SPILL_OVER = (*BASELINE, "prev_length", "prev_pred")
+MEASURED = (*BASELINE, "prev_length", *EYE_TRACKING, SELF_PACED)
+MAY_LACK = "Subtlex_log10"  # the log frequency, of words that the frequency list does not have
+FEWEST_ROWS = 40  # the largest regression has 17 parameters
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The rows of the file. Choice 0 of an item is the word, choice 1, if any, the word before, each in its context."""
+
+    items: list[Item]
+    columns: dict[str, list[float]]
+    """The numbers that the regressions need, one an item; NaN where the file has none. "sentence": which one."""
+    spaced: bool = False
+    """True: a word's tokens are those that it and the space before it have in the text, as in every other task."""
+
+    def __post_init__(self) -> None:
+        complete = sum(
+            len(item.choices) == 2 and not math.isnan(value)
+            for item, value in zip(self.items, self.columns[MAY_LACK], strict=True)
+        )
+        if complete < FEWEST_ROWS:
+            raise UserError(
+                f"reading: {complete} complete rows are too few for its regressions: "
+                f"take {FEWEST_ROWS} or more (--limit counts rows of the file)"
+            )
+
+    def first(self, limit: int | None) -> "Reading":
+        """Only the first `limit` rows."""
+        columns = {name: values[:limit] for name, values in self.columns.items()}
+        return replace(self, items=self.items[:limit], columns=columns)
+
+    def ask(self, scorer: "Scorer", label: str) -> Scores:
+        """The log-probability of each word, nats."""
+        if scorer.backend != "causal":
+            raise UserError(f"reading is of causal models: leave it out with --backend {scorer.backend}")
+        return self.score(scorer.tokenizer, partial(scorer.token_sums, label=label), scorer.longest)
+
+    def score(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        token_sums: Callable[[list["Encoded"]], Sequence[float]],
+        longest: int | None = None,
+    ) -> list[list[float]]:
+        """Log-probability in nats of each item's choices; `token_sums` gives that of each sequence's scored tokens.
+
+        `longest`, the most tokens that the model reads, is not asked for here: the file's sentences are short.
+        """
+        sequences = (spaced_sequences if self.spaced else reading_sequences)(tokenizer, self.items)
+        sums = iter(token_sums([entry for item in sequences for choice in item for entry in choice]))
+        return [[math.fsum(next(sums) for _ in choice) for choice in item] for item in sequences]
+
+    def summarise(self, scores: Scores) -> dict:
+        """The contract of `Questions.summarise`; errors are those of drawing other sentences (a jackknife)."""
+        refuse_broken(scores, "reading")
+        data = self.table(scores)
+        gains = {name: gain(data, name, BASELINE) for name in EYE_TRACKING}
+        without = {name: gains_without_each_sentence(data, name, BASELINE) for name in EYE_TRACKING}
+        found = {
+            "rt": (statistics.fmean(gains.values()), sum(without.values()) / len(without)),
+            "spr": (
+                gain(data, SELF_PACED, SPILL_OVER),
+                gains_without_each_sentence(data, SELF_PACED, SPILL_OVER),
+            ),
+        }
+        rows = {"rt": len(data[[*BASELINE]].dropna()), "spr": len(data[[*SPILL_OVER]].dropna())}
+        score = statistics.fmean(value for value, _ in found.values())
+        return {
+            "metric": "r2_gain",
+            "score": score,
+            "standard_error": jackknife_error(sum(values for _, values in found.values()) / len(found)),
+            "chance": 0.0,
+            "items": len(self.items),
+            "ties": 0,
+            "official_score": score,
+            "by_subtask": {
+                name: {
+                    "score": value,
+                    "standard_error": jackknife_error(values),
+                    "items": rows[name],
+                    "ties": 0,
+                }
+                for name, (value, values) in found.items()
+            },
+            "by_phenomenon": {},
+        }
+
+    def table(self, scores: Scores) -> "pd.DataFrame":
+        """One row an item: the columns of the file, and the surprisals "pred" and "prev_pred" (NaN: none), in nats."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns | self.surprisals(scores))
+
+    def surprisals(self, scores: Scores) -> dict[str, list[float]]:
+        """The surprisal of each word ("pred") and of the word before ("prev_pred", NaN where there is none), nats."""
+        return {
+            "pred": [-row[0] for row in scores],
+            "prev_pred": [-row[1] if len(row) == 2 else math.nan for row in scores],
+        }
+
+    def predictions(self, scores: Scores) -> dict:
+        """The official form. Where there is no word before, "prev_pred" is NaN, which JSON proper has no word for."""
+        found = self.surprisals(scores)
+        rows = zip(found["pred"], found["prev_pred"], strict=True)
+        predicted = [{"id": row, "pred": pred, "prev_pred": prev} for row, (pred, prev) in enumerate(rows)]
+        return {"reading": {"predictions": predicted}}
+
+    def per_item(self, scores: Scores) -> dict:
+        """The surprisals of each row, nats; None where there is no word before."""
+        found = self.surprisals(scores)
+        previous = [None if math.isnan(value) else value for value in found["prev_pred"]]
+        return {"reading": {"pred": found["pred"], "prev_pred": previous}}
+
+
+def load(files: list[Path]) -> Reading:
+    """The rows of `reading_data.csv`, in the file's order; a UserError that names the line of whatever is wrong."""
+    items: list[Item] = []
+    columns: dict[str, list[float]] = {name: [] for name in ("sentence", *MEASURED)}
+    for path in files:
+        for place, row in read_table(path, ["item", "word", "prev_item", "prev_word", "sent_id", *MEASURED]):
+            choices = [Choice(row["item"] or "None", text(row, "word", place))]
+            if row["prev_item"] not in ("", "None"):
+                choices.append(Choice(row["prev_item"], text(row, "prev_word", place)))
+            items.append(Item(f"reading_{len(items)}", "reading", tuple(choices)))
+            columns["sentence"].append(number(row, "sent_id", place))
+            for name in MEASURED:
+                columns[name].append(number(row, name, place, may_lack=name == MAY_LACK))
+    return Reading(items, columns)
+
+
+def load_spaced(files: list[Path]) -> Reading:
+    """The same rows, asked for with a space before each word; not what the official program asks for."""
+    read = load(files)
+    items = [
+        replace(
+            item, choices=tuple(Choice(choice.context, f" {choice.completion}") for choice in item.choices)
+        )
+        for item in read.items
+    ]
+    return replace(read, items=items, spaced=True)
+
+
+def spaced_sequences(
+    tokenizer: "PreTrainedTokenizerBase", items: Sequence[Item]
+) -> list[list[list["Encoded"]]]:
+    """Item -> choice -> its one token sequence, with the tokens of the word scored."""
+    from eval.scoring import encode
+
+    encoded = iter(encode(tokenizer, [choice for item in items for choice in item.choices]))
+    return [[[next(encoded)] for _ in item.choices] for item in items]
+
+
+def reading_sequences(
+    tokenizer: "PreTrainedTokenizerBase", items: Sequence[Item]
+) -> list[list[list["Encoded"]]]:
+    """Item -> choice -> one token sequence a sub-word, whose last token alone is scored."""
+    return [
+        [word_sequences(tokenizer, choice.context, choice.completion) for choice in item.choices]
+        for item in items
+    ]
+
+
+def word_sequences(tokenizer: "PreTrainedTokenizerBase", context: str, word: str) -> list["Encoded"]:
+    """What the official program asks for the surprisal of `word` after `context`, sub-word by sub-word."""
+    from eval.rows import Encoded
+
+    sequences = []
+    for place, piece in enumerate(tokenizer(word, add_special_tokens=False)["input_ids"]):
+        piece_text = tokenizer.decode(piece)
+        target = tokenizer(piece_text, add_special_tokens=False)["input_ids"][:1] if place else [piece]
+        if not target:
+            raise UserError(f"reading: a sub-word of {word!r} has no text of its own: use another tokenizer")
+        ids = (*tokenizer(context)["input_ids"], *target)
+        sequences.append(Encoded(ids, (False,) * (len(ids) - 1) + (True,)))
+        context += piece_text
+    return sequences

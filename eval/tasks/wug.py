@@ -1,0 +1,128 @@
+"""Wug tests: does the model inflect words that do not exist as people do? One JSON object a line.
+
+`sentences` holds the whole sentences, one a form, split by tabs; `ratio` is the share of people who chose the first.
+The model's share is the softmax of the sentences' log-probabilities (over all of them: two nominalizations, three
+past tenses). The score is Spearman's rank correlation of the two shares over rows.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eval.choices import Choices
+from eval.items import Choice, Item, Scores, by_subtask, first_items, refuse_broken
+from eval.tasks.rows import read_rows, same_count
+
+if TYPE_CHECKING:
+    from eval.scoring import Scorer
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Wug:
+    """Rows with the share of people who chose the first sentence, by uid."""
+
+    items: list[Item]
+    ratios: dict[str, float]
+
+    def first(self, limit: int | None) -> "Wug":
+        """Only the first `limit` rows."""
+        return replace(self, items=first_items(self.items, limit))
+
+    def ask(self, scorer: "Scorer", label: str) -> Scores:
+        """The log-probabilities of the sentences, nats."""
+        return scorer.score(self.items, label)
+
+    def summarise(self, scores: Scores) -> dict:
+        """The contract of `Questions.summarise`; the standard error is a bootstrap over rows."""
+        refuse_broken(scores)
+        counts = self._choices.summarise(scores)
+        people, model = self._people, [first_share(row) for row in scores]
+        found = {
+            "score": spearman(model, people),
+            "standard_error": bootstrap_error(model, people),
+            "items": counts["items"],
+            "ties": counts["ties"],
+        }
+        return {
+            "metric": "spearman",
+            **found,
+            "chance": 0.0,
+            "official_score": found["score"],  # ties move the predictions alone
+            "identical": counts["identical"],
+            "by_subtask": {self.items[0].subtask: found},
+            "by_phenomenon": {},
+        }
+
+    def predictions(self, scores: Scores) -> dict:
+        """The official form: the likeliest sentence, which counts for nothing, and "prob", which does."""
+        found = self._choices.predictions(scores)
+        shares = iter([first_share(row) for row in scores])
+        for subtask in found.values():
+            for row in subtask["predictions"]:
+                row["prob"] = next(shares)
+        return found
+
+    def per_item(self, scores: Scores) -> dict:
+        """subtask -> {"prob": the model's share, "ratio": that of people}."""
+        shares = by_subtask(self.items, [first_share(row) for row in scores])
+        people = by_subtask(self.items, self._people)
+        return {name: {"prob": shares[name], "ratio": people[name]} for name in shares}
+
+    @property
+    def _choices(self) -> Choices:
+        return Choices(self.items, tie_rule="official")
+
+    @property
+    def _people(self) -> list[float]:
+        return [self.ratios[item.uid] for item in self.items]
+
+
+def load(subtask: str, files: list[Path]) -> Wug:
+    """Every row of the JSON-lines `files` in file order."""
+    items: list[Item] = []
+    ratios = {}
+    count = None
+    for path in files:
+        for row in read_rows(path):
+            sentences = row.text("sentences").split("\t")
+            if len(sentences) < 2 or not all(sentence.strip() for sentence in sentences):
+                raise row.fault("has no two sentences split by a tab in 'sentences'")
+            count = same_count(row, sentences, count, "sentences")
+            uid = f"{subtask}_{len(items)}"
+            items.append(Item(uid, subtask, tuple(Choice("", sentence) for sentence in sentences)))
+            ratios[uid] = row.fraction("ratio")
+    return Wug(items, ratios)
+
+
+def first_share(scores: Sequence[float]) -> float:
+    """exp(s_0) / sum_k exp(s_k) of scores in nats."""
+    top = max(scores)
+    return math.exp(scores[0] - top) / math.fsum(math.exp(score - top) for score in scores)
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation; 0 where one side has a single value, which no order can follow."""
+    from scipy.stats import spearmanr
+
+    if min(len(set(first)), len(set(second))) == 1:
+        return 0.0
+    return float(spearmanr(first, second).statistic)
+
+
+def bootstrap_error(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Standard deviation of Spearman's correlation over seeded resamples of the rows; None where it has none."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    if min(len(set(first)), len(set(second))) == 1:
+        return None
+    drawn = np.random.default_rng(0).integers(0, len(first), (RESAMPLES, len(first)))
+    ranks = [rankdata(np.asarray(column)[drawn], axis=1) for column in (first, second)]
+    x, y = (side - side.mean(axis=1, keepdims=True) for side in ranks)
+    spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    varied = spread > 0  # a resample of one row alone correlates with nothing
+    return float(((x * y).sum(axis=1)[varied] / spread[varied]).std(ddof=1))
