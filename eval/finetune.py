@@ -113,21 +113,17 @@ def check_names(tasks: list[str]) -> list[str]:
     return list(dict.fromkeys(tasks))
 
 
-def tree_name(args: argparse.Namespace) -> str | None:
-    """The model's name in the results tree, or None if none is written; UserError if it cannot stand there."""
+def tree_folder(args: argparse.Namespace) -> Path | None:
+    """Where predictions go in the results tree, or None if they go in none; UserError for what must not go there."""
     if args.results is None:
         return None
     if args.limit or args.random_weights:
         unfit = "--limit" if args.limit else "--random-weights"
         raise UserError(f"--results is for a trained model and whole tasks: leave out {unfit}, or --results")
-    path = Path(args.model).resolve()
-    name = args.model_name or (path.parent.name if path.name == "export" else path.name)
-    if "." in name or "/" in name:
-        raise UserError(
-            f"the official collator would not find a model called {name!r} (it cuts names at a dot): "
-            "give another with --model-name"
-        )
-    return name
+    from eval.results_tree import ResultsTree, model_name
+
+    tree = ResultsTree(args.results, args.model_name or model_name(args.model), args.revision)
+    return tree.root / tree.model / tree.revision / "finetune"
 
 
 def stamp(argv: list[str]) -> dict:
@@ -143,7 +139,7 @@ def stamp(argv: list[str]) -> dict:
 def main(argv: list[str]) -> None:
     """Read every task, find every fault, then train what is not there yet."""
     args = parser().parse_args(argv)
-    names, tree = check_names(args.tasks), tree_name(args)
+    names, tree = check_names(args.tasks), tree_folder(args)
     jobs = [read_job(name, args.data, args.limit) for name in names]
     folder = find_model(args.model)
     if args.out.resolve() == folder.resolve():
@@ -170,9 +166,8 @@ def main(argv: list[str]) -> None:
             out.add(job.task, seed, question, result | made, predictions)
         out.gather(job.task, question)
         if tree and job.task in glue.TASKS:
-            place = args.results / tree / args.revision / "finetune" / job.task / "predictions.json"
             source = out.place(job.task, seeds[0]) / "predictions.json"
-            write_whole(place, source.read_text(encoding="utf-8"))
+            write_whole(tree / job.task / source.name, source.read_text(encoding="utf-8"))
     print(table({name: out.content["tasks"][name] for name in names}))
 
 

@@ -4,29 +4,19 @@ A result is reused only where nothing that decides it has changed: model, data, 
 and the libraries that tokenise and run. Each is on the disk before the next begins.
 """
 
-import hashlib
-import json
 import math
+import os
 from importlib.metadata import version
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256, write_whole
 from eval.json_files import read_json
+from eval.scores import as_json, digest
 
 RULE = 1  # raise it when the code finds other results for the same model and files
 FILE = "finetune.json"
 REMEDY = "delete it and run again"
-
-
-def digest(parts: list) -> str:
-    """Hex SHA-256 of JSON values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
-
-
-def as_json(value: dict) -> str:
-    """JSON text; a number that is not finite is an error."""
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def asked(files: tuple[Path, Path], settings: dict) -> str:
@@ -38,8 +28,11 @@ class TuningFolder:
     """The folder with one model's fine-tuning results."""
 
     def __init__(self, folder: Path, header: dict) -> None:
-        """Open `folder`, which need not exist; UserError if it holds the results of another model."""
+        """Open `folder`, which is made if need be; UserError if it holds the results of another model."""
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):  # found out before an hour of training, not after it
+            raise UserError(f"nothing may be written in {folder}: name another folder with --out")
         path = folder / FILE
         old = read_json(path, REMEDY, ("model_sha256", "random_weights", "tasks")) if path.exists() else {}
         for key in ("model_sha256", "random_weights") if old else ():

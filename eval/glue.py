@@ -4,12 +4,11 @@ Texts, file names and defaults are those of the challenge's fine-tuning program;
 mismatched are of its 2024 edition. SST-2 is also read from GLUE's own tab-separated files.
 """
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from eval.tasks.rows import Row, read_rows
 
 FOLDERS = ("", "full_eval/glue_filtered", "glue_filtered", "glue_filtered_2024")
 NAMES = (("{task}.train.jsonl", "{task}.valid.jsonl"),)
@@ -102,72 +101,54 @@ def _find(name: str, data: list[Path]) -> Path | None:
 
 def read_examples(path: Path, task: GlueTask) -> list[Example]:
     """Every row of a JSON-lines or tab-separated file, in its order."""
-    rows = _tab_separated(path) if path.suffix == ".tsv" else _json_lines(path)
-    examples = [
+    rows = _tab_separated(path) if path.suffix == ".tsv" else read_rows(path)
+    return [
         Example(
-            _text(row, task.first, place), _text(row, task.second, place), _label(row, task.labels, place)
+            _text(row, task.first),
+            None if task.second is None else _text(row, task.second),
+            _label(row, task),
         )
-        for place, row in rows
+        for row in rows
     ]
-    if not examples:
-        raise UserError(f"{path} has no rows: fetch the file again")
-    return examples
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines that are not empty, each with its place ("file, line n")."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): fetch the file again") from error
-    return ((f"{path}, line {n}", line) for n, line in enumerate(lines, start=1) if line.strip())
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, dict]]:
-    for place, line in _lines(path):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{place} is not JSON ({error}): fetch the file again") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{place} is not a JSON object: fetch the file again")
-        yield place, row
-
-
-def _tab_separated(path: Path) -> Iterator[tuple[str, dict]]:
+def _tab_separated(path: Path) -> list[Row]:
     """Rows of GLUE's own form: names in the first line, no quoting, the label as a digit."""
-    lines = _lines(path)
-    names = next(lines, ("", ""))[1].rstrip("\r").split("\t")
-    for place, line in lines:
-        cells = line.rstrip("\r").split("\t")
-        if len(cells) != len(names):
-            raise UserError(
-                f"{place} has {len(cells)} cells, its first line names {len(names)}: mend that line"
-            )
-        row: dict = dict(zip(names, cells, strict=True))
-        if row.get("label", "").isdecimal():
-            row["label"] = int(row["label"])
-        yield place, row
+    try:
+        head, *lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: U+2028 ends no row
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): fetch the file again") from None
+    names, rows = head.split("\t"), []
+    for number, line in enumerate(lines, start=2):
+        if line.strip():
+            values: dict = dict(zip(names, cells := line.split("\t"), strict=False))
+            row = Row(f"{path}, line {number}", values)
+            if len(cells) != len(names):
+                raise row.fault(f"has {len(cells)} cells, its first line names {len(names)}")
+            if values.get("label", "").isdecimal():
+                values["label"] = int(values["label"])
+            rows.append(row)
+    if not rows:
+        raise UserError(f"{path} has no rows: fetch the file again")
+    return rows
 
 
-def _text(row: dict, template: str | None, place: str) -> str | None:
-    if template is None:
-        return None
+def _text(row: Row, template: str) -> str:
+    """The template filled in. A text may be blank: QQP as published has such questions."""
     fields = [part.split("}")[0] for part in template.split("{")[1:]]
     for field in fields:
-        if not isinstance(row.get(field), str):
-            raise UserError(f"{place} has no text in {field!r}: is this a file of this task?")
-    text = template.format(**{field: row[field] for field in fields})
+        if not isinstance(row.values.get(field), str):
+            raise row.fault(f"has no text in {field!r}")
+    text = template.format(**{field: row.values[field] for field in fields})
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no tokenizer reads
-        raise UserError(f"{place} has half a character (a lone surrogate): mend that line") from None
+        raise row.fault("has half a character (a lone surrogate)") from None
     return text
 
 
-def _label(row: dict, labels: int, place: str) -> int:
-    label = row.get("label")
-    if type(label) is not int or not 0 <= label < labels:
-        known = ", ".join(map(str, range(labels)))
-        raise UserError(f"{place} has the label {label!r}, the task has {known}: mend that line")
+def _label(row: Row, task: GlueTask) -> int:
+    label = row.values.get("label")
+    if type(label) is not int or not 0 <= label < task.labels:
+        raise row.fault(f"has the label {label!r}, the task has {', '.join(map(str, range(task.labels)))}")
     return label

@@ -94,7 +94,9 @@ TASKS = {
         "wug_past/wug_past_tense",
         BOTH,
     ),
-    "reading": Task("Reading", "full_eval/reading", reading.load, "reading", BOTH, pattern="reading_data.csv"),
+    "reading": Task(
+        "Reading", "full_eval/reading", reading.load, "reading", BOTH, pattern="reading_data.csv"
+    ),
     "reading_spaced": Task(
         "Reading, words with their space",
         "full_eval/reading",
