@@ -1,0 +1,155 @@
+"""A model folder -> the part of it that is fine-tuned: tokenizer, config and body, without the old output head."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from babylm_data.errors import UserError
+
+if TYPE_CHECKING:  # seconds to import
+    from torch import device
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+OWN_CODE = (
+    "needs code of its own to load, and such models are refused: eval runs no code that comes with a model"
+)
+
+CONSTANTS = (
+    ".masked_bias",
+    ".attn.bias",
+    ".inv_freq",
+    ".position_ids",
+)  # older versions saved them with the weights
+
+
+def _refusal(folder: Path, error: Exception) -> UserError:
+    if "custom code" in str(error):
+        return UserError(f"{folder} {OWN_CODE}")
+    return UserError(f"{folder} does not load: {str(error).strip().splitlines()[0]}")
+
+
+def read_config(folder: Path) -> "PreTrainedConfig":
+    """The folder's config, with the cache of generation off; UserError for what has no single stack of layers."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
+        raise _refusal(folder, error) from error
+    if getattr(config, "is_encoder_decoder", False):
+        raise UserError(
+            f"{folder} is an encoder-decoder ({config.model_type}): fine-tune a causal model or an encoder"
+        )
+    config.use_cache = False  # keys and values of a causal model are of no use to one pass over a text
+    return config
+
+
+def is_encoder(config: "PreTrainedConfig") -> bool:
+    """Whether every token sees the whole text: a family with a masked-language-model head, not used as a decoder."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+
+
+def longest_input(config: "PreTrainedConfig") -> int | None:
+    """Most tokens that the model has positions for, or None if its config does not say.
+
+    RoBERTa and its kin count positions from behind the one of the padding, so a table of 514 rows reads 512 tokens.
+    """
+    import torch
+    from transformers import AutoModel
+
+    rows = getattr(config, "max_position_embeddings", None)
+    if rows is None or rows < 1:
+        return None
+    with torch.device("meta"):  # shapes alone
+        modules = AutoModel.from_config(config).named_modules()
+    tables = (module for name, module in modules if name.endswith("position_embeddings"))
+    padding = next((getattr(table, "padding_idx", None) for table in tables), None)
+    return rows if padding is None else rows - padding - 1
+
+
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    """The folder's tokenizer, which must give character spans; lengths are for the caller to check."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise _refusal(folder, error) from error
+    if not tokenizer.is_fast:
+        raise UserError(f"the tokenizer in {folder} gives no character spans: save it as tokenizer.json")
+    tokenizer.model_max_length = 10**12
+    return tokenizer
+
+
+def load_backbone(
+    folder: Path, config: "PreTrainedConfig", *, random_weights: bool = False
+) -> "PreTrainedModel":
+    """The body in float32 on the CPU; with `random_weights` as drawn at the start of a training.
+
+    Every weight must come from the file but a pooler's, which no head here reads.
+    """
+    import torch
+    from transformers import AutoModel, logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # its report of keys: what matters in it is checked below
+    if random_weights:
+        return AutoModel.from_config(config, dtype=torch.float32)
+    try:
+        model, info = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    except Exception as error:
+        raise _refusal(folder, error) from error
+    _check_weights(folder, model, info)
+    return model
+
+
+def _check_weights(folder: Path, model: "PreTrainedModel", info: dict) -> None:
+    """Refuse weights that the body lacks, and weights of the body that the config leaves no place for."""
+    parts = {name for name, _ in model.named_children()}
+    strangers = [
+        key
+        for key in map(str, info["unexpected_keys"])
+        if key.removeprefix(f"{model.base_model_prefix}.").split(".")[0] in parts
+        and not key.endswith(CONSTANTS)
+    ]
+    missing = [key for key in map(str, info["missing_keys"]) if not key.startswith("pooler.")]
+    mismatched = [str(key) for key in info["mismatched_keys"]]
+    for kind, keys in (("missing", missing), ("unexpected", strangers), ("mismatched", mismatched)):
+        if keys := sorted(keys):
+            more = f" and {len(keys) - 1} more" if keys[1:] else ""
+            raise UserError(
+                f"the weights in {folder} do not fit its config.json ({kind} keys: {keys[0]}{more}): "
+                "export the model again"
+            )
+
+
+def check_vocabulary(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Refuse a tokenizer with more entries than the model has embeddings."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"the tokenizer in {folder} has {len(tokenizer)} entries, the model {rows} embeddings: "
+            "they do not belong together"
+        )
+
+
+def pick_device(name: str) -> "device":
+    """The device called `name`; "auto" is the GPU where there is one. UserError if it cannot be used."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:  # no such device, or none of that kind
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"--device {name} cannot be used: {reason}") from error
