@@ -55,8 +55,8 @@ def be_deterministic(device: torch.device) -> None:
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a check for reads of unset memory, and slow
     if device.type == "cuda" and WORKSPACE not in os.environ:
-        # PyTorch wants to have seen this variable at the first product, and reads it anew at every one while it is
-        # there, which costs more than a small product. Its own workspace, one a stream, is what makes the bits equal.
+        # PyTorch wants to have seen this variable at the first product and asks no more; every product is slower while
+        # it is there, by more than a small one takes. PyTorch's own workspace, one a stream, serves the same end.
         os.environ[WORKSPACE] = ":4096:8"
         one = torch.ones(1, 1, device=device)
         one @ one
