@@ -96,10 +96,11 @@ def sliced(config, name: str, run: Path) -> Falls:
     losses = config.losses.model_copy(update={name: None, "sliced_wasserstein": judge})
     config = config.model_copy(update={"losses": losses, "precision": "fp32"})
     ready = Ready(config, objective_of(config))
-    sequences = torch.from_numpy(ready.sequences[:32])
+    device = ready.accelerator.device
+    sequences = torch.from_numpy(ready.sequences[:32]).to(device)
     first, last = (
         held_out_terms(student, ready.objective, sequences, micro_batch_size=32)
-        for student in (ready.student, load(run / "export"))
+        for student in (ready.student, load(run / "export").to(device))
     )
     return {name: (first[name], last[name]) for name in first if name.startswith("sliced_wasserstein.")}
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from train_teachers.objective import wide
 
+ONE = 2**52  # a probability of 1 where probabilities are counted in integers
+
 
 def logprobs(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """log softmax(logits / temperature) over the last dimension."""
@@ -59,9 +61,11 @@ def adaptive_kl_N(p_NV: Tensor, q_NV: Tensor, *, head: float = 0.5) -> Tensor:
     """
     with torch.no_grad():
         sorted_NV, order_NV = p_NV.exp().sort(dim=-1, descending=True)
-        before_NV = sorted_NV.cumsum(-1) - sorted_NV  # probability of the tokens before this one
+        # in integers: on a GPU the sums of floating-point numbers depend on the order in which they are formed
+        whole_NV = (sorted_NV.double() * ONE).long()
+        before_NV = whole_NV.cumsum(-1) - whole_NV  # probability of the tokens before this one
         gap_NV = (p_NV.exp() - q_NV.exp()).abs().gather(-1, order_NV)
-        head_N = torch.where(before_NV < head, gap_NV, 0.0).sum(-1)
+        head_N = torch.where(before_NV < int(head * ONE), gap_NV, 0.0).sum(-1)
         total_N = gap_NV.sum(-1)
         share_N = torch.where(total_N > 0, head_N / total_N, 0.5)
     return share_N * forward_kl_N(p_NV, q_NV) + (1 - share_N) * reverse_kl_N(p_NV, q_NV)

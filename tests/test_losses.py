@@ -113,6 +113,13 @@ def test_the_gradient_of_a_divergence_is_that_of_finite_differences(name, p):
     assert torch.autograd.gradcheck(lambda z: DIVERGENCES[name][0](p, L.logprobs(z)), logits)
 
 
+def test_the_head_of_adaptive_kl_is_summed_up_in_integers_which_add_alike_in_any_order(p, monkeypatch):
+    kinds, cumsum = [], torch.Tensor.cumsum
+    monkeypatch.setattr(torch.Tensor, "cumsum", lambda x, dim: kinds.append(x.dtype) or cumsum(x, dim))
+    L.adaptive_kl_N(p, p.flip(-1))
+    assert kinds == [torch.int64]
+
+
 def test_the_gradient_of_adaptive_kl_takes_its_shares_as_constants(p):
     """Not that of finite differences, which would move the shares too."""
     logits = draw(N, V, seed=3).requires_grad_()

@@ -15,6 +15,7 @@ from babylm_data.errors import UserError
 # of a minute: compiling costs about half a minute and about halves the time of what comes after.
 CPU_THREAD_FLOPS, GPU_FLOPS = 7e10, 2e13
 WORTH_COMPILING = 90.0  # seconds
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def choose_precision(asked: Literal["auto", "fp32", "bf16", "fp16"]) -> Literal["fp32", "bf16", "fp16"]:
@@ -44,15 +45,22 @@ def choose_compile(asked: bool | Literal["auto"], flops: float) -> bool:
     return able and flops / speed > WORTH_COMPILING
 
 
-def be_deterministic() -> None:
-    """Ask for kernels that give the same bits twice; a GPU operation that has none warns.
+def be_deterministic(device: torch.device) -> None:
+    """Ask for kernels that give the same bits twice; an operation that has none on `device` is refused.
 
     It matters on the CPU too: compiled code otherwise adds the gradients of equal tokens to an embedding from
-    several threads at once, in whatever order they come.
+    several threads at once, in whatever order they come. On a GPU a warning would not do: attention then keeps
+    the kernels that add in whatever order.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a check for reads of unset memory, and slow
+    if device.type == "cuda" and WORKSPACE not in os.environ:
+        # PyTorch wants to have seen this variable at the first product and asks no more; every product is slower while
+        # it is there, by more than a small one takes. PyTorch's own workspace, one a stream, serves the same end.
+        os.environ[WORKSPACE] = ":4096:8"
+        one = torch.ones(1, 1, device=device)
+        one @ one
+        del os.environ[WORKSPACE]
 
 
 def keep_freed_memory() -> None:

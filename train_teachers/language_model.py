@@ -142,6 +142,12 @@ def _size(config: PreTrainedConfig, key: str) -> int | bool | None:
     return getattr(config, key, None)
 
 
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Compute the activations of each block again on the way back, by the name that this transformers has for it."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
 def num_parameters(model: PreTrainedModel) -> tuple[int, int]:
     """(all parameters, those outside the input and output embeddings); a tied matrix counts once."""
     embeddings = {id(p) for p in model.get_input_embeddings().parameters()}

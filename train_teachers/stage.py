@@ -24,7 +24,7 @@ from train_teachers.audit import Finding, audit, table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
 from train_teachers.device import be_deterministic, choose_compile, choose_precision, keep_freed_memory
-from train_teachers.language_model import build, build_from, num_parameters
+from train_teachers.language_model import build, build_from, checkpoint_activations, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
 from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
@@ -91,13 +91,13 @@ class Ready:
         open_data(data)
         self.batches, self.sequences = _read(config)
         keep_freed_memory()
-        be_deterministic()
         self.precision = choose_precision(config.precision)
         self.accelerator = _accelerator(config, self.precision)
+        be_deterministic(self.accelerator.device)
         self.student, origin = _student(config, data / "tokenizer")
         self.student.to(self.accelerator.device)
         if config.gradient_checkpointing:
-            self.student.activation_checkpointing_enable({"use_reentrant": False})
+            checkpoint_activations(self.student)
         self.objective = make_objective(
             self.student, fingerprint(data / "tokenizer"), self.accelerator.device
         )
