@@ -2,29 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 
 class UserError(Exception):
     """Something the user can mend. The message is one line that says what is wrong and what to do."""
-
-
-# what torch says where it has no class for it: on the CPU, and in the libraries of a GPU
-FULL_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
-
-
-@contextmanager
-def memory_advice(advice: str) -> Iterator[None]:
-    """Turn a full memory, of a GPU or of the machine, into a UserError that ends in `advice`."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        # OutOfMemoryError is torch's, which is not imported here; NumPy's is a kind of MemoryError
-        known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if not known and not any(words in str(error) for words in FULL_MEMORY):
-            raise
-        raise UserError(f"out of memory {advice}") from None
 
 
 def positive(text: str) -> int:

@@ -96,6 +96,8 @@ def _squared_distances(a_MD: Tensor, b_MD: Tensor) -> Tensor:
 
 
 def _entropic_cost(a_MD: Tensor, b_MD: Tensor, entropy: Tensor) -> Tensor:
+    # POT asks every array library that it finds, and JAX, where it is installed, takes most of a GPU as it wakes
+    os.environ.setdefault("POT_BACKEND_DISABLE_JAX", "1")
     import ot
 
     costs_MM = _squared_distances(a_MD, b_MD)

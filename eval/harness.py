@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babylm_data.errors import UserError, memory_advice, positive, run_stage
+from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.memory import memory_advice
 from babylm_data.sealed import write_whole
 from eval.harness_files import DATASETS, dataset_of, write_task_files
 from eval.items import best_choices

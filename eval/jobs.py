@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babylm_data.errors import UserError, memory_advice
+from babylm_data.errors import UserError
+from babylm_data.memory import memory_advice
 from eval.choices import Choices
 from eval.items import Questions, refuse_broken
 from eval.tasks import SPELLINGS, TASKS, on_list

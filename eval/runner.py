@@ -9,7 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from babylm_data.errors import UserError, memory_advice
+from babylm_data.errors import UserError
+from babylm_data.memory import memory_advice
 from babylm_data.sealed import sha256
 from eval import glue, squad
 

@@ -24,13 +24,14 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from babylm_data.errors import UserError
+from babylm_data.memory import keep_freed_memory
 from eval.items import Choice, Item
 from eval.rows import Batch, Encoded, Row, batches, masked_rows, plain_rows, tree_rows
 
 BACKENDS = ("causal", "mlm", "mntp")
 NORMALISED = 256  # rows of logits at a time: 8 MB at a vocabulary of 8,192 stays in the processor's cache
 CELLS = {"cpu": 1024, "cuda": 16384}  # of a batch
-CAPACITY = 128  # cells of a row: more share more prefixes, and attend to more that is not theirs
+CAPACITY = 64  # cells of a row: more share more prefixes, and attend to more that is not theirs
 AGREE = 1e-3  # nats, between a sequence in a tree and the same alone
 
 
@@ -137,6 +138,7 @@ class Scorer:
         self.model, self.tokenizer, self.backend = model, tokenizer, backend
         self.cells = batch_tokens or CELLS.get(model.device.type, CELLS["cuda"])
         self.longest = longest_input(model)
+        keep_freed_memory()
 
     def encode(self, choices: Sequence[Choice], names: Sequence[str] | None = None) -> list[Encoded]:
         """Tokenise; a UserError for what the model is too short for, by its name or its text."""
@@ -173,7 +175,7 @@ class Scorer:
         values = iter(self.logprobs(choices, names, label).tolist())
         return [[next(values) for _ in item.choices] for item in items]
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode, under which autocast would cast the weights anew for every batch
     def sums(self, sequences: Sequence[Encoded], label: str = "scoring") -> np.ndarray:
         """The same of sequences that are distinct and sorted: (len(sequences),) float64."""
         return self._sums(self._rows(sequences), len(sequences), label)

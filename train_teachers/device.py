@@ -1,6 +1,5 @@
 """What this machine does best: number format, and whether compiling pays."""
 
-import ctypes
 import os
 import shutil
 import sysconfig
@@ -61,17 +60,3 @@ def be_deterministic(device: torch.device) -> None:
         one = torch.ones(1, 1, device=device)
         one @ one
         del os.environ[WORKSPACE]
-
-
-def keep_freed_memory() -> None:
-    """Keep the C library from handing freed memory back to the kernel.
-
-    Every step of a small model allocates and frees the same blocks of tens of megabytes (positions by vocabulary).
-    glibc maps and unmaps them each time, and the page faults cost a tenth to a quarter of the step on a CPU.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library: nothing to gain
-        return
-    mallopt(-4, 0)  # M_MMAP_MAX: no block of its own mapping
-    mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: no trimming of the heap's end

@@ -14,8 +14,9 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel, logging
 
-from babylm_data.errors import UserError, memory_advice
+from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
+from babylm_data.memory import keep_freed_memory, memory_advice
 from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
 from babylm_data.tokenizer import fingerprint, load_tokenizer
@@ -23,7 +24,7 @@ from babylm_data.tokens import Batches, held_out, open_data, open_tokens
 from train_teachers.audit import Finding, audit, table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
-from train_teachers.device import be_deterministic, choose_compile, choose_precision, keep_freed_memory
+from train_teachers.device import be_deterministic, choose_compile, choose_precision
 from train_teachers.language_model import build, build_from, checkpoint_activations, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
