@@ -5,6 +5,8 @@ and Sinkhorn's entropic transport. All look at one micro-batch, so unlike every 
 `micro_batch_size`. Shape suffixes: N tokens, M of them, D width, R directions.
 """
 
+import os
+
 import torch
 from torch import Tensor, nn
 
