@@ -15,6 +15,7 @@ from babylm_data.errors import UserError, positive, run_stage
 from eval.choices import TIE_RULES
 from eval.jobs import Job, asked_tasks, read_job
 from eval.json_files import read_json
+from eval.many import score_all
 from eval.model import DTYPES, find_model, load, model_sha256, weights_sha256
 from eval.perplexity import WINDOW
 from eval.results_tree import BACKENDS, ResultsTree, model_name
@@ -29,7 +30,8 @@ reads   MODEL             a Hugging Face folder (config.json, *.safetensors, tok
         --data DIR        DIR/full_eval/<task>/ and DIR/fast_eval/<task>/, as the official download has them
         --text PATH …     files, or folders of *.txt, *.dev, *.test, *.raw; a blank line ends a document
 writes  --out DIR         DIR/scores.json, DIR/<task>/predictions.json in the official form, and
-                  DIR/<task>/items.json: what each item earned, to compare two models item by item
+                  DIR/<task>/items.json: what each item earned, to compare two models item by item;
+                  for several models, the same in DIR/<model's name>/
 
 A tie between k choices is worth 1/k and is counted. A score that is NaN or infinite refuses its whole task and
 says how many items have one: a broken model has no accuracy (the official scorer would call those items right).
@@ -52,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     tasks = ", ".join(["full or fast (the official lists)", *TASKS, "perplexity"])
-    parse.add_argument("model", metavar="MODEL", nargs="?", help="model folder, or a hub name")
+    parse.add_argument("model", metavar="MODEL", nargs="*", help="model folders, or hub names")
     parse.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=tasks)
     parse.add_argument("--out", type=Path, metavar="DIR", help="folder for the scores")
     parse.add_argument("--data", type=Path, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
@@ -89,6 +91,9 @@ def parser() -> argparse.ArgumentParser:
         "--model-name", metavar="NAME", help="the model's folder in it [the run's or MODEL's name]"
     )
     tree.add_argument("--revision", default="main", metavar="NAME", help="chck_1M …, main [main]")
+    parse.add_argument(
+        "--processes", type=positive, default=1, metavar="N", help="of several models, how many at a time [1]"
+    )
     parse.add_argument("--check", action="store_true", help="read the data, say what is there, score nothing")
     return parse
 
@@ -113,6 +118,10 @@ def main(argv: list[str]) -> None:
         return print_contents(jobs, args.limit)
     if not (args.model and args.out):
         raise UserError("a MODEL folder and --out DIR are needed (or --check, to look at the data alone)")
+    if args.model[1:]:
+        options = [word for word in argv if word not in args.model]
+        return score_all(args.model, options, args.out, args.processes)
+    (args.model,) = args.model
     folder = find_model(args.model)
     if args.out.resolve() == folder.resolve():
         raise UserError(

@@ -10,10 +10,20 @@ import tiny_models
 import torch
 
 from babylm_data.errors import UserError
-from eval.aoa import ages, chance_surprisals, correlation, main, read_human
-from eval.checkpoints import find_checkpoints
+from eval.aoa.__main__ import ages, chance_surprisals, correlation, main, read_human
+from eval.aoa.checkpoints import find_checkpoints
+from eval.aoa.learning_curves import (
+    CHANCE_2025,
+    FLAT,
+    NEVER,
+    NO_FIT,
+    OUTSIDE,
+    child_age,
+    fit,
+    model_age,
+    sigmoid,
+)
 from eval.items import Choice
-from eval.learning_curves import CHANCE_2025, FLAT, NEVER, NO_FIT, OUTSIDE, child_age, fit, model_age, sigmoid
 from eval.rows import Encoded
 from eval.scores import ScoreFile
 from eval.scoring import Scorer

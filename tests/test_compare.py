@@ -11,9 +11,8 @@ import pytest
 from scipy.stats import norm, spearmanr
 
 from babylm_data.errors import UserError
-from eval.compare import main
-from eval.compare_table import p_text
-from eval.paired import (
+from eval.compare.__main__ import main
+from eval.compare.paired import (
     choice_difference,
     correlation_difference,
     holm,
@@ -22,6 +21,7 @@ from eval.paired import (
     spearman,
     weights,
 )
+from eval.compare.table import p_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -325,7 +325,7 @@ def test_wrong_arguments_are_named(folders, words, complaint):
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import sys; from eval.compare import main\n"
+        "import sys; from eval.compare.__main__ import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "sys.exit(str([m for m in ('torch', 'scipy', 'statsmodels', 'numpy') if m in sys.modules] or ''))"

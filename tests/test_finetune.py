@@ -16,9 +16,9 @@ from transformers import AutoModel, GPT2ForSequenceClassification, LlamaForSeque
 from tuning_models import settings, write_sst2
 
 from babylm_data.errors import UserError
-from eval import backbone, classify, encoding, glue, heads, tuning
-from eval.finetune import main
-from eval.finetuned import summarise
+from eval.finetune import backbone, classify, encoding, glue, heads, tuning
+from eval.finetune.__main__ import main
+from eval.finetune.results import summarise
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import tiny_models
 from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
-from eval.harness import main
+from eval.harness.__main__ import main
 from eval.items import Choice, Item, best_choices
 from eval.scoring import score
 
@@ -102,7 +102,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder):
-    from eval.harness_model import KitModel
+    from eval.harness.model import KitModel
 
     return KitModel(str(folder / "model"), device="cpu")
 
@@ -255,7 +255,7 @@ def test_tasks_of_ones_own_pass_through(folder, tmp_path, monkeypatch):
     ],
 )
 def test_faults_are_found_before_the_model_is_loaded(folder, tmp_path, monkeypatch, tasks, complaint):
-    monkeypatch.setattr("eval.harness.run", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("eval.harness.__main__.run", lambda *_: pytest.fail("the model was loaded"))
     command = [str(folder / "model"), "--data", str(folder / "data"), "--out", str(tmp_path)]
     with pytest.raises(UserError, match=complaint):
         main([*command, "--tasks", *tasks])
@@ -303,7 +303,7 @@ def test_our_tasks_need_data_and_another_folder_than_the_models(folder, tmp_path
 
 def test_help_loads_neither_torch_nor_lm_eval():
     code = (
-        "import sys; from eval.harness import main\n"
+        "import sys; from eval.harness.__main__ import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "sys.exit(str([m for m in ('torch', 'lm_eval', 'datasets') if m in sys.modules] or ''))"

@@ -11,8 +11,8 @@ import tuning_models
 from tuning_models import settings
 
 from babylm_data.errors import UserError
-from eval import backbone, spans, squad
-from eval.finetune import main
+from eval.finetune import backbone, spans, squad
+from eval.finetune.__main__ import main
 
 LONG = " ".join(f"word{n}" for n in range(60))
 

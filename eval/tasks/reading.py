@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-from eval.gains import gain, gains_without_each_sentence, jackknife_error
+from eval.csv_files import number, read_table, text
 from eval.items import Choice, Item, Scores, refuse_broken
-from eval.tables import number, read_table, text
+from eval.tasks.gains import gain, gains_without_each_sentence, jackknife_error
 
 if TYPE_CHECKING:
     import pandas as pd

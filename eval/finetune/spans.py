@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from babylm_data.errors import UserError
-from eval.encoding import Encoded, cut_note, reads_segments, separate_pairs
-from eval.heads import SpanExtractor
-from eval.squad import TASK, Question, metrics
+from eval.finetune.encoding import Encoded, cut_note, reads_segments, separate_pairs
+from eval.finetune.heads import SpanExtractor
+from eval.finetune.squad import TASK, Question, metrics
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from eval.tuning import Settings
+    from eval.finetune.tuning import Settings
 
 ANSWER, SHORTEST = 30, 16  # tokens: an answer's most, a window's least
 CHUNK = 1000  # questions tokenised at a time: the characters of every token of 88,000 would fill gigabytes
@@ -156,7 +156,7 @@ class Extraction:
 
     def validate(self, network: nn.Module, settings: "Settings") -> tuple[dict[str, float], dict]:
         """Exact match and F1, and the answers in the form of SQuAD's own script: {question id: text}."""
-        from eval.tuning import outputs
+        from eval.finetune.tuning import outputs
 
         best: dict[int, tuple[float, str]] = {}
         for rows, (start, end) in outputs(network, self.valid.encoded, settings):

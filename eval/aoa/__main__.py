@@ -15,9 +15,9 @@ from babylm_data.errors import UserError, run_stage
 from babylm_data.hub import TOKENIZER_FILES, find_folder
 from babylm_data.sealed import write_whole
 from babylm_data.tokenizer import load_tokenizer
-from eval.checkpoints import find_checkpoints, surprisals_by_word
+from eval.aoa.checkpoints import find_checkpoints, surprisals_by_word
+from eval.csv_files import number, read_table, text
 from eval.scores import as_json
-from eval.tables import number, read_table, text
 from eval.tasks.aoa import with_step
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def ages(
     """word -> {"child": months, rule: log10 words of exposure}, or in place of a number why there is none."""
     import numpy as np
 
-    from eval.learning_curves import RULES, child_age, model_age
+    from eval.aoa.learning_curves import RULES, child_age, model_age
 
     months, words_read = np.array(MONTHS, dtype=float), np.array(exposure, dtype=float)
     found = {}

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, get_cosine_with_min_lr_schedule_with_warmup
 
 from babylm_data.errors import UserError
-from eval.encoding import Encoded, epoch_batches
+from eval.finetune.encoding import Encoded, epoch_batches
 
 WARMUP, FLOOR, WEIGHT_DECAY = 0.06, 0.1, 0.01
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from eval.compare.paired import spearman, weights
 from eval.json_files import read_json
-from eval.paired import spearman, weights
 
 AGAIN = "score the model again with `python -m eval`"
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from babylm_data.errors import UserError
 from babylm_data.memory import memory_advice
 from babylm_data.sealed import sha256
-from eval import glue, squad
+from eval.finetune import glue, squad
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig
 
-    from eval.tuning import Problem, Settings
+    from eval.finetune.tuning import Problem, Settings
 
 
 @dataclass(frozen=True)
@@ -74,28 +74,28 @@ class Runner:
     @cached_property
     def config(self) -> "PreTrainedConfig":
         """The model's config."""
-        from eval.backbone import read_config
+        from eval.finetune.backbone import read_config
 
         return read_config(self.folder)
 
     @cached_property
     def positions(self) -> int | None:
         """Most tokens that the model reads."""
-        from eval.backbone import longest_input
+        from eval.finetune.backbone import longest_input
 
         return longest_input(self.config)
 
     @cached_property
     def device(self) -> "torch.device":
         """Where the runs take place."""
-        from eval.backbone import pick_device
+        from eval.finetune.backbone import pick_device
 
         return pick_device(self.args.device)
 
     def settings(self, job: Job) -> "Settings":
         """What was asked, or the task's defaults, and no more tokens than the model has positions for."""
-        from eval.backbone import is_encoder
-        from eval.tuning import Settings
+        from eval.finetune.backbone import is_encoder
+        from eval.finetune.tuning import Settings
 
         args, spans = self.args, job.task == "squad"
         default = squad.TASK if spans else glue.TASKS[job.task]
@@ -120,8 +120,8 @@ class Runner:
 
     def problem(self, job: Job, settings: "Settings", seed: int) -> "Problem":
         """The task as token sequences; the tokenizer is a fresh one, since a task may change how it joins pairs."""
-        from eval import classify, spans
-        from eval.backbone import load_tokenizer
+        from eval.finetune import classify, spans
+        from eval.finetune.backbone import load_tokenizer
 
         tokenizer, train = load_tokenizer(self.folder), job.subset(settings.train_limit, seed)
         if job.task == "squad":
@@ -132,8 +132,8 @@ class Runner:
         """Fine-tune once; the result as result.json holds it, and the predictions."""
         import torch
 
-        from eval.backbone import load_backbone
-        from eval.tuning import tune
+        from eval.finetune.backbone import load_backbone
+        from eval.finetune.tuning import tune
 
         started, label, device = time.monotonic(), f"{job.task}, seed {seed}", self.device
         problem = self.problem(job, settings, seed)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eval.encoding import Encoded, cut_note, reads_segments, separate_pairs
-from eval.glue import TASKS, Example
+from eval.finetune.encoding import Encoded, cut_note, reads_segments, separate_pairs
+from eval.finetune.glue import TASKS, Example
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from eval.tuning import Settings
+    from eval.finetune.tuning import Settings
 
 
 def metrics(gold: Sequence[int], predicted: Sequence[int], labels: int) -> dict[str, float]:
@@ -67,13 +67,13 @@ class Classification:
 
     def network(self, backbone: "PreTrainedModel", settings: "Settings") -> "nn.Module":
         """The backbone with a new head."""
-        from eval.heads import Classifier
+        from eval.finetune.heads import Classifier
 
         return Classifier(backbone, labels=TASKS[self.task].labels, head=settings.head, pool=settings.pool)
 
     def validate(self, network: "nn.Module", settings: "Settings") -> tuple[dict[str, float], dict]:
         """Metrics on the validation rows, and the predictions in the official form."""
-        from eval.tuning import outputs
+        from eval.finetune.tuning import outputs
 
         predicted = [0] * len(self.valid)
         for rows, logits in outputs(network, self.valid, settings):

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from babylm_data.errors import UserError, positive, run_stage
 from babylm_data.sealed import write_whole
-from eval import glue, squad
-from eval.finetuned import TuningFolder, asked, table
+from eval.finetune import glue, squad
+from eval.finetune.results import TuningFolder, asked, table
+from eval.finetune.runner import Runner, read_job
 from eval.model import find_model, model_sha256
-from eval.runner import Runner, read_job
 
 DESCRIPTION = """\
 Fine-tune a model on each task, once per seed, and score it on the task's validation set.

@@ -1,6 +1,6 @@
 """The kit's tasks as task files of lm_eval: one a subtask, and a group for each dataset that lies in --data.
 
-What a task asks stands in harness_tasks/*.yaml; a file written here includes one of those and says where the rows are.
+What a task asks stands in tasks/*.yaml; a file written here includes one of those and says where the rows are.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
 
-TEMPLATES = Path(__file__).with_name("harness_tasks")
+TEMPLATES = Path(__file__).with_name("tasks")
 FIELDS = {  # by template: the texts, or lists of texts, that a row must have
     "minimal_pairs": ("sentence_good", "sentence_bad"),
     "ewok": ("Context1", "Target1", "Target2"),
@@ -50,7 +50,7 @@ def subtask_of(template: str, path: Path, row: dict) -> tuple[str, dict]:
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, dict]]:
-    """("file, line n", row) of a JSON-lines file, as `harness_tasks/rows.py` will read it; a UserError if it cannot."""
+    """("file, line n", row) of a JSON-lines file, as `tasks/rows.py` will read it; a UserError if it cannot."""
     with open(path, encoding="utf-8-sig") as file:
         try:
             for number, line in enumerate(file, start=1):
@@ -76,7 +76,7 @@ def check_row(row: dict, fields: tuple[str, ...], place: str) -> None:
 
 
 def find_subtasks(data: Path, dataset: str) -> dict[str, dict]:
-    """What `harness_tasks/rows.py` is asked for, by subtask, in the order of the files."""
+    """What `tasks/rows.py` is asked for, by subtask, in the order of the files."""
     name = dataset.removeprefix("babylm_")
     folder = data / ("fast_eval" if name.endswith("_fast") else "full_eval") / name
     files = sorted(folder.glob("*.jsonl"))

@@ -12,7 +12,7 @@ from babylm_data.errors import UserError, run_stage
 from babylm_data.sealed import write_whole
 
 if TYPE_CHECKING:
-    from eval.scored import Scored
+    from eval.compare.scored import Scored
 
 DESCRIPTION = """\
 Say which differences between two models are more than chance.
@@ -64,8 +64,8 @@ def read_sides(args: argparse.Namespace) -> list[list[Path]]:
 
 def paired(a: "Scored", b: "Scored", task: str) -> dict:
     """One task of two models: {"metric", "a", "b", "difference", …} and, of a choice task, its parts."""
-    from eval.paired import choice_difference, correlation_difference
-    from eval.scored import columns_of, headline
+    from eval.compare.paired import choice_difference, correlation_difference
+    from eval.compare.scored import columns_of, headline
 
     result = a.tasks[task]
     scores = {"a": headline(result), "b": headline(b.tasks[task])}
@@ -101,7 +101,7 @@ def phenomena(result: dict) -> dict[str, list[str]]:
 
 def check_alike(ours: dict, theirs: dict, fault: str) -> None:
     """Raise UserError unless both have the same subtasks, with as many items."""
-    from eval.scored import AGAIN
+    from eval.compare.scored import AGAIN
 
     shapes = [
         {name: {column: len(values) for column, values in columns.items()} for name, columns in items.items()}
@@ -113,7 +113,7 @@ def check_alike(ours: dict, theirs: dict, fault: str) -> None:
 
 def parts(earned: list[dict], groups: dict[str, list[str]]) -> dict[str, dict]:
     """The difference over each group of subtasks, and its p-value after Holm's correction over all groups."""
-    from eval.paired import choice_difference, holm
+    from eval.compare.paired import choice_difference, holm
 
     found = {
         group: choice_difference(*({name: side[name] for name in names} for side in earned))
@@ -125,8 +125,8 @@ def parts(earned: list[dict], groups: dict[str, list[str]]) -> dict[str, dict]:
 
 def over_runs(a: "list[Scored]", b: "list[Scored]", task: str) -> dict:
     """One task of two sets of runs: the difference of their means, as a whole and by its parts."""
-    from eval.paired import holm, run_difference
-    from eval.scored import headline
+    from eval.compare.paired import holm, run_difference
+    from eval.compare.scored import headline
 
     sides = [[run.tasks[task] for run in side] for side in (a, b)]
     found = {"metric": sides[0][0].get("metric", "bits per byte")}
@@ -160,8 +160,8 @@ def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     sides = read_sides(args)
 
-    from eval.compare_table import table
-    from eval.scored import check_runs, read_scored, shared_tasks
+    from eval.compare.scored import check_runs, read_scored, shared_tasks
+    from eval.compare.table import table
     from eval.scores import as_json
 
     scored = [[read_scored(folder) for folder in side] for side in sides]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from babylm_data.errors import UserError, positive, run_stage
 from babylm_data.memory import memory_advice
 from babylm_data.sealed import write_whole
-from eval.harness_files import DATASETS, dataset_of, write_task_files
+from eval.harness.files import DATASETS, dataset_of, write_task_files
 from eval.items import best_choices
 from eval.model import DTYPES, find_model, model_sha256
 
@@ -158,7 +158,7 @@ def run(
     """The harness's own results with all samples, and lines about ties and about contexts that were too long."""
     from lm_eval import simple_evaluate
 
-    from eval.harness_model import KitModel
+    from eval.harness.model import KitModel
 
     model = KitModel(str(folder), device=args.device, dtype=args.dtype, batch_tokens=args.batch_tokens)
     with memory_advice(f"with {args.batch_tokens:,} tokens a batch: lower --batch-tokens"), quiet():

@@ -1,0 +1,1 @@
+"""Ages of acquisition, from the surprisals of several checkpoints."""

@@ -1,0 +1,1 @@
+"""Which differences between scored models are real."""

@@ -1,0 +1,1 @@
+"""The real lm-eval harness, with the kit's scorer and tasks."""

@@ -1,0 +1,49 @@
+"""Several models in one call: one process and one folder each, and a failure of one is no failure of the others."""
+
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from babylm_data.errors import UserError
+from eval.__main__ import main
+
+OPTIONS = ["--tasks", "blimp_fast", "--data", "data", "--out", "scores", "--processes", "2"]
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[list[str]]:
+    """The arguments of every `python -m eval` that is started; a model called "broken" fails."""
+    commands = []
+
+    def run(command, env, **_):
+        commands.append(command[3:])
+        assert int(env["OMP_NUM_THREADS"]) >= 1
+        return SimpleNamespace(stdout="scored", stderr="", returncode=2 * ("broken" in command[3]))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+def test_each_model_has_a_process_and_a_folder_of_its_own(started, capsys):
+    main(["runs/x/revisions/chck_1M", "runs/y/export", *OPTIONS])
+    places = {command[0]: command[-4:] for command in started}
+    assert places == {
+        "runs/x/revisions/chck_1M": ["--out", str(Path("scores/chck_1M")), "--revision", "chck_1M"],
+        "runs/y/export": ["--out", str(Path("scores/y")), "--revision", "y"],
+    }
+    assert all(command[1:5] == OPTIONS[:4] for command in started)
+    assert "== chck_1M\nscored" in capsys.readouterr().out
+
+
+def test_a_model_that_fails_is_named_after_the_others_are_scored(started):
+    with pytest.raises(UserError, match=r"1 of 3 models have no scores \(broken\)"):
+        main(["a", "broken", "c", *OPTIONS])
+    assert len(started) == 3
+
+
+def test_two_models_of_one_name_are_refused(started):
+    with pytest.raises(UserError, match="two of the models are called x"):
+        main(["a/x/export", "b/x", *OPTIONS])
+    assert not started
