@@ -255,7 +255,7 @@ def scored(tmp_path) -> Path:
     tiny_models.tokenizer().save_pretrained(tmp_path / "model")
     for place, name in enumerate(NAMES):
         file = ScoreFile(tmp_path / "runs" / name / "eval", {"model": "elsewhere", "model_sha256": name})
-        file.add("aoa", "key", {"metric": "surprisal"}, {"results": results_of(place)})
+        file.add("aoa", "key", {"metric": "surprisal"}, {"predictions": {"results": results_of(place)}})
     return tmp_path
 
 

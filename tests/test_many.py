@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
 from eval.__main__ import main
@@ -13,7 +14,7 @@ OPTIONS = ["--tasks", "blimp_fast", "--data", "data", "--out", "scores", "--proc
 
 
 @pytest.fixture
-def started(monkeypatch) -> list[list[str]]:
+def started(monkeypatch, workplace) -> list[list[str]]:
     """The arguments of every `python -m eval` that is started; a model called "broken" fails."""
     commands = []
 
@@ -23,6 +24,7 @@ def started(monkeypatch) -> list[list[str]]:
         return SimpleNamespace(stdout="scored", stderr="", returncode=2 * ("broken" in command[3]))
 
     monkeypatch.setattr(subprocess, "run", run)
+    write_rows(workplace / "data/fast_eval/blimp_fast/order.jsonl", [pair("a b", "b a", "order", "syntax")])
     return commands
 
 
