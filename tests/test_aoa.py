@@ -301,7 +301,7 @@ def test_a_word_without_human_ages_is_counted_as_such():
 
 def rescore(folder: Path, name: str, rows: list[dict]) -> None:
     ScoreFile(folder / "runs" / name / "eval", {"model": "m", "model_sha256": name}).add(
-        "aoa", "key", {}, {"results": rows}
+        "aoa", "key", {}, {"predictions": {"results": rows}}
     )
 
 
