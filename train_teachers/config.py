@@ -5,7 +5,6 @@ Units stand in the docstrings of the fields; `python -m train_teachers --help` p
 
 import difflib
 import json
-import re
 import types
 import typing
 from pathlib import Path
@@ -235,16 +234,19 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{path}: {_first_fault(error)}") from None
+        raise UserError(f"{path}: {_first_fault(error, schema)}") from None
 
 
-def _first_fault(error: ValidationError) -> str:
+def _first_fault(error: ValidationError, schema: type[BaseModel]) -> str:
     """`place: reason` of the first fault, and how many more there are.
 
     Where a field may be of several kinds there is a fault for each: the one that reached deepest is meant, and of
     those the one that is more than another type.
     """
-    faults = [(".".join(_place(fault["loc"])), fault["type"], fault["msg"]) for fault in error.errors()]
+    kinds = {"float", "int", "str", "bool"} | _names(schema)
+    faults = [
+        (".".join(_place(fault["loc"], kinds)), fault["type"], fault["msg"]) for fault in error.errors()
+    ]
     field = faults[0][0]
     here = [fault for fault in faults if f"{fault[0]}.".startswith(f"{field}.")]
     place, _, reason = max(here, key=lambda fault: (fault[0].count("."), fault[1] == "value_error"))
@@ -253,9 +255,15 @@ def _first_fault(error: ValidationError) -> str:
     return f"{place + ': ' if place else ''}{reason}{more}"
 
 
-def _place(location: tuple[int | str, ...]) -> list[str]:
+def _place(location: tuple[int | str, ...], kinds: set[str]) -> list[str]:
     """The keys on the way to a field, without the kinds of a union (`float`, `dict[…]`) that stand between."""
-    return [str(part) for part in location if not re.search(r"\[|^(float|int|str|bool|Schedule)$", str(part))]
+    return [str(part) for part in location if "[" not in str(part) and part not in kinds]
+
+
+def _names(schema: type[BaseModel]) -> set[str]:
+    """What a config class and those inside it are called."""
+    inner = [model for field in schema.model_fields.values() for model in _models(field.annotation)]
+    return {schema.__name__}.union(*(_names(model) for model in inner if model is not schema))
 
 
 def _replace(written: Any, item: str) -> None:
