@@ -509,6 +509,7 @@ def test_a_run_in_bf16_with_teachers_in_bf16_trains(make_distill, teachers_folde
     assert (folder / "summary.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wasserstein", "sliced_wasserstein", "sinkhorn"])
 def test_a_student_that_learns_from_a_distance_of_sets_alone_comes_closer(make_distill, workplace, name):
     """Judged by the sliced distance, which is what the critic's estimate is not until it has learnt."""
