@@ -36,8 +36,11 @@ def halves_pay(device: torch.device) -> bool:
 
 
 def in_float64(scorer: Scorer) -> Scorer:
-    """The same with a copy of the model in float64."""
-    return Scorer(copy.deepcopy(scorer.model).double(), scorer.tokenizer, backend=scorer.backend)
+    """The same with a copy of the model in float64; on the processor where the device has no such numbers."""
+    model = copy.deepcopy(scorer.model)
+    if model.device.type == "mps":
+        model = model.cpu()
+    return Scorer(model.double(), scorer.tokenizer, backend=scorer.backend)
 
 
 class Doubt:

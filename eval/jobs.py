@@ -75,6 +75,10 @@ def members(name: str, args: argparse.Namespace) -> list[str]:
     """The tasks of an official list; those without data are refused, or with --partial left out and named."""
     data = data_folder(name, args)
     tasks = on_list(name)
+    if args.backend != "causal":
+        unasked = [task for task in tasks if TASKS[task].causal_only]
+        print(f"left out of {name}, for only causal models can be asked: {', '.join(unasked)}")
+        tasks = [task for task in tasks if task not in unasked]
     lacking = [task for task in tasks if not TASKS[task].find(data)]
     named = ", ".join(lacking)
     if lacking and (not args.partial or lacking == tasks):
@@ -97,6 +101,8 @@ def read_job(task: str, args: argparse.Namespace) -> Job:
     """Read a task's files; a UserError for whatever is wrong with them."""
     if task == "perplexity":
         return read_texts(args)
+    if TASKS[task].causal_only and args.backend != "causal":
+        raise UserError(f"{task} is of causal models: leave it out with --backend {args.backend}")
     files = TASKS[task].files(data_folder(task, args))
     questions = TASKS[task].load(files)
     unlike = deviations(task, (item.subtask for item in questions.items))

@@ -1,6 +1,7 @@
 """Several models in one call: a process each, as many at a time as asked for, each with a folder of its own."""
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -9,6 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
+
+REVISION = re.compile(r"chck_\d+[KM]")
 
 
 def names_of(models: list[str]) -> dict[str, str]:
@@ -30,6 +33,13 @@ def score_all(models: list[str], options: list[str], out: Path, processes: int) 
     What each printed is shown when it ends. The processes share the processor's cores among them.
     """
     names = names_of(list(dict.fromkeys(models)))
+    revisions = [name for name in names.values() if REVISION.fullmatch(name)]
+    named = "--model-name" in options
+    if "--results" in options and len(revisions) != (len(names) if named else 0):
+        raise UserError(
+            "in a results tree, several models are either revisions of one (chck_1M …; name it with --model-name) "
+            "or models of their own (without --model-name)"
+        )
     threads = max(1, (os.cpu_count() or 1) // processes)
     environment = {"OMP_NUM_THREADS": str(threads)} | dict(os.environ)
     with ThreadPoolExecutor(processes) as pool:
@@ -43,8 +53,8 @@ def score_all(models: list[str], options: list[str], out: Path, processes: int) 
 
 
 def _score(model: str, name: str, *, options: list[str], out: Path, environment: dict[str, str]) -> int:
-    place = ["--out", str(out / name), "--revision", name]
-    command = [sys.executable, "-m", "eval", model, *options, *place]
+    revision = ["--revision", name] if REVISION.fullmatch(name) else []
+    command = [sys.executable, "-m", "eval", model, *options, "--out", str(out / name), *revision]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     print(f"== {name}\n{run.stdout}{run.stderr}", flush=True)
     return run.returncode

@@ -9,7 +9,7 @@ from babylm_data.hub import MODEL_FILES, find_folder
 from babylm_data.sealed import SEAL, sha256, verify
 
 if TYPE_CHECKING:  # seconds to import, and not needed to find fault with a folder
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 DTYPES = ("float32", "float64", "bfloat16")
@@ -76,6 +76,7 @@ def load(
         reason = str(error).strip().split("\n")[0]
         what = "causal" if backend == "causal" else "masked"
         raise UserError(f"{folder} does not load as a {what} language model: {reason}") from error
+    _check_kind(folder, model, backend)
     _check_weights(folder, info)
     _check_tokenizer(folder, model, tokenizer)
     try:
@@ -86,6 +87,19 @@ def load(
     ) as error:  # no such device, none of that kind, or its memory is full
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"the model cannot be put on --device {device}: {reason}") from error
+
+
+def is_encoder(config: "PreTrainedConfig") -> bool:
+    """Whether every token sees the whole text: a family with a masked-language-model head, not used as a decoder."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+
+
+def _check_kind(folder: Path, model: "PreTrainedModel", backend: str) -> None:
+    """An encoder loads as a causal model too, and then sees the very token that it is asked for."""
+    if backend == "causal" and is_encoder(model.config):
+        raise UserError(f"{folder} is a masked language model ({model.config.model_type}): use --backend mlm")
 
 
 def _check_weights(folder: Path, info: dict) -> None:

@@ -56,8 +56,14 @@ def token_logprobs(model: PreTrainedModel, ids_ST: torch.Tensor, first: int = 1)
 
 
 def longest_input(model: PreTrainedModel) -> int | None:
-    """Most tokens the model was made for, or None if its config does not say."""
-    return getattr(model.config, "max_position_embeddings", None)
+    """Most tokens the model has positions for, or None if its config does not say.
+
+    RoBERTa and its kin count positions from behind the one of the padding, so a table of 514 rows reads 512 tokens.
+    """
+    rows = getattr(model.config, "max_position_embeddings", None)
+    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    padding = next((getattr(table, "padding_idx", None) for table in tables), None)
+    return rows if rows is None or padding is None else rows - padding - 1
 
 
 def encode(

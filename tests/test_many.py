@@ -30,12 +30,11 @@ def started(monkeypatch, workplace) -> list[list[str]]:
 
 def test_each_model_has_a_process_and_a_folder_of_its_own(started, capsys):
     main(["runs/x/revisions/chck_1M", "runs/y/export", *OPTIONS])
-    places = {command[0]: command[-4:] for command in started}
-    assert places == {
+    assert {command[0]: command[1 + len(OPTIONS) :] for command in started} == {
         "runs/x/revisions/chck_1M": ["--out", str(Path("scores/chck_1M")), "--revision", "chck_1M"],
-        "runs/y/export": ["--out", str(Path("scores/y")), "--revision", "y"],
+        "runs/y/export": ["--out", str(Path("scores/y"))],
     }
-    assert all(command[1:5] == OPTIONS[:4] for command in started)
+    assert all(command[1 : 1 + len(OPTIONS)] == OPTIONS for command in started)
     assert "== chck_1M\nscored" in capsys.readouterr().out
 
 
@@ -48,4 +47,18 @@ def test_a_model_that_fails_is_named_after_the_others_are_scored(started):
 def test_two_models_of_one_name_are_refused(started):
     with pytest.raises(UserError, match="two of the models are called x"):
         main(["a/x/export", "b/x", *OPTIONS])
+    assert not started
+
+
+@pytest.mark.parametrize(
+    ("models", "options"),
+    [
+        (["chck_1M", "chck_2M"], []),
+        (["chck_1M", "other"], ["--model-name", "m"]),
+        (["one", "other"], ["--model-name", "m"]),
+    ],
+)
+def test_in_a_results_tree_models_do_not_take_each_others_place(started, models, options):
+    with pytest.raises(UserError, match="either revisions of one"):
+        main([*models, *OPTIONS, "--results", "tree", *options])
     assert not started

@@ -15,7 +15,7 @@ from babylm_data.errors import UserError
 from eval.items import Choice
 from eval.rows import Encoded
 from eval.scoring import Scorer, choice_logprobs
-from eval.tasks.reading import EYE_TRACKING, load, load_spaced, word_sequences
+from eval.tasks.reading import EYE_TRACKING, FEWEST_ROWS, Reading, load, load_spaced, word_sequences
 
 COLUMNS = (
     ["", "item", "word", "word2", "sentence", "context_length", "sent_id", "item_id", "list", "Subtlex_log10"]
@@ -226,12 +226,18 @@ def test_scores_that_are_not_finite_are_refused(questions, broken):
         questions.summarise(scores)
 
 
-def test_a_limit_takes_the_first_rows_and_one_too_low_for_the_regressions_is_refused(questions):
+def test_a_limit_takes_the_first_rows_and_as_many_as_the_regressions_need(questions, capsys):
     taken = questions.first(55)
     assert (taken.items, taken.first(None)) == (questions.items[:55], taken)
     assert {len(column) for column in taken.columns.values()} == {55}
-    with pytest.raises(UserError, match="6 complete rows are too few.*--limit"):
-        questions.first(10)
+    fewest = questions.first(10)
+    assert len(fewest.complete) == FEWEST_ROWS and fewest.items == questions.items[: len(fewest.items)]
+    assert f"its regressions need {len(fewest.items)} rows" in capsys.readouterr().out
+
+
+def test_a_file_too_short_for_the_regressions_is_refused(questions):
+    with pytest.raises(UserError, match="6 complete rows are too few"):
+        Reading(questions.items[:10], {name: values[:10] for name, values in questions.columns.items()})
 
 
 @pytest.mark.parametrize(

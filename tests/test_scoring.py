@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from transformers import MistralConfig, MistralForCausalLM
+from transformers import MistralConfig, MistralForCausalLM, RobertaConfig, RobertaForMaskedLM
 
 from babylm_data.errors import UserError
 from eval.items import Choice, Item
-from eval.scoring import Scorer, choice_logprobs, encode, score, sentence_logprobs
+from eval.model import load
+from eval.scoring import Scorer, choice_logprobs, encode, longest_input, score, sentence_logprobs
 
 TEXTS = tiny_models.SENTENCES * 2 + [f"The {'old ' * n}dog sees the cat." for n in range(20)]
 
@@ -205,3 +206,23 @@ def test_masked_models_are_asked_with_each_token_masked_in_turn(backend, shift):
 def test_a_backend_without_a_mask_token_is_refused():
     with pytest.raises(UserError, match="--backend mlm needs a tokenizer with a mask token"):
         sentence_logprobs(tiny_models.model(), tiny_models.tokenizer(), ["cats"], backend="mlm")
+
+
+def test_an_encoder_is_refused_as_a_causal_model(tmp_path):
+    tiny_models.masked_model().save_pretrained(tmp_path)
+    tokenizer = tiny_models.tokenizer()
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"is a masked language model \(bert\): use --backend mlm"):
+        load(tmp_path)
+    model, tokenizer = load(tmp_path, backend="mlm")
+    assert np.isfinite(sentence_logprobs(model, tokenizer, ["cats"], backend="mlm")).all()
+
+
+def test_positions_that_begin_behind_the_padding_are_not_counted():
+    config = RobertaConfig(
+        vocab_size=301, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2
+    )
+    config.max_position_embeddings = 66
+    assert longest_input(RobertaForMaskedLM(config)) == 64
+    assert longest_input(tiny_models.model("gpt2")) == 64

@@ -42,8 +42,6 @@ class Acquisition:
 
     def ask(self, scorer: "Scorer", label: str) -> Scores:
         """The log-probability of each word, nats."""
-        if scorer.backend != "causal":
-            raise UserError(f"aoa is of causal models: leave it out with --backend {scorer.backend}")
         return self.score(scorer.tokenizer, partial(scorer.token_sums, label=label), scorer.longest)
 
     def score(

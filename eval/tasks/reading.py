@@ -57,25 +57,30 @@ class Reading:
     """True: a word's tokens are those that it and the space before it have in the text, as in every other task."""
 
     def __post_init__(self) -> None:
-        complete = sum(
-            len(item.choices) == 2 and not math.isnan(value)
-            for item, value in zip(self.items, self.columns[MAY_LACK], strict=True)
-        )
-        if complete < FEWEST_ROWS:
+        if len(self.complete) < FEWEST_ROWS:
             raise UserError(
-                f"reading: {complete} complete rows are too few for its regressions: "
-                f"take {FEWEST_ROWS} or more (--limit counts rows of the file)"
+                f"reading: {len(self.complete)} complete rows are too few for its regressions, "
+                f"which need {FEWEST_ROWS}: fetch the file again"
             )
 
+    @property
+    def complete(self) -> list[int]:
+        """The rows that have all that the largest regression asks for."""
+        known = zip(self.items, self.columns[MAY_LACK], strict=True)
+        return [
+            row for row, (item, value) in enumerate(known) if len(item.choices) == 2 and not math.isnan(value)
+        ]
+
     def first(self, limit: int | None) -> "Reading":
-        """Only the first `limit` rows."""
+        """Only the first `limit` rows; more, and a line that says so, where the regressions need more."""
+        if limit is not None and limit < (fewest := self.complete[FEWEST_ROWS - 1] + 1):
+            print(f"reading: its regressions need {fewest} rows, so it takes these and not {limit}")
+            limit = fewest
         columns = {name: values[:limit] for name, values in self.columns.items()}
         return replace(self, items=self.items[:limit], columns=columns)
 
     def ask(self, scorer: "Scorer", label: str) -> Scores:
         """The log-probability of each word, nats."""
-        if scorer.backend != "causal":
-            raise UserError(f"reading is of causal models: leave it out with --backend {scorer.backend}")
         return self.score(scorer.tokenizer, partial(scorer.token_sums, label=label), scorer.longest)
 
     def score(
