@@ -16,9 +16,9 @@ from eval.choices import TIE_RULES
 from eval.jobs import Job, asked_tasks, read_job
 from eval.json_files import read_json
 from eval.many import score_all
-from eval.model import DTYPES, find_model, load, model_sha256, weights_sha256
+from eval.model import BACKENDS, DTYPES, find_model, load, model_sha256, weights_sha256
 from eval.perplexity import WINDOW
-from eval.results_tree import BACKENDS, ResultsTree, model_name
+from eval.results_tree import ResultsTree, model_name
 from eval.scores import ScoreFile, measured_on, task_key
 from eval.table import table
 from eval.tasks import TASKS, extent_note

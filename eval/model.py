@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # seconds to import, and not needed to find fault with a fold
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+BACKENDS = ("causal", "mlm", "mntp")
 DTYPES = ("float32", "float64", "bfloat16")
 
 

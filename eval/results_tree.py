@@ -18,7 +18,6 @@ from eval.items import Questions
 from eval.tasks import TASKS
 from eval.tasks.wug import Wug
 
-BACKENDS = ("causal", "mlm", "mntp")
 SPLITS = ("regular", "ambiref", "move_contents")  # of entity tracking, as the official report orders them
 
 

@@ -28,7 +28,6 @@ from babylm_data.memory import keep_freed_memory
 from eval.items import Choice, Item
 from eval.rows import Batch, Encoded, Row, batches, masked_rows, plain_rows, tree_rows
 
-BACKENDS = ("causal", "mlm", "mntp")
 NORMALISED = 256  # rows of logits at a time: 8 MB at a vocabulary of 8,192 stays in the processor's cache
 CELLS = {"cpu": 1024, "cuda": 16384}  # of a batch
 CAPACITY = 64  # cells of a row: more share more prefixes, and attend to more that is not theirs
@@ -229,37 +228,3 @@ class Scorer:
                 if not np.allclose(tree, plain, rtol=1e-5, atol=AGREE, equal_nan=True):
                     return False
         return True
-
-
-def choice_logprobs(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    choices: Sequence[Choice],
-    *,
-    batch_tokens: int | None = None,
-    backend: str = "causal",
-) -> np.ndarray:
-    """Log-probability of each choice's completion given its context, nats: (len(choices),) float64."""
-    return Scorer(model, tokenizer, backend=backend, batch_tokens=batch_tokens).logprobs(choices)
-
-
-def sentence_logprobs(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    **options: int | str | None,
-) -> np.ndarray:
-    """Log-probability of whole sentences in nats: (len(texts),) float64."""
-    return choice_logprobs(model, tokenizer, [Choice("", text) for text in texts], **options)
-
-
-def score(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    items: Sequence[Item],
-    *,
-    batch_tokens: int | None = None,
-    label: str = "scoring",
-) -> list[list[float]]:
-    """Log-probabilities in nats of each item's choices, in the order of the items."""
-    return Scorer(model, tokenizer, batch_tokens=batch_tokens).score(items, label)

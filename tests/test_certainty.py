@@ -9,7 +9,7 @@ from eval import certainty
 from eval.certainty import choose
 from eval.items import Choice, Item
 from eval.rows import Encoded
-from eval.scoring import Scorer, sentence_logprobs
+from eval.scoring import Scorer
 
 
 class Planted:
@@ -110,7 +110,7 @@ def test_a_real_model_chooses_as_in_float64(family, monkeypatch):
         Item(f"x_{n}", "x", (Choice("", a), Choice("", b)))
         for n, (a, b) in enumerate(zip(texts, texts[1:] + texts[:1], strict=True))
     ]
-    exact = sentence_logprobs(tiny_models.model(family).double(), tokenizer, texts)
+    exact = tiny_models.sentence_logprobs(tiny_models.model(family).double(), tokenizer, texts)
     expected = [int(a < b) for a, b in zip(exact, np.roll(exact, -1), strict=True)]
     for cells in (1, 60, 4000):
         assert choices(choose(Scorer(model, tokenizer, batch_tokens=cells), items)) == expected

@@ -14,7 +14,7 @@ from tokenizers import pre_tokenizers
 from babylm_data.errors import UserError
 from eval.items import Choice
 from eval.rows import Encoded
-from eval.scoring import Scorer, choice_logprobs
+from eval.scoring import Scorer
 from eval.tasks.reading import EYE_TRACKING, FEWEST_ROWS, Reading, load, load_spaced, word_sequences
 
 COLUMNS = (
@@ -145,7 +145,7 @@ def test_the_spaced_variant_asks_for_the_words_as_the_text_has_them(tmp_path):
     model, reader = tiny_models.model("llama").double(), tokenizer("bos")
     scores = spaced.score(reader, token_sums(model))
     choices = [Choice(row["item"] or "None", f" {row['word']}") for row in rows()]
-    np.testing.assert_allclose([row[0] for row in scores], choice_logprobs(model, reader, choices), atol=1e-9)
+    np.testing.assert_allclose([row[0] for row in scores], Scorer(model, reader).logprobs(choices), atol=1e-9)
 
 
 def r_squared(outcome: np.ndarray, *columns: np.ndarray) -> float:

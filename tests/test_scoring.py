@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from tiny_models import sentence_logprobs
 from transformers import MistralConfig, MistralForCausalLM, RobertaConfig, RobertaForMaskedLM
 
 from babylm_data.errors import UserError
 from eval.items import Choice, Item
 from eval.model import load
-from eval.scoring import Scorer, choice_logprobs, encode, longest_input, score, sentence_logprobs
+from eval.scoring import Scorer, encode, longest_input
 
 TEXTS = tiny_models.SENTENCES * 2 + [f"The {'old ' * n}dog sees the cat." for n in range(20)]
 
@@ -85,7 +86,7 @@ def test_context_and_completion_add_up_to_the_sentence():
     first = len(tokenizer(context)["input_ids"])
     logprobs = model(input_ids=ids).logits[0].log_softmax(-1)
     expected = sum(logprobs[n - 1, ids[0, n]].item() for n in range(first, ids.shape[1]))
-    value = choice_logprobs(model, tokenizer, [Choice(context, completion)])[0]
+    value = Scorer(model, tokenizer).logprobs([Choice(context, completion)])[0]
     assert value == pytest.approx(expected, abs=1e-4)
 
 
@@ -100,7 +101,7 @@ def test_a_token_across_the_border_belongs_to_the_completion():
 def test_a_sentence_longer_than_the_model_names_its_item():
     item = Item("island_3", "island", (Choice("", "dog " * 200), Choice("", "cat")))
     with pytest.raises(UserError, match="island_3 has .* tokens, the model reads at most 64"):
-        score(tiny_models.model(), tiny_models.tokenizer(), [item])
+        Scorer(tiny_models.model(), tiny_models.tokenizer()).score([item])
 
 
 def test_a_sentence_as_long_as_the_model_is_scored():
@@ -118,7 +119,7 @@ def test_scores_come_back_in_the_order_of_the_items():
         for n, (a, b) in enumerate(zip(texts, texts[::-1], strict=True))
     ]
     flat = sentence_logprobs(model, tokenizer, texts).tolist()
-    assert score(model, tokenizer, items) == [[a, b] for a, b in zip(flat, flat[::-1], strict=True)]
+    assert Scorer(model, tokenizer).score(items) == [[a, b] for a, b in zip(flat, flat[::-1], strict=True)]
 
 
 def test_low_precision_logits_are_normalised_in_float32():
@@ -190,7 +191,7 @@ def test_masked_models_are_asked_with_each_token_masked_in_turn(backend, shift):
     model, tokenizer = tiny_models.masked_model(), tiny_models.tokenizer(eos=True)
     tokenizer.add_special_tokens({"mask_token": "<mask>"})
     choices = [Choice("", text) for text in TEXTS] + [Choice("The dog sees", " the old cats.")]
-    ours = choice_logprobs(model, tokenizer, choices, backend=backend, batch_tokens=90)
+    ours = Scorer(model, tokenizer, backend=backend, batch_tokens=90).logprobs(choices)
     for choice, value in zip(choices, ours, strict=True):
         encoded = tokenizer(choice.text, return_offsets_mapping=True)
         expected = 0.0

@@ -19,6 +19,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from eval.items import Choice
+from eval.scoring import Scorer
+
 SENTENCES = [
     "The dog sees the cats.",
     "The dogs see the cat.",
@@ -71,6 +74,13 @@ def masked_model(*, seed: int = 0) -> PreTrainedModel:
     torch.manual_seed(seed)
     config = BertConfig(vocab_size=301, **size, max_position_embeddings=64, initializer_range=0.3)
     return BertForMaskedLM(config).eval()
+
+
+def sentence_logprobs(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: list[str], **options
+):
+    """Log-probability of whole sentences in nats, (len(texts),) float64; `options` are those of the Scorer."""
+    return Scorer(model, tokenizer, **options).logprobs([Choice("", text) for text in texts])
 
 
 def save(folder: Path, family: str = "llama", *, seed: int = 0) -> Path:

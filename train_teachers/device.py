@@ -1,4 +1,4 @@
-"""What this machine does best: number format, and whether compiling pays."""
+"""What this machine does best: number format, whether compiling pays, and how it gives the same bits twice."""
 
 import os
 import shutil
