@@ -313,6 +313,32 @@ def test_a_loss_that_is_not_finite_is_refused():
         tuning.tune(Flat(float("nan")), Scripted("best", []), settings(), seed=0, label="rte, seed 1")
 
 
+class Broken(torch.nn.Module):
+    """Learns without fault, and gives one logit that is no number."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight, self.value = torch.nn.Parameter(torch.ones(1)), value
+
+    def forward(self, inputs):
+        logits = torch.zeros(len(inputs["input_ids"]), 2)
+        logits[-1, 1] = self.value
+        return logits
+
+    def loss(self, inputs, targets):
+        return self.weight.sum()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_validation_logits_that_are_not_finite_get_no_score(value):
+    rows = encoding.Encoded([[1]] * 8, [(0,)] * 8)
+    problem = classify.Classification("rte", rows, rows, [], {})
+    with pytest.raises(
+        UserError, match="rte, seed 1: the validation logits are not finite in epoch 1: lower"
+    ):
+        tuning.tune(Broken(value), problem, settings(), seed=0, label="rte, seed 1")
+
+
 def test_metrics_are_those_of_scikit_learn_by_hand():
     found = classify.metrics([1, 1, 1, 0], [1, 1, 0, 1], 2)
     assert found == pytest.approx({"accuracy": 0.5, "f1": 2 / 3, "mcc": -1 / 3})
