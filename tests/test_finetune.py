@@ -456,7 +456,8 @@ def test_inputs_beyond_the_models_positions_are_cut_with_one_warning(models, tmp
         models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2", "--seeds", "1", "2", family=family
     )
     expected = "sst2: 1 training and 1 validation inputs are longer than 64 tokens and were cut"
-    assert capsys.readouterr().err.count(expected) == 1
+    told = capsys.readouterr()
+    assert told.err.count(expected) == 1 and told.out.splitlines()[-1] == expected, "a result says so too"
     assert found["tasks"]["sst2"]["settings"]["max_length"] == 64
     assert found["tasks"]["sst2"]["truncated"] == [expected]
 
@@ -491,7 +492,7 @@ def test_roberta_reads_fewer_tokens_than_its_table_has_rows():
 
 def damaged(models: Path, folder: Path, family: str, change) -> Path:
     """A copy of a model whose weights went through `change`."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for path in (models / family).iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     weights = load_file(folder / "model.safetensors")
@@ -530,6 +531,36 @@ def test_weights_that_do_not_fit_are_refused_but_for_the_old_head(
     with pytest.raises(UserError, match=complaint) as error:
         backbone.load_backbone(folder, config)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("start", [[], ["--random-weights"]])
+def test_a_tokenizer_with_more_entries_than_embeddings_is_refused(models, tmp_path, start):
+    write_sst2(tmp_path / "data")
+    folder = damaged(models, tmp_path / "models/gpt2", "gpt2", lambda weights: None)
+    tokenizer = backbone.load_tokenizer(folder)
+    tokenizer.add_tokens(["dog"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(UserError, match="gpt2 has 301 entries, the model 300 embeddings"):
+        run(
+            tmp_path / "models", tmp_path / "data", tmp_path / "out", "--tasks", "sst2", *start, family="gpt2"
+        )
+
+
+@pytest.mark.parametrize(("family", "least"), [("bert", 5), ("llama", 3)])
+def test_inputs_without_room_for_two_texts_are_refused(models, family, least):
+    pair = [glue.Example("the dog", "sees", 0), glue.Example("the dog", "sees", 1)]
+    config = backbone.read_config(models / family)
+
+    def prepare(length):
+        loaded = backbone.load_tokenizer(models / family)
+        return classify.prepare("rte", pair, pair, loaded, config, settings(max_length=length))
+
+    assert [len(ids) for ids in prepare(least).train.ids] == [least, least]
+    for length in (1, least - 1):
+        with pytest.raises(
+            UserError, match=f"rte: inputs of {length} tokens .* --max-length {least} or more"
+        ):
+            prepare(length)
 
 
 def test_users_mistakes_are_told_before_any_model_is_loaded(models, tmp_path, monkeypatch):

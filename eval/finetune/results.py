@@ -127,5 +127,7 @@ def table(tasks: dict[str, dict]) -> str:
                 f"{task['examples']['valid']:>7,}"
             ]
             name = ""
-    lines += [f"{name}: {note}" for name, task in tasks.items() for note in task["notes"]]
+    for name, task in tasks.items():
+        lines += [f"{name}: {note}" for note in task["notes"]]
+        lines += task["truncated"]  # each names its task
     return "\n".join(lines)
