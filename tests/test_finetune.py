@@ -69,7 +69,7 @@ def test_pooling_reads_the_last_real_token_the_first_or_the_mean_of_the_real_one
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bert"])
-@pytest.mark.parametrize("pool", heads.POOLS)
+@pytest.mark.parametrize("pool", glue.POOLS)
 def test_a_sequence_is_classified_alike_alone_and_padded(models, family, pool):
     config = backbone.read_config(models / family)
     body = backbone.load_backbone(models / family, config)
@@ -363,14 +363,31 @@ def test_mean_and_spread_are_over_seeds():
 
 def test_predictions_have_the_official_form_and_ids(models, tmp_path):
     write_sst2(tmp_path / "data", valid=5)
-    run(
-        models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2", "--results", str(tmp_path / "results")
-    )
+    run(models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2")
     found = read(tmp_path / "out/sst2/seed-42/predictions.json")
     assert list(found) == ["sst2"] and list(found["sst2"]) == ["predictions"]
     assert [row["id"] for row in found["sst2"]["predictions"]] == [f"sst2_{n}" for n in range(5)]
     assert all(set(row) == {"id", "pred"} and row["pred"] in (0, 1) for row in found["sst2"]["predictions"])
-    assert read(tmp_path / "results/llama/main/finetune/sst2/predictions.json") == found
+
+
+def write_rte(data: Path, *, valid: int) -> None:
+    for split, count in (("train", 8), ("valid", valid)):
+        rows = [{"sentence1": "The dog", "sentence2": "sees", "label": n % 2} for n in range(count)]
+        write_rows(data / f"rte.{split}.jsonl", rows)
+
+
+def test_the_official_tree_gets_the_tasks_that_it_knows_and_a_line_says_which_it_does_not(
+    models, tmp_path, capsys
+):
+    write_sst2(tmp_path / "data", valid=5)
+    write_rte(tmp_path / "data", valid=139)
+    tree = ["--results", str(tmp_path / "results")]
+    run(models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2", "rte", *tree)
+    files = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert files == [tmp_path / "results/llama/main/finetune/rte/predictions.json"]
+    assert read(files[0]) == read(tmp_path / "out/rte/seed-42/predictions.json")
+    assert len(read(files[0])["rte"]["predictions"]) == 139
+    assert "the official results tree has no place for sst2: only --out" in capsys.readouterr().out
 
 
 def test_the_seed_decides_and_nothing_else(models, tmp_path):
@@ -565,11 +582,16 @@ def test_inputs_without_room_for_two_texts_are_refused(models, family, least):
 
 def test_users_mistakes_are_told_before_any_model_is_loaded(models, tmp_path, monkeypatch):
     write_sst2(tmp_path / "data")
+    write_rte(tmp_path / "data", valid=4)
     monkeypatch.setattr(backbone, "load_backbone", None)
     tries = {
         "no task 'sst' to fine-tune on: did you mean sst2": ["--tasks", "sst"],
         "qnli needs qnli.train.jsonl and qnli.valid.jsonl, and it is not in": ["--tasks", "qnli"],
         "whole tasks: leave out --limit, or --results": ["--tasks", "sst2", "--limit", "2", "--results", "r"],
+        "whole tasks: leave out --train-limit": ["--tasks", "rte", "--train-limit", "4", "--results", "r"],
+        "rte.valid.jsonl has 4 rows, the official file 139: .* leave out --results": [
+            *("--tasks", "sst2", "rte", "--results", "r")
+        ],
         "leave out --random-weights": ["--tasks", "sst2", "--random-weights", "--results", "r"],
         "cannot be the name of a folder": ["--tasks", "sst2", "--results", "r", "--model-name", "a/b"],
     }

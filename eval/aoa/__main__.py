@@ -35,7 +35,7 @@ reads   CHECKPOINTS …     folders that `python -m eval --tasks aoa` wrote, or 
         --tokenizer DIR   the model's folder: how many tokens a word is, and how many there are
 writes  --out DIR         DIR/surprisal.json and DIR/aoa_score.json in the official form, and DIR/aoa.json
 
-The score is a Pearson correlation. Beside it stand the official scores by two rules (eval/learning_curves.py):
+The score is a Pearson correlation. Beside it stand the official scores by two rules (eval/aoa/learning_curves.py):
 that of 2026, which is 0 where p > 0.1 or fewer than 3 words have both ages, and that of 2025."""
 
 FEWEST_WORDS = 3

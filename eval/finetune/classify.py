@@ -52,7 +52,7 @@ def encode(
 
 @dataclass
 class Classification:
-    """The protocol `Problem` of eval/tuning.py for a task of one label per row."""
+    """The protocol `Problem` of eval/finetune/tuning.py for a task of one label per row."""
 
     task: str
     train: Encoded
