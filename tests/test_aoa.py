@@ -12,7 +12,8 @@ import tiny_models
 import torch
 
 from babylm_data.errors import UserError
-from eval.aoa.__main__ import ages, chance_surprisals, correlation, main, read_human
+from eval.aoa.__main__ import main, read_human
+from eval.aoa.ages import ages, chance_surprisals, correlation
 from eval.aoa.checkpoints import find_checkpoints
 from eval.aoa.learning_curves import (
     CHANCE_2025,
