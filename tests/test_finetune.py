@@ -600,6 +600,8 @@ def test_users_mistakes_are_told_before_any_model_is_loaded(models, tmp_path, mo
             run(models, tmp_path / "data", tmp_path / "out", *arguments)
     with pytest.raises(UserError, match="no folder .*nowhere: correct --data"):
         run(models, tmp_path / "nowhere", tmp_path / "out", "--tasks", "sst2")
+    with pytest.raises(UserError, match="sst2.train.jsonl is not a folder: name another one with --out"):
+        run(models, tmp_path / "data", tmp_path / "data/sst2.train.jsonl", "--tasks", "sst2")
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="--device cuda:9 cannot be used"):
         run(models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2", "--device", "cuda:9")

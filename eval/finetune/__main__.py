@@ -40,7 +40,6 @@ EXAMPLE = """\
 example: python -m eval.finetune runs/nursery/export --tasks rte mrpc --seeds 1 2 3 \\
            --data evaluation_data --out runs/nursery/finetune"""
 
-
 LENGTH_HELP = f"most tokens of an input [{glue.GlueTask.max_length}; SQuAD {squad.TASK.max_length}]"
 
 
