@@ -46,7 +46,7 @@ class ScoreFile:
         `header` is what stands beside the tasks; its "model_sha256" says whose results they are.
         """
         self.folder = folder
-        _check_writable(folder)
+        check_writable(folder)
         old = self._read()
         same_model = old.get("model_sha256") == header["model_sha256"]
         self._stale = [] if same_model else sorted(old.get("tasks", {}))
@@ -100,10 +100,10 @@ def intact(path: Path, digest: str) -> bool:
     return path.is_file() and sha256(path) == digest
 
 
-def _check_writable(folder: Path) -> None:
-    """Find out before an hour of scoring, not after it; nothing is made yet."""
+def check_writable(folder: Path, option: str = "--out") -> None:
+    """Find out before an hour of work, not after it, that `option` names no good folder; nothing is made yet."""
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        raise UserError(f"{nearest} is not a folder: name another one with --out")
+        raise UserError(f"{nearest} is not a folder: name another one with {option}")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"nothing may be written in {nearest}: name another folder with --out")
+        raise UserError(f"nothing may be written in {nearest}: name another folder with {option}")

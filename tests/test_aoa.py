@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import tiny_models
 import torch
 
 from babylm_data.errors import UserError
-from eval.aoa.__main__ import ages, chance_surprisals, correlation, main, read_human
+from eval.aoa.__main__ import main, read_human
+from eval.aoa.ages import ages, chance_surprisals, correlation
 from eval.aoa.checkpoints import find_checkpoints
 from eval.aoa.learning_curves import (
     CHANCE_2025,
@@ -27,6 +30,7 @@ from eval.items import Choice
 from eval.rows import Encoded
 from eval.scores import ScoreFile
 from eval.scoring import Scorer
+from eval.tasks import official
 from eval.tasks.aoa import load, shortened
 
 WORDS = {
@@ -249,8 +253,12 @@ def results_of(place: int, words: dict[str, float] = MIDDLES) -> list[dict]:
 
 
 @pytest.fixture
-def scored(tmp_path) -> Path:
-    """runs/chck_*/eval as `python -m eval --tasks aoa` writes them, cdi_human.csv, and a model folder."""
+def scored(tmp_path, monkeypatch) -> Path:
+    """runs/chck_*/eval as `python -m eval --tasks aoa` writes them, cdi_human.csv, and a model folder.
+
+    Ten rows pass for the whole task.
+    """
+    monkeypatch.setattr(official, "official_rows", lambda task: {task: 10})
     write_human(tmp_path / "cdi_human.csv")
     tiny_models.tokenizer().save_pretrained(tmp_path / "model")
     for place, name in enumerate(NAMES):
@@ -259,10 +267,10 @@ def scored(tmp_path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *checkpoints: Path) -> dict:
+def run(folder: Path, *checkpoints: Path, more: Sequence[str] = ()) -> dict:
     paths = [str(path) for path in checkpoints or [folder / "runs"]]
     options = ["--human", str(folder / "cdi_human.csv"), "--tokenizer", str(folder / "model")]
-    main([*paths, *options, "--out", str(folder / "out")])
+    main([*paths, *options, "--out", str(folder / "out"), *more])
     return json.loads((folder / "out" / "aoa.json").read_text())
 
 
@@ -291,6 +299,54 @@ def test_the_official_surprisals_are_written_and_read_back_alike(scored):
     assert run(scored, again) == first
 
 
+def test_the_surprisals_go_into_the_official_tree_under_the_name_given(scored):
+    with pytest.raises(UserError, match="--results needs the model's name.*add --model-name NAME"):
+        run(scored, more=["--results", str(scored / "results")])
+    with pytest.raises(UserError, match="cannot be the name of a folder"):
+        run(scored, more=["--results", str(scored / "results"), "--model-name", "a/b"])
+    assert not (scored / "out").exists()
+    run(scored, more=["--results", str(scored / "results"), "--model-name", "babel-0.1"])
+    (path,) = (each for each in (scored / "results").rglob("*") if each.is_file())
+    assert path == scored / "results/babel-0.1/main/zero_shot/causal/AoA_word/surprisal.json"
+    assert path.read_bytes() == (scored / "out" / "surprisal.json").read_bytes()
+
+
+def test_a_part_of_the_task_has_no_official_files(scored, monkeypatch, capsys):
+    monkeypatch.undo()
+    tree = ["--results", str(scored / "results"), "--model-name", "x"]
+    complaint = "--results is for the whole task, and aoa has 10 rows, the official data 8,005"
+    with pytest.raises(UserError, match=complaint):
+        run(scored, more=tree)
+    assert not (scored / "out").exists()
+    assert run(scored)["partial"] is True
+    assert [path.name for path in (scored / "out").iterdir()] == ["aoa.json"]
+    assert "not the whole task: aoa has 10 rows" in capsys.readouterr().out
+
+
+def test_the_tokenizer_is_the_last_checkpoints_if_it_is_still_there(scored, monkeypatch):
+    expected = run(scored)
+    monkeypatch.chdir(scored)
+    paths = ["runs", "--human", "cdi_human.csv", "--out", "again"]
+    with pytest.raises(UserError, match="not where they were scored: name one with --tokenizer"):
+        main(paths)
+    for place, name in ((3, "nowhere/chck_4M"), (5, "model")):
+        rescore(scored, NAMES[place], results_of(place), model=name)
+    main(paths)
+    assert json.loads((scored / "again/aoa.json").read_text()) == expected
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_fits(scored, monkeypatch):
+    monkeypatch.setattr("eval.aoa.__main__.ages", None)
+    (scored / "file").touch()
+    for option, name in (("--out", "out"), ("--results", "results")):
+        more = [option, str(scored / "file" / name), "--model-name", "x"]
+        with pytest.raises(UserError, match=f"file is not a folder: name another one with {option}"):
+            run(scored, more=more)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match="nothing may be written in"):
+        run(scored)
+
+
 def test_a_word_without_human_ages_is_counted_as_such():
     curves = {"robot": learning(7.0), "dog": learning(7.0)}
     human = {"dog": sigmoid(MONTHS, 1.0, 0.4, 22.0, 0.0)}
@@ -299,8 +355,8 @@ def test_a_word_without_human_ages_is_counted_as_such():
     assert correlation(found, "2026")["reasons"] == {"children: not in the human file": 1}
 
 
-def rescore(folder: Path, name: str, rows: list[dict]) -> None:
-    ScoreFile(folder / "runs" / name / "eval", {"model": "m", "model_sha256": name}).add(
+def rescore(folder: Path, name: str, rows: list[dict], model: str = "m") -> None:
+    ScoreFile(folder / "runs" / name / "eval", {"model": model, "model_sha256": name}).add(
         "aoa", "key", {}, {"predictions": {"results": rows}}
     )
 

@@ -69,7 +69,7 @@ def test_pooling_reads_the_last_real_token_the_first_or_the_mean_of_the_real_one
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bert"])
-@pytest.mark.parametrize("pool", heads.POOLS)
+@pytest.mark.parametrize("pool", glue.POOLS)
 def test_a_sequence_is_classified_alike_alone_and_padded(models, family, pool):
     config = backbone.read_config(models / family)
     body = backbone.load_backbone(models / family, config)
@@ -313,6 +313,32 @@ def test_a_loss_that_is_not_finite_is_refused():
         tuning.tune(Flat(float("nan")), Scripted("best", []), settings(), seed=0, label="rte, seed 1")
 
 
+class Broken(torch.nn.Module):
+    """Learns without fault, and gives one logit that is no number."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight, self.value = torch.nn.Parameter(torch.ones(1)), value
+
+    def forward(self, inputs):
+        logits = torch.zeros(len(inputs["input_ids"]), 2)
+        logits[-1, 1] = self.value
+        return logits
+
+    def loss(self, inputs, targets):
+        return self.weight.sum()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_validation_logits_that_are_not_finite_get_no_score(value):
+    rows = encoding.Encoded([[1]] * 8, [(0,)] * 8)
+    problem = classify.Classification("rte", rows, rows, [], {})
+    with pytest.raises(
+        UserError, match="rte, seed 1: the validation logits are not finite in epoch 1: lower"
+    ):
+        tuning.tune(Broken(value), problem, settings(), seed=0, label="rte, seed 1")
+
+
 def test_metrics_are_those_of_scikit_learn_by_hand():
     found = classify.metrics([1, 1, 1, 0], [1, 1, 0, 1], 2)
     assert found == pytest.approx({"accuracy": 0.5, "f1": 2 / 3, "mcc": -1 / 3})
@@ -337,14 +363,31 @@ def test_mean_and_spread_are_over_seeds():
 
 def test_predictions_have_the_official_form_and_ids(models, tmp_path):
     write_sst2(tmp_path / "data", valid=5)
-    run(
-        models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2", "--results", str(tmp_path / "results")
-    )
+    run(models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2")
     found = read(tmp_path / "out/sst2/seed-42/predictions.json")
     assert list(found) == ["sst2"] and list(found["sst2"]) == ["predictions"]
     assert [row["id"] for row in found["sst2"]["predictions"]] == [f"sst2_{n}" for n in range(5)]
     assert all(set(row) == {"id", "pred"} and row["pred"] in (0, 1) for row in found["sst2"]["predictions"])
-    assert read(tmp_path / "results/llama/main/finetune/sst2/predictions.json") == found
+
+
+def write_rte(data: Path, *, valid: int) -> None:
+    for split, count in (("train", 8), ("valid", valid)):
+        rows = [{"sentence1": "The dog", "sentence2": "sees", "label": n % 2} for n in range(count)]
+        write_rows(data / f"rte.{split}.jsonl", rows)
+
+
+def test_the_official_tree_gets_the_tasks_that_it_knows_and_a_line_says_which_it_does_not(
+    models, tmp_path, capsys
+):
+    write_sst2(tmp_path / "data", valid=5)
+    write_rte(tmp_path / "data", valid=139)
+    tree = ["--results", str(tmp_path / "results")]
+    run(models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2", "rte", *tree)
+    files = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert files == [tmp_path / "results/llama/main/finetune/rte/predictions.json"]
+    assert read(files[0]) == read(tmp_path / "out/rte/seed-42/predictions.json")
+    assert len(read(files[0])["rte"]["predictions"]) == 139
+    assert "the official results tree has no place for sst2: only --out" in capsys.readouterr().out
 
 
 def test_the_seed_decides_and_nothing_else(models, tmp_path):
@@ -430,7 +473,8 @@ def test_inputs_beyond_the_models_positions_are_cut_with_one_warning(models, tmp
         models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2", "--seeds", "1", "2", family=family
     )
     expected = "sst2: 1 training and 1 validation inputs are longer than 64 tokens and were cut"
-    assert capsys.readouterr().err.count(expected) == 1
+    told = capsys.readouterr()
+    assert told.err.count(expected) == 1 and told.out.splitlines()[-1] == expected, "a result says so too"
     assert found["tasks"]["sst2"]["settings"]["max_length"] == 64
     assert found["tasks"]["sst2"]["truncated"] == [expected]
 
@@ -465,7 +509,7 @@ def test_roberta_reads_fewer_tokens_than_its_table_has_rows():
 
 def damaged(models: Path, folder: Path, family: str, change) -> Path:
     """A copy of a model whose weights went through `change`."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for path in (models / family).iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     weights = load_file(folder / "model.safetensors")
@@ -506,13 +550,48 @@ def test_weights_that_do_not_fit_are_refused_but_for_the_old_head(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("start", [[], ["--random-weights"]])
+def test_a_tokenizer_with_more_entries_than_embeddings_is_refused(models, tmp_path, start):
+    write_sst2(tmp_path / "data")
+    folder = damaged(models, tmp_path / "models/gpt2", "gpt2", lambda weights: None)
+    tokenizer = backbone.load_tokenizer(folder)
+    tokenizer.add_tokens(["dog"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(UserError, match="gpt2 has 301 entries, the model 300 embeddings"):
+        run(
+            tmp_path / "models", tmp_path / "data", tmp_path / "out", "--tasks", "sst2", *start, family="gpt2"
+        )
+
+
+@pytest.mark.parametrize(("family", "least"), [("bert", 5), ("llama", 3)])
+def test_inputs_without_room_for_two_texts_are_refused(models, family, least):
+    pair = [glue.Example("the dog", "sees", 0), glue.Example("the dog", "sees", 1)]
+    config = backbone.read_config(models / family)
+
+    def prepare(length):
+        loaded = backbone.load_tokenizer(models / family)
+        return classify.prepare("rte", pair, pair, loaded, config, settings(max_length=length))
+
+    assert [len(ids) for ids in prepare(least).train.ids] == [least, least]
+    for length in (1, least - 1):
+        with pytest.raises(
+            UserError, match=f"rte: inputs of {length} tokens .* --max-length {least} or more"
+        ):
+            prepare(length)
+
+
 def test_users_mistakes_are_told_before_any_model_is_loaded(models, tmp_path, monkeypatch):
     write_sst2(tmp_path / "data")
+    write_rte(tmp_path / "data", valid=4)
     monkeypatch.setattr(backbone, "load_backbone", None)
     tries = {
         "no task 'sst' to fine-tune on: did you mean sst2": ["--tasks", "sst"],
         "qnli needs qnli.train.jsonl and qnli.valid.jsonl, and it is not in": ["--tasks", "qnli"],
         "whole tasks: leave out --limit, or --results": ["--tasks", "sst2", "--limit", "2", "--results", "r"],
+        "whole tasks: leave out --train-limit": ["--tasks", "rte", "--train-limit", "4", "--results", "r"],
+        "rte.valid.jsonl has 4 rows, the official file 139: .* leave out --results": [
+            *("--tasks", "sst2", "rte", "--results", "r")
+        ],
         "leave out --random-weights": ["--tasks", "sst2", "--random-weights", "--results", "r"],
         "cannot be the name of a folder": ["--tasks", "sst2", "--results", "r", "--model-name", "a/b"],
     }
@@ -521,6 +600,8 @@ def test_users_mistakes_are_told_before_any_model_is_loaded(models, tmp_path, mo
             run(models, tmp_path / "data", tmp_path / "out", *arguments)
     with pytest.raises(UserError, match="no folder .*nowhere: correct --data"):
         run(models, tmp_path / "nowhere", tmp_path / "out", "--tasks", "sst2")
+    with pytest.raises(UserError, match="sst2.train.jsonl is not a folder: name another one with --out"):
+        run(models, tmp_path / "data", tmp_path / "data/sst2.train.jsonl", "--tasks", "sst2")
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="--device cuda:9 cannot be used"):
         run(models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2", "--device", "cuda:9")

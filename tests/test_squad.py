@@ -148,6 +148,31 @@ def test_a_planted_answer_is_found_over_all_windows(family):
     assert found["exact_match"] == 1.0
 
 
+class Infinite(Planted):
+    """Gives minus infinity on padding, as the extractor does, and `value` at the end of every window."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(0, 0)
+        self.value = value
+
+    def forward(self, inputs):
+        mask = inputs["attention_mask"]
+        start, end = torch.zeros(mask.shape), torch.zeros(mask.shape)
+        start[torch.arange(len(mask)), mask.sum(dim=1) - 1] = self.value
+        return start.masked_fill(mask == 0, -torch.inf), end.masked_fill(mask == 0, -torch.inf)
+
+
+def test_span_logits_must_be_finite_but_on_padding():
+    questions = [ask("The cat.", "cat", uid="short"), ask("The old dog sees the cat.", "dog", uid="long")]
+    made = windows("bert", *questions)
+    assert len({len(ids) for ids in made.encoded.ids}) == 2, "one window is padded"
+    problem = spans.Extraction(made.encoded, made, questions, [])
+    assert set(problem.validate(Infinite(0.0), settings())[1]) == {"short", "long"}
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(FloatingPointError):
+            problem.validate(Infinite(value), settings())
+
+
 def article(*questions: squad.Question) -> dict:
     paragraphs = [
         {

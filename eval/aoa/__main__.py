@@ -1,13 +1,10 @@
-"""python -m eval.aoa runs/x/revisions --human evaluation_data/full_eval/aoa/cdi_human.csv --tokenizer runs/x/export \
-              --out runs/x/aoa
+"""python -m eval.aoa runs/x/revisions --human evaluation_data/full_eval/aoa/cdi_human.csv --out runs/x/aoa
 
 Do models learn words in the order in which children do? The checkpoints' surprisals, fitted and correlated.
 """
 
 import argparse
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +12,13 @@ from babylm_data.errors import UserError, run_stage
 from babylm_data.hub import TOKENIZER_FILES, find_folder
 from babylm_data.sealed import write_whole
 from babylm_data.tokenizer import load_tokenizer
-from eval.aoa.checkpoints import find_checkpoints, surprisals_by_word
+from eval.aoa.ages import MONTHS, ages, chance_surprisals, correlation
+from eval.aoa.checkpoints import Checkpoint, find_checkpoints, surprisals_by_word
 from eval.csv_files import number, read_table, text
-from eval.scores import as_json
+from eval.results_tree import ResultsTree
+from eval.scores import as_json, check_writable
 from eval.tasks.aoa import with_step
+from eval.tasks.official import deviation_note, deviations
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,14 +33,13 @@ reads   CHECKPOINTS …     folders that `python -m eval --tasks aoa` wrote, or 
                           or an official surprisal.json
         --human FILE      cdi_human.csv: the share of children who say each word, at 16 to 30 months
         --tokenizer DIR   the model's folder: how many tokens a word is, and how many there are
-writes  --out DIR         DIR/surprisal.json and DIR/aoa_score.json in the official form, and DIR/aoa.json
+                          [that of the last checkpoint, if it is still where it was scored]
+writes  --out DIR         DIR/aoa.json; of the whole task also DIR/surprisal.json and DIR/aoa_score.json, in the
+                          official form
+        --results DIR     DIR/<--model-name>/main/zero_shot/causal/AoA_word/surprisal.json for the official collator
 
-The score is a Pearson correlation. Beside it stand the official scores by two rules (eval/learning_curves.py):
+The score is a Pearson correlation. Beside it stand the official scores by two rules (eval/aoa/learning_curves.py):
 that of 2026, which is 0 where p > 0.1 or fewer than 3 words have both ages, and that of 2025."""
-
-FEWEST_WORDS = 3
-LARGEST_P = 0.1
-MONTHS = tuple(range(16, 31))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,10 +50,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parse.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINTS", help="folders, or a file")
-    parse.add_argument("--human", type=Path, required=True, metavar="FILE", help="cdi_human.csv")
-    parse.add_argument("--tokenizer", required=True, metavar="DIR", help="folder of the model, or a hub name")
-    parse.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the result")
+    add = parse.add_argument
+    add("checkpoints", type=Path, nargs="+", metavar="CHECKPOINTS", help="folders, or a file")
+    add("--human", type=Path, required=True, metavar="FILE", help="cdi_human.csv")
+    add("--tokenizer", metavar="DIR", help="folder of the model, or a hub name [the last checkpoint's]")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for the result")
+    add("--results", type=Path, metavar="DIR", help="write the surprisals into this results tree too")
+    add("--model-name", metavar="NAME", help="the model's folder in the results tree")
     return parse
 
 
@@ -74,74 +76,42 @@ def read_human(path: Path) -> dict[str, "np.ndarray"]:
     return shares
 
 
-def chance_surprisals(tokenizer: "PreTrainedTokenizerBase", words: Iterable[str]) -> dict[str, float]:
-    """Surprisal in nats of each word for a model that knows nothing: its tokens after a space times ln(vocabulary)."""
-    before = len(tokenizer("The", add_special_tokens=False)["input_ids"])
-    tokens = {
-        word: len(tokenizer(f"The {word}", add_special_tokens=False)["input_ids"]) - before for word in words
-    }
-    return {word: max(1, count) * math.log(tokenizer.vocab_size) for word, count in tokens.items()}
+def tree_file(args: argparse.Namespace) -> Path | None:
+    """Where the surprisals go in the official results tree, or None if they go in none."""
+    if args.results is None:
+        return None
+    if not args.model_name:
+        raise UserError(
+            "--results needs the model's name, which checkpoints do not have: add --model-name NAME"
+        )
+    check_writable(args.results, "--results")
+    return ResultsTree(args.results, args.model_name).folder / "AoA_word" / "surprisal.json"
 
 
-def ages(
-    exposure: Sequence[int],
-    surprisals: dict[str, "np.ndarray"],
-    human: dict[str, "np.ndarray"],
-    chance: dict[str, float],
-) -> dict[str, dict[str, float | str]]:
-    """word -> {"child": months, rule: log10 words of exposure}, or in place of a number why there is none."""
-    import numpy as np
-
-    from eval.aoa.learning_curves import RULES, child_age, model_age
-
-    months, words_read = np.array(MONTHS, dtype=float), np.array(exposure, dtype=float)
-    found = {}
-    for word, values in surprisals.items():
-        child = child_age(months, human[word]) if word in human else "not in the human file"
-        models = {rule: model_age(words_read, values, rule, chance[word]) for rule in RULES}
-        found[word] = {"child": child, **models}
-    return found
-
-
-def correlation(found: dict[str, dict[str, float | str]], rule: str) -> dict:
-    """Pearson's r of the children's and the models' ages by `rule` (None: not defined), and which words it lacks."""
-    import numpy as np
-    from scipy.stats import pearsonr
-
-    both = [(row[rule], row["child"]) for row in found.values() if not _why_not(row, rule)]
-    dropped = Counter(reason for row in found.values() if (reason := _why_not(row, rule)))
-    r = p = error = None
-    if len(both) >= FEWEST_WORDS and all(np.ptp(column) > 0 for column in zip(*both, strict=True)):
-        r, p = map(float, pearsonr(*zip(*both, strict=True)))
-        error = math.sqrt((1 - r * r) / (len(both) - 2))
-    insignificant = rule == "2026" and p is not None and p > LARGEST_P
-    return {
-        "score": r,
-        "standard_error": error,
-        "p_value": p,
-        "official_score": 0.0 if r is None or insignificant else r,
-        "words_fitted": len(both),
-        "words_dropped": len(found) - len(both),
-        "reasons": dict(sorted(dropped.items())),
-    }
-
-
-def _why_not(row: dict[str, float | str], rule: str) -> str | None:
-    """Why a word has not both ages; a child's that is not known comes first."""
-    for whose, age in (("children", row["child"]), ("model", row[rule])):
-        if isinstance(age, str):
-            return f"{whose}: {age}"
-    return None
+def tokenizer_of(asked: str | None, checkpoints: Sequence[Checkpoint]) -> "PreTrainedTokenizerBase":
+    """The tokenizer asked for, or that of the last checkpoint whose model is still where it was scored."""
+    kept = [each.model for each in checkpoints if each.model and Path(each.model).is_dir()]
+    if not (name := asked or next(reversed(kept), None)):
+        raise UserError(
+            "the checkpoints' models are not where they were scored: name one with --tokenizer DIR"
+        )
+    return load_tokenizer(find_folder(name, f"there is no folder {name}", TOKENIZER_FILES))
 
 
 def main(argv: list[str]) -> None:
     """Read everything, fit, correlate, write."""
     args = parser().parse_args(argv)
+    check_writable(args.out)
+    tree = tree_file(args)
     human = read_human(args.human)
     checkpoints = find_checkpoints(args.checkpoints)
-    surprisals = surprisals_by_word(checkpoints)
-    folder = find_folder(args.tokenizer, f"there is no folder {args.tokenizer}", TOKENIZER_FILES)
-    chance = chance_surprisals(load_tokenizer(folder), surprisals)
+    surprisals = surprisals_by_word(checkpoints)  # all of the same rows
+    partial = deviation_note(deviations("aoa", ["aoa"] * len(checkpoints[0].rows)))
+    if partial and tree:
+        raise UserError(
+            f"--results is for the whole task, and {partial}: score all of it, or leave out --results"
+        )
+    chance = chance_surprisals(tokenizer_of(args.tokenizer, checkpoints), surprisals)
     found = ages([checkpoint.exposure for checkpoint in checkpoints], surprisals, human, chance)
     rules = {rule: correlation(found, rule) for rule in ("2026", "2025")}
     result = {
@@ -151,14 +121,29 @@ def main(argv: list[str]) -> None:
         "checkpoints": [checkpoint.name for checkpoint in checkpoints],
         "contexts": len(checkpoints[0].rows),
         "words": len(found),
+        "partial": bool(partial),
         "rules": rules,
         "ages": found,
     }
-    rows = [row for each in checkpoints for row in with_step(each.rows, each.name, each.exposure)]
-    write_whole(args.out / "surprisal.json", as_json({"results": rows}))
-    write_whole(args.out / "aoa_score.json", as_json({"aoa": result["official_score"]}))
+    if partial:
+        print(f"not the whole task: {partial}; only aoa.json is written")
+    else:
+        write_official(args.out, tree, checkpoints, result["official_score"])
     write_whole(args.out / "aoa.json", as_json(result))
     print(f"{len(found):,} words, {len(checkpoints[0].rows):,} contexts, {len(checkpoints)} checkpoints")
+    print_rules(rules)
+
+
+def write_official(out: Path, tree: Path | None, checkpoints: Sequence[Checkpoint], score: float) -> None:
+    """The files in the official form: the surprisals, in `out` and in the results tree, and the score."""
+    rows = [row for each in checkpoints for row in with_step(each.rows, each.name, each.exposure)]
+    for path in (out / "surprisal.json", *([tree] if tree else [])):
+        write_whole(path, as_json({"results": rows}))
+    write_whole(out / "aoa_score.json", as_json({"aoa": score}))
+
+
+def print_rules(rules: dict[str, dict]) -> None:
+    """Each rule's correlation, and how many words have no age by it, and why."""
     for rule, cell in rules.items():
         r = "none" if cell["score"] is None else f"{cell['score']:.4f} (p {cell['p_value']:.3g})"
         official = f"official score {cell['official_score']:.4f}"

@@ -29,6 +29,8 @@ class Checkpoint:
     name: str
     exposure: int
     rows: list[dict]
+    model: str = ""
+    """What was scored: a folder or a hub name, where that is known."""
 
 
 def find_checkpoints(paths: Iterable[Path]) -> list[Checkpoint]:
@@ -67,7 +69,7 @@ def read_scored(folder: Path) -> Checkpoint:
     if not names:
         raise UserError(f"{folder} and its model have no checkpoint's name (chck_1M, …): rename the folder")
     rows = checked(read_json(path, REMEDY, ["results"])["results"], path, ROW)
-    return Checkpoint(names[-1], exposure(names[-1], path), rows)
+    return Checkpoint(names[-1], exposure(names[-1], path), rows, scores["model"])
 
 
 def read_official(path: Path) -> list[Checkpoint]:

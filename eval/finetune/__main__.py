@@ -16,7 +16,7 @@ from babylm_data.errors import UserError, positive, run_stage
 from babylm_data.sealed import write_whole
 from eval.finetune import glue, squad
 from eval.finetune.results import TuningFolder, asked, table
-from eval.finetune.runner import Runner, read_job
+from eval.finetune.runner import Job, Runner, read_job
 from eval.model import find_model, model_sha256
 
 DESCRIPTION = """\
@@ -26,7 +26,8 @@ reads   MODEL             a Hugging Face folder or hub name: a causal model (lla
         --data DIR ...    the official evaluation_data, or folders with <task>.train.jsonl and <task>.valid.jsonl,
                           sst2/train.tsv and dev.tsv, squad/train-v1.1.json and dev-v1.1.json
 writes  --out DIR         DIR/<task>/seed-<n>/{predictions.json, result.json}, and DIR/finetune.json: mean and spread
-        --results DIR     DIR/<model>/<revision>/finetune/<task>/predictions.json for the official collator
+        --results DIR     DIR/<model>/<revision>/finetune/<task>/predictions.json for the official collator,
+                          of the seven tasks that it knows
 
 Causal models are read at their last real token, encoders at the first. `--head official --pool first` is the way of
 the challenge's own program: its head, no segment ids, nothing between two texts, plain shuffling. The epoch with the
@@ -38,6 +39,8 @@ A result that is there already, from the same model, data, settings and seed, is
 EXAMPLE = """\
 example: python -m eval.finetune runs/nursery/export --tasks rte mrpc --seeds 1 2 3 \\
            --data evaluation_data --out runs/nursery/finetune"""
+
+LENGTH_HELP = f"most tokens of an input [{glue.GlueTask.max_length}; SQuAD {squad.TASK.max_length}]"
 
 
 def _rate(text: str) -> float:
@@ -74,16 +77,16 @@ def parser() -> argparse.ArgumentParser:
     add("--epochs", type=positive, metavar="N", help="passes over the training examples [the task's]")
     add("--lr", type=_rate, metavar="X", help="highest learning rate [the task's]")
     add("--batch-size", type=positive, metavar="N", help="sequences a step [the task's]")
-    add("--max-length", type=positive, metavar="N", help="most tokens of an input [512; SQuAD 384]")
+    add("--max-length", type=positive, metavar="N", help=LENGTH_HELP)
     add(
         "--stride",
         type=positive,
         default=squad.TASK.stride,
         metavar="N",
-        help="tokens that SQuAD windows share [128]",
+        help=f"tokens that SQuAD windows share [{squad.TASK.stride}]",
     )
-    add("--head", choices=("plain", "official"), default="plain", help="of the classification tasks [plain]")
-    add("--pool", choices=("last", "first", "mean"), help="token that is read [last; encoders first]")
+    add("--head", choices=glue.HEADS, default=glue.HEADS[0], help="of the classification tasks [plain]")
+    add("--pool", choices=glue.POOLS, help="token that is read [last; encoders first]")
     add(
         "--random-weights",
         action="store_true",
@@ -117,13 +120,31 @@ def tree_folder(args: argparse.Namespace) -> Path | None:
     """Where predictions go in the results tree, or None if they go in none; UserError for what must not go there."""
     if args.results is None:
         return None
-    if args.limit or args.random_weights:
-        unfit = "--limit" if args.limit else "--random-weights"
-        raise UserError(f"--results is for a trained model and whole tasks: leave out {unfit}, or --results")
+    unfit = {
+        "--limit": args.limit,
+        "--train-limit": args.train_limit,
+        "--random-weights": args.random_weights,
+    }
+    if asked_for := [option for option, value in unfit.items() if value]:
+        raise UserError(
+            f"--results is for a trained model and whole tasks: leave out {asked_for[0]}, or --results"
+        )
     from eval.results_tree import ResultsTree, model_name
 
     tree = ResultsTree(args.results, args.model_name or model_name(args.model), args.revision)
     return tree.root / tree.model / tree.revision / "finetune"
+
+
+def check_official(jobs: list[Job]) -> None:
+    """A UserError for rows that the official collator would refuse, and a line about tasks that it does not know."""
+    for job in jobs:
+        if job.task in glue.OFFICIAL and len(job.valid) != glue.TASKS[job.task].official_rows:
+            raise UserError(
+                f"{job.notes[0]}: fetch it again, leave {job.task} out, or leave out --results, "
+                "which is for the official rows"
+            )
+    if strangers := [job.task for job in jobs if job.task not in glue.OFFICIAL]:
+        print(f"the official results tree has no place for {', '.join(strangers)}: only --out gets them")
 
 
 def stamp(argv: list[str]) -> dict:
@@ -141,6 +162,8 @@ def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     names, tree = check_names(args.tasks), tree_folder(args)
     jobs = [read_job(name, args.data, args.limit) for name in names]
+    if tree:
+        check_official(jobs)
     folder = find_model(args.model)
     if args.out.resolve() == folder.resolve():
         raise UserError(
@@ -165,7 +188,7 @@ def main(argv: list[str]) -> None:
             result, predictions = runner.run(job, settings, seed)
             out.add(job.task, seed, question, result | made, predictions)
         out.gather(job.task, question)
-        if tree and job.task in glue.TASKS:
+        if tree and job.task in glue.OFFICIAL:
             source = out.place(job.task, seeds[0]) / "predictions.json"
             write_whole(tree / job.task / source.name, source.read_text(encoding="utf-8"))
     print(table({name: out.content["tasks"][name] for name in names}))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from babylm_data.errors import UserError
 from eval.finetune.encoding import Encoded, cut_note, reads_segments, separate_pairs
 from eval.finetune.glue import TASKS, Example
 
@@ -51,7 +52,7 @@ def encode(
 
 @dataclass
 class Classification:
-    """The protocol `Problem` of eval/tuning.py for a task of one label per row."""
+    """The protocol `Problem` of eval/finetune/tuning.py for a task of one label per row."""
 
     task: str
     train: Encoded
@@ -102,6 +103,12 @@ def prepare(
     """Tokenise a task. The official program knows no segments and puts nothing between two texts."""
     official = settings.head == "official"
     separator = "" if official else separate_pairs(tokenizer)
+    least = tokenizer.num_special_tokens_to_add(pair=True) + 2
+    if settings.max_length < least:
+        raise UserError(
+            f"{task}: inputs of {settings.max_length} tokens have no room for two texts: "
+            f"give --max-length {least} or more"
+        )
     sides = [
         encode(
             tokenizer,

@@ -11,6 +11,8 @@ from babylm_data.errors import UserError
 from eval.tasks.rows import Row, read_rows
 
 FOLDERS = ("", "full_eval/glue_filtered", "glue_filtered", "glue_filtered_2024")
+HEADS = ("plain", "official")
+POOLS = ("last", "first", "mean")
 NAMES = (("{task}.train.jsonl", "{task}.valid.jsonl"),)
 
 
@@ -76,6 +78,9 @@ TASKS = {
         names=(("mnli.train.jsonl", "mnli-mm.valid.jsonl"),),
     ),
 }
+
+OFFICIAL = tuple(name for name, task in TASKS.items() if task.official_rows)
+"""The tasks that the official results tree has a place for."""
 
 
 def find_files(task: str, data: list[Path], names: tuple[tuple[str, str], ...]) -> tuple[Path, Path]:

@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 DROPOUT = 0.1
-POOLS = ("last", "first", "mean")
-HEADS = ("plain", "official")
 
 
 def pool_tokens(hidden: Tensor, mask: Tensor, how: str) -> Tensor:

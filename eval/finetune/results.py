@@ -5,14 +5,13 @@ and the libraries that tokenise and run. Each is on the disk before the next beg
 """
 
 import math
-import os
 from importlib.metadata import version
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256, write_whole
 from eval.json_files import read_json
-from eval.scores import as_json, digest
+from eval.scores import as_json, check_writable, digest
 
 RULE = 1  # raise it when the code finds other results for the same model and files
 FILE = "finetune.json"
@@ -28,11 +27,9 @@ class TuningFolder:
     """The folder with one model's fine-tuning results."""
 
     def __init__(self, folder: Path, header: dict) -> None:
-        """Open `folder`, which is made if need be; UserError if it holds the results of another model."""
+        """Open `folder`, which need not exist; UserError if it holds the results of another model."""
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):  # found out before an hour of training, not after it
-            raise UserError(f"nothing may be written in {folder}: name another folder with --out")
+        check_writable(folder)
         path = folder / FILE
         old = read_json(path, REMEDY, ("model_sha256", "random_weights", "tasks")) if path.exists() else {}
         for key in ("model_sha256", "random_weights") if old else ():
@@ -127,5 +124,7 @@ def table(tasks: dict[str, dict]) -> str:
                 f"{task['examples']['valid']:>7,}"
             ]
             name = ""
-    lines += [f"{name}: {note}" for name, task in tasks.items() for note in task["notes"]]
+    for name, task in tasks.items():
+        lines += [f"{name}: {note}" for note in task["notes"]]
+        lines += task["truncated"]  # each names its task
     return "\n".join(lines)

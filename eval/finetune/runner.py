@@ -132,7 +132,7 @@ class Runner:
         """Fine-tune once; the result as result.json holds it, and the predictions."""
         import torch
 
-        from eval.finetune.backbone import load_backbone
+        from eval.finetune.backbone import check_vocabulary, load_backbone, load_tokenizer
         from eval.finetune.tuning import tune
 
         started, label, device = time.monotonic(), f"{job.task}, seed {seed}", self.device
@@ -141,6 +141,7 @@ class Runner:
             self._warn(note)
         torch.manual_seed(seed)  # of the random weights, the new head and dropout
         backbone = load_backbone(self.folder, self.config, random_weights=self.args.random_weights)
+        check_vocabulary(self.folder, backbone, load_tokenizer(self.folder))
         with memory_advice(f"with {settings.batch_size} sequences a step: lower --batch-size"):
             network = problem.network(backbone, settings).to(device)
             outcome = tune(network, problem, settings, seed=seed, label=label)

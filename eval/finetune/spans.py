@@ -140,7 +140,7 @@ def best_spans(start: Tensor, end: Tensor, allowed: Tensor) -> tuple[Tensor, Ten
 
 @dataclass
 class Extraction:
-    """The protocol `Problem` of eval/tuning.py for SQuAD."""
+    """The protocol `Problem` of eval/finetune/tuning.py for SQuAD."""
 
     train: Encoded
     valid: Windows

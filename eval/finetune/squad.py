@@ -19,7 +19,7 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 @dataclass(frozen=True)
 class SquadTask:
-    """Defaults, with the fields that a task of eval/glue.py has."""
+    """Defaults, with the fields that a task of eval/finetune/glue.py has."""
 
     title: str = "SQuAD v1.1"
     metric: str = "f1"

@@ -75,13 +75,22 @@ def autocast(settings: Settings, device: torch.device) -> torch.autocast:
 
 @torch.inference_mode()
 def outputs(network: nn.Module, encoded: Encoded, settings: Settings) -> Iterator[tuple[list[int], Any]]:
-    """What the network gives for each batch of rows, without dropout."""
+    """What the network gives for each batch of rows, without dropout; FloatingPointError if it is not finite.
+
+    Of such logits argmax still names a label and max a span: a broken model would get a score.
+    """
     network.eval()
     device = next(network.parameters()).device
     for rows in tqdm(encoded.sorted_batches(), desc="validation", disable=None, leave=False):
         inputs, _ = encoded.batch(rows, device)
         with autocast(settings, device):
             found = network(inputs)
+        real = inputs[
+            "attention_mask"
+        ].bool()  # a tuple holds logits (B, T), of which those of padding are infinite
+        parts = [part[real] for part in found] if isinstance(found, tuple) else [found]
+        if not all(part.isfinite().all() for part in parts):
+            raise FloatingPointError
         yield rows, found
 
 
@@ -111,13 +120,13 @@ def tune(network: nn.Module, problem: Problem, settings: Settings, *, seed: int,
             batches = epoch_batches(lengths, settings.batch_size, rng, grouped=settings.grouped)
             loss = _train_epoch(network, encoded, batches, optimizer, schedule, settings, progress)
             if not math.isfinite(loss):
-                raise UserError(
-                    f"{label}: the loss is not finite in epoch {epoch}: lower --lr; if that does not help, "
-                    "the model is broken"
-                )
+                raise _not_finite(f"{label}: the loss is", epoch)
             entry: dict = {"epoch": epoch, "loss": loss}
             if problem.keep == "best" or epoch == settings.epochs:
-                found, predictions = problem.validate(network, settings)
+                try:
+                    found, predictions = problem.validate(network, settings)
+                except FloatingPointError:
+                    raise _not_finite(f"{label}: the validation logits are", epoch) from None
                 entry |= found
                 progress.set_postfix({problem.metric: f"{found[problem.metric]:.3f}"})
                 if (
@@ -128,6 +137,12 @@ def tune(network: nn.Module, problem: Problem, settings: Settings, *, seed: int,
                     kept = {"kept_epoch": epoch, "metrics": found, "predictions": predictions}
             history.append(entry)
     return kept | {"epochs": history, "steps": steps}
+
+
+def _not_finite(what: str, epoch: int) -> UserError:
+    return UserError(
+        f"{what} not finite in epoch {epoch}: lower --lr; if that does not help, the model is broken"
+    )
 
 
 def _train_epoch(
