@@ -62,7 +62,9 @@ def longest_input(model: PreTrainedModel) -> int | None:
     rows = getattr(model.config, "max_position_embeddings", None)
     tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
     padding = next((getattr(table, "padding_idx", None) for table in tables), None)
-    return rows if rows is None or padding is None else rows - padding - 1
+    if rows is None or rows < 1:
+        return None
+    return rows if padding is None else rows - padding - 1
 
 
 def encode(

@@ -19,6 +19,7 @@ from babylm_data.errors import UserError
 from eval.finetune import backbone, classify, encoding, glue, heads, tuning
 from eval.finetune.__main__ import main
 from eval.finetune.results import summarise
+from eval.model import is_encoder
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +155,8 @@ def test_segments_go_to_encoders_alone_and_not_to_the_official_way(models):
         config, tokenizer = backbone.read_config(models / family), backbone.load_tokenizer(models / family)
         problem = classify.prepare("rte", pair, pair, tokenizer, config, settings(head=head))
         assert (problem.train.types is not None) == expected
-    assert backbone.is_encoder(backbone.read_config(models / "bert"))
-    assert not backbone.is_encoder(backbone.read_config(models / "gpt2"))
+    assert is_encoder(backbone.read_config(models / "bert"))
+    assert not is_encoder(backbone.read_config(models / "gpt2"))
 
 
 def test_the_longer_text_of_a_pair_is_cut_and_counted(models):

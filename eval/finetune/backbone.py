@@ -43,29 +43,15 @@ def read_config(folder: Path) -> "PreTrainedConfig":
     return config
 
 
-def is_encoder(config: "PreTrainedConfig") -> bool:
-    """Whether every token sees the whole text: a family with a masked-language-model head, not used as a decoder."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
-
-    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
-
-
 def longest_input(config: "PreTrainedConfig") -> int | None:
-    """Most tokens that the model has positions for, or None if its config does not say.
-
-    RoBERTa and its kin count positions from behind the one of the padding, so a table of 514 rows reads 512 tokens.
-    """
+    """Most tokens that a model of this config has positions for, or None if the config does not say."""
     import torch
     from transformers import AutoModel
 
-    rows = getattr(config, "max_position_embeddings", None)
-    if rows is None or rows < 1:
-        return None
+    from eval.scoring import longest_input as longest_of
+
     with torch.device("meta"):  # shapes alone
-        modules = AutoModel.from_config(config).named_modules()
-    tables = (module for name, module in modules if name.endswith("position_embeddings"))
-    padding = next((getattr(table, "padding_idx", None) for table in tables), None)
-    return rows if padding is None else rows - padding - 1
+        return longest_of(AutoModel.from_config(config))
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
