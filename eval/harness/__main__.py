@@ -9,15 +9,17 @@ import difflib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError, positive, run_stage
 from babylm_data.memory import memory_advice
 from babylm_data.sealed import write_whole
-from eval.harness.files import DATASETS, dataset_of, write_task_files
+from eval.harness.files import DATASETS, OURS, dataset_of, own_name, write_task_files
 from eval.items import best_choices
 from eval.model import DTYPES, find_model, model_sha256
 
@@ -33,11 +35,13 @@ writes  --out DIR         DIR/results.json and DIR/samples/<task>.jsonl, in the 
                           DIR/tasks/*.yaml, the task files of the kit's tasks, for the command `lm_eval` also:
                             lm_eval --model hf --model_args pretrained=MODEL --include_path DIR/tasks --tasks …
 
+Nothing is written over: where DIR has results.json, samples or tasks already, another --out is asked for.
+With --data, the kit's names without babylm_ (blimp, ewok_fast, …) are taken as the kit's tasks, which is printed.
 Any other name of a task or group goes to lm_eval as it is. Nothing is downloaded, unless HF_HUB_OFFLINE=0 and
 HF_DATASETS_OFFLINE=0 are set: a task whose data are not on this machine is refused.
 
-lm_eval gives a tie to the first choice, which in the kit's tasks is the right one: the number of ties is printed, and
-`python -m eval` counts them as guesses. Scores that are NaN or infinite are refused."""
+lm_eval gives a tie to the first choice, which in the kit's tasks but Global PIQA is the right one: the number of ties
+is printed, and `python -m eval` counts them as guesses. Scores that are NaN or infinite are refused."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,7 +91,7 @@ def task_manager(names: list[str], folders: list[str]) -> "TaskManager":
 
     manager = TaskManager(include_path=folders, include_defaults=False)
     # reading the 14,000 task files of lm_eval takes seconds
-    if any(name not in manager.all_tasks and not name.startswith("babylm_") for name in names):
+    if any(name not in manager.all_tasks and not name.startswith(OURS) for name in names):
         manager = TaskManager(include_path=folders)
     for name in names:
         if name not in manager.all_tasks:
@@ -136,12 +140,19 @@ def is_tie(sample: dict) -> bool:
     return len(best_choices(nats)) > 1
 
 
-def write_results(out: Path, results: dict) -> None:
-    """Every task's samples, then the results that sum them up."""
+def check_free(out: Path) -> None:
+    """Raise UserError if there is anything in `out` that the results would be written over or mixed with."""
+    for name in ("results.json", "samples", "tasks"):
+        if (out / name).exists():
+            raise UserError(f"{out / name} is there already, and nothing is written over: name another --out")
+
+
+def write_results(out: Path, results: dict, task_files: Path | None) -> None:
+    """The task files and every task's samples, then the results that sum them up."""
     from lm_eval.utils import handle_non_serializable
 
-    for old in (out / "samples").glob("*.jsonl"):
-        old.unlink()
+    if task_files:
+        shutil.copytree(task_files, out / "tasks")
     for task, samples in results.pop("samples").items():
         lines = [
             json.dumps(sample, default=handle_non_serializable, ensure_ascii=False) + "\n"
@@ -183,13 +194,15 @@ def main(argv: list[str]) -> None:
         )
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         os.environ.setdefault(name, "1")  # before the import of lm_eval, which imports what reads them
-    names = list(dict.fromkeys(args.tasks))
-    folders = [*args.include_path]
-    if ours := list(dict.fromkeys(filter(None, map(dataset_of, names)))):
-        folders.append(str(write_task_files(args.data, ours, args.out / "tasks")))
-    manager = task_manager(names, folders)
-    results, lines = run(args, folder, load_tasks(manager, names), manager)
-    write_results(args.out, results)
+    check_free(args.out)
+    names = list(dict.fromkeys(own_name(name, args.data) for name in dict.fromkeys(args.tasks)))
+    task_files = None
+    with TemporaryDirectory() as made:
+        if ours := list(dict.fromkeys(filter(None, map(dataset_of, names)))):
+            task_files = write_task_files(args.data, ours, Path(made) / "tasks")
+        manager = task_manager(names, [*args.include_path, *([str(task_files)] if task_files else [])])
+        results, lines = run(args, folder, load_tasks(manager, names), manager)
+        write_results(args.out, results, task_files)
 
     from lm_eval.utils import make_table
 
