@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError, positive, run_stage
@@ -147,12 +146,20 @@ def check_free(out: Path) -> None:
             raise UserError(f"{out / name} is there already, and nothing is written over: name another --out")
 
 
-def write_results(out: Path, results: dict, task_files: Path | None) -> None:
-    """The task files and every task's samples, then the results that sum them up."""
+@contextmanager
+def removed_on_failure(folder: Path) -> Iterator[Path]:
+    """`folder`, which does not exist yet, and will not if the block fails: the next try would be refused."""
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def write_results(out: Path, results: dict) -> None:
+    """Every task's samples, then the results that sum them up."""
     from lm_eval.utils import handle_non_serializable
 
-    if task_files:
-        shutil.copytree(task_files, out / "tasks")
     for task, samples in results.pop("samples").items():
         lines = [
             json.dumps(sample, default=handle_non_serializable, ensure_ascii=False) + "\n"
@@ -196,13 +203,13 @@ def main(argv: list[str]) -> None:
         os.environ.setdefault(name, "1")  # before the import of lm_eval, which imports what reads them
     check_free(args.out)
     names = list(dict.fromkeys(own_name(name, args.data) for name in dict.fromkeys(args.tasks)))
-    task_files = None
-    with TemporaryDirectory() as made:
+    folders = [*args.include_path]
+    with removed_on_failure(args.out / "tasks") as made:
         if ours := list(dict.fromkeys(filter(None, map(dataset_of, names)))):
-            task_files = write_task_files(args.data, ours, Path(made) / "tasks")
-        manager = task_manager(names, [*args.include_path, *([str(task_files)] if task_files else [])])
+            folders.append(str(write_task_files(args.data, ours, made)))
+        manager = task_manager(names, folders)
         results, lines = run(args, folder, load_tasks(manager, names), manager)
-        write_results(args.out, results, task_files)
+    write_results(args.out, results)
 
     from lm_eval.utils import make_table
 
