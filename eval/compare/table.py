@@ -4,7 +4,7 @@ from eval.tasks import extent_note
 
 ITEMS = (
     "A star in the columns of intervals: 0 lies outside. In the last column: p < 0.05, for phenomena and subtasks "
-    "after Holm's correction; a subtask has the exact sign test, all else A - B over its error.\n"
+    "after Holm's correction; what is one subtask alone has the exact sign test, all else A - B over its error.\n"
     "These are two single runs, and the noise of training is in none of these numbers: another seed could give "
     "another difference. Compare several runs a side with --a … --b …"
 )
