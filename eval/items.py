@@ -76,7 +76,10 @@ class Questions(Protocol):
         """The official predictions.json of the task."""
 
     def per_item(self, scores: Scores) -> dict:
-        """{subtask: {column: one value an item}}, to compare two models item by item."""
+        """{subtask: {column: one value an item}}, what the score is made of.
+
+        `python -m eval.compare` compares credits item by item, and correlations by a bootstrap; no other columns.
+        """
 
 
 def best_choices(scores: Sequence[float]) -> list[int]:

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import norm, spearmanr
 
 from babylm_data.errors import UserError
+from babylm_data.sealed import sha256
 from eval.compare.__main__ import main
 from eval.compare.paired import (
     choice_difference,
@@ -61,14 +62,15 @@ def write_folder(
     folder: Path, tasks: dict[str, tuple], *, model: str | None = None, asked: str = "same"
 ) -> Path:
     """An --out folder; a task is (entry of scores.json, items.json or None)."""
-    entries = {name: result | {"measured_on": asked} for name, (result, _) in tasks.items()}
-    scores = {"model": str(folder), "model_sha256": model or folder.name, "tasks": entries}
     folder.mkdir(parents=True)
-    (folder / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    entries = {name: result | {"measured_on": asked} for name, (result, _) in tasks.items()}
     for name, (_, items) in tasks.items():
         if items is not None:
             (folder / name).mkdir()
             (folder / name / "items.json").write_text(json.dumps(items), encoding="utf-8")
+            entries[name]["items_sha256"] = sha256(folder / name / "items.json")
+    scores = {"model": str(folder), "model_sha256": model or folder.name, "tasks": entries}
+    (folder / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
     return folder
 
 
@@ -84,11 +86,29 @@ def planted(rng, skills: tuple[float, float], *, subtasks: int = 4, items: int =
 
 def test_the_intervals_of_two_equal_models_hold_the_truth_in_95_of_100_data_sets():
     rng = np.random.default_rng(0)
-    found = [choice_difference(*planted(rng, (0.65, 0.65))) for _ in range(200)]
+    found = [choice_difference(*planted(rng, (0.65, 0.65))) for _ in range(1000)]
     for kind in ("interval_items", "interval_subtasks"):
         held = np.mean([cell[kind][0] <= 0 <= cell[kind][1] for cell in found])
         assert 0.92 <= held <= 0.98, kind
-    assert np.mean([cell["p_value"] < 0.05 for cell in found]) <= 0.08
+    assert 0.03 <= np.mean([cell["p_value"] < 0.05 for cell in found]) <= 0.07
+
+
+def test_a_gain_and_a_loss_of_one_size_are_no_difference_of_the_score_however_many_items_each_has():
+    rng = np.random.default_rng(9)
+    found = []
+    for _ in range(1000):
+        (a_few,), (b_few,) = (side.values() for side in planted(rng, (0.65, 0.45), subtasks=1, items=30))
+        (a_many,), (b_many,) = (side.values() for side in planted(rng, (0.45, 0.65), subtasks=1, items=300))
+        found.append(choice_difference({"few": a_few, "many": a_many}, {"few": b_few, "many": b_many}))
+    assert 0.03 <= np.mean([cell["p_value"] < 0.05 for cell in found]) <= 0.07
+    assert all(cell["better"] < cell["worse"] for cell in found)
+
+
+def test_a_single_subtask_has_the_exact_sign_test_which_keeps_its_level_with_few_items():
+    rng = np.random.default_rng(10)
+    found = [choice_difference(*planted(rng, (0.65, 0.65), subtasks=1, items=12)) for _ in range(500)]
+    assert np.mean([cell["p_value"] < 0.05 for cell in found]) <= 0.05
+    assert all(cell["p_value"] == sign_test(cell["better"], cell["worse"]) for cell in found)
 
 
 def test_a_planted_difference_is_found_as_often_as_its_error_says():
@@ -120,10 +140,10 @@ def test_figures_worked_by_hand():
     assert (found["a"], found["b"]) == (0.75, pytest.approx((0.375 + 1) / 2))
     assert found["difference"] == pytest.approx((0.625 - 0.5) / 2)
     assert (found["better"], found["worse"], found["items"]) == (3, 1, 6)
-    assert found["p_value"] == pytest.approx(10 / 16)  # 3 or more, or 1 or fewer, of 4 fair coins
     # Agresti and Min: (sum d^2 + 1 - (sum d)^2 / (n + 2)) / (n + 2)^2, for x and for y
     squares = (2.25 + 1 - 2.5**2 / 6) / 6**2, (1 + 1 - 1 / 4) / 4**2
     assert found["standard_error"] == pytest.approx(math.sqrt(sum(squares)) / 2)
+    assert found["p_value"] == pytest.approx(math.erfc(0.0625 / found["standard_error"] / math.sqrt(2)))
     # two subtasks: 12.706 is Student's t with one degree of freedom, |0.625 + 0.5| / 2 the error of their mean
     assert found["interval_subtasks"][1] - found["difference"] == pytest.approx(12.7062 * 0.5625, rel=1e-4)
 
@@ -237,6 +257,7 @@ def test_two_folders_become_a_table_and_a_file(folders, tmp_path, capsys):
     lines = {line.split()[0]: line for line in printed.splitlines() if line and line[0].isalpha()}
     assert lines["npi"].endswith("*") and not lines["voice"].endswith("*")
     assert "bits per byte, less is better" in lines["perplexity"] and "-0.25" in lines["perplexity"]
+    assert lines["reading"].endswith("+1.00  no interval: the difference alone")
     assert found["left_out"] == [f"comps is left out: it is not scored in {folders[1]}"]
     assert found["left_out"][0] in printed and "noise of training is in none" in printed
 
@@ -277,8 +298,9 @@ def test_several_runs_a_side_give_the_spread_over_seeds(tmp_path, capsys):
     assert "includes the noise of training" in printed and "3:3" in printed
     main(["--a", str(a[0]), "--b", *map(str, b)])
     assert "1:3" in capsys.readouterr().out
-    with pytest.raises(UserError, match="one and the same model"):
-        main(["--a", str(a[0]), str(a[0]), "--b", *map(str, b)])
+    for sides in (["--a", a[0], a[0], "--b", *b], ["--a", *a, "--b", b[0], a[1]], [a[0], a[0]]):
+        with pytest.raises(UserError, match="one and the same model"):
+            main(list(map(str, sides)))
 
 
 def test_other_items_and_damaged_ones_are_refused(folders, tmp_path):
@@ -293,7 +315,7 @@ def test_other_items_and_damaged_ones_are_refused(folders, tmp_path):
     whole = json.loads(path.read_text())
     whole["passive"]["credit"][0] = 1 - whole["passive"]["credit"][0]
     path.write_text(json.dumps(whole))
-    with pytest.raises(UserError, match="items.json does not add up to the score"):
+    with pytest.raises(UserError, match=r"items.json is not the file that .*scores.json sums up"):
         main([*map(str, folders)])
     path.unlink()
     with pytest.raises(UserError, match="items.json is missing"):
@@ -305,6 +327,28 @@ def test_items_of_another_number_are_refused(tmp_path):
     b = write_folder(tmp_path / "b", {"comps": choice_task({"base": [1.0, 0.0, 1.0]})})
     with pytest.raises(UserError, match="have other items of comps"):
         main([str(a), str(b)])
+
+
+def test_surprisals_are_left_out_as_no_score(folders, tmp_path, capsys):
+    aoa = {"metric": "surprisal", "score": 9.93, "by_subtask": {}, "by_phenomenon": {}}, None
+    a, b = (
+        write_folder(tmp_path / name, {"aoa": aoa, "comps": choice_task({"base": [n, 0.0]})})
+        for n, name in enumerate(("x", "y"))
+    )
+    main([str(a), str(b)])
+    printed = capsys.readouterr().out
+    assert "\naoa is left out: its surprisals are no score" in printed and "993" not in printed
+    with pytest.raises(UserError, match="aoa cannot be compared"):
+        main([str(a), str(b), "--tasks", "aoa"])
+
+
+def test_a_task_without_its_measure_is_named(folders):
+    path = folders[1] / "scores.json"
+    scores = json.loads(path.read_text())
+    del scores["tasks"]["wug_adj"]["measured_on"]
+    path.write_text(json.dumps(scores))
+    with pytest.raises(UserError, match=r"wug_adj in .*scores.json lacks measured_on: score the model again"):
+        main([*map(str, folders)])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
 from eval.harness.__main__ import main
+from eval.harness.files import find_subtasks, own_name
+from eval.harness.tasks.rows import read
 from eval.items import Choice, Item, best_choices
 from eval.scoring import score
 
@@ -36,6 +38,12 @@ BOXES = [
 COMPS = [
     {"prefix_acceptable": f"A {noun}", "prefix_unacceptable": "The 'wug'", "property_phrase": "sees dogs."}
     for noun in NOUNS
+]
+
+
+PIQA = [
+    {"prompt": f"The {noun}", "solution0": "sees.", "solution1": "Who?", "label": n % 2}
+    for n, noun in enumerate(NOUNS)
 ]
 
 
@@ -74,8 +82,19 @@ ASKED = {
         ]
         for name in ("base", "wugs_dist_before")
     },
+    **{
+        f"babylm_{task}_regular_0_ops": [
+            choices(*((row["input_prefix"], option) for option in row["options"])) for row in BOXES[::2]
+        ]
+        for task in ("entity_tracking_fast", "entity_tracking_filtered")
+    },
+    "babylm_global_piqa_parallel_global_piqa_parallel": [
+        choices((row["prompt"], " sees."), (row["prompt"], " Who?")) for row in PIQA
+    ],
 }
-DATASETS = ["blimp_filtered", "supplement_filtered", "ewok_filtered", "entity_tracking", "comps"]
+GOLD = {"babylm_global_piqa_parallel_global_piqa_parallel": [row["label"] for row in PIQA]}  # others: 0
+DATASETS = ["entity_tracking_fast", "entity_tracking_filtered", "global_piqa_parallel"]
+DATASETS += ["blimp_filtered", "supplement_filtered", "ewok_filtered", "entity_tracking", "comps"]
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +114,9 @@ def folder(tmp_path_factory) -> Path:
     write_rows(full / "supplement_filtered/turns.jsonl", TURNS)
     write_rows(full / "ewok_filtered/agents.jsonl", EWOK)
     write_rows(full / "entity_tracking/regular.jsonl", BOXES)
+    for path in ("fast_eval/entity_tracking_fast", "full_eval/entity_tracking_filtered"):
+        write_rows(root / "data" / path / "regular.jsonl", BOXES[::2])
+    write_rows(full / "global_piqa_parallel/rows.jsonl", PIQA)
     write_rows(full / "comps/comps_base.jsonl", COMPS)
     write_rows(full / "comps/comps_wugs_dist-before.jsonl", COMPS)
     return root
@@ -128,7 +150,8 @@ def test_every_item_gets_the_numbers_of_our_own_scorer(folder, tmp_path, model):
         assert len(theirs) == len(ours)
         for mine, other in zip(ours, theirs, strict=True):
             assert other == pytest.approx(mine, abs=1e-5)
-        right = [best_choices(row)[0] == 0 for row in ours]
+        gold = GOLD.get(task, [0] * len(ours))
+        right = [best_choices(row)[0] == answer for row, answer in zip(ours, gold, strict=True)]
         assert [row["acc"] for row in samples(tmp_path, task)] == right
         assert found["results"][task]["acc,none"] == sum(right) / len(right)
     means = [found["results"][f"babylm_entity_tracking_regular_{n}_ops"]["acc,none"] for n in (0, 1)]
@@ -142,7 +165,7 @@ def test_ties_are_counted_though_lm_eval_calls_them_right(folder, tmp_path, caps
     constant.lm_head.bias.data.zero_()
     constant.save_pretrained(tmp_path / "model")
     tiny_models.tokenizer().save_pretrained(tmp_path / "model")
-    rows = [pair("dog cat see", "see cat dog", "order"), pair("a b c", "c a b", "order"), BLIMP[0]]
+    rows = [pair("dog cat see", "see cat dog", "order", "x"), pair("a b c", "c a b", "order", "x"), BLIMP[0]]
     write_rows(tmp_path / "data/full_eval/blimp_filtered/order.jsonl", rows)
     command = ["--tasks", "babylm_blimp_filtered", "--data", str(tmp_path / "data"), "--limit", "2"]
     main([str(tmp_path / "model"), *command, "--out", str(tmp_path / "out")])
@@ -158,7 +181,7 @@ def test_a_model_of_nan_is_refused_and_no_result_is_written(folder, tmp_path):
     command = ["--tasks", "babylm_blimp_filtered", "--data", str(folder / "data")]
     with pytest.raises(UserError, match="^5 of 5 items have non-finite scores"):
         main([str(tmp_path / "model"), *command, "--out", str(tmp_path / "out")])
-    assert not (tmp_path / "out/results.json").exists()
+    assert list((tmp_path / "out").iterdir()) == []  # so that the next try is not refused
 
 
 def test_a_continuation_is_greedy_if_the_model_would_write_it(model):
@@ -251,6 +274,8 @@ def test_tasks_of_ones_own_pass_through(folder, tmp_path, monkeypatch):
     [
         (["babylm_blimp_filtred"], "no task 'babylm_blimp_filtred': did you mean babylm_blimp_filtered"),
         (["babylm_comps", "babylm_comps_base"], "Duplicate task 'babylm_comps_base'.*: ask for one of them"),
+        (["babylm_wug_past"], "no task of choices: use `python -m eval --tasks wug_past_tense`"),
+        (["reading"], "^reading is no task of choices: use `python -m eval --tasks reading`"),
         (["babylm_blimp_fast"], "no \\*.jsonl files in .*fast_eval/blimp_fast"),
     ],
 )
@@ -280,8 +305,10 @@ def test_a_row_that_lacks_a_text_is_named(folder, tmp_path, row, complaint):
     [
         (b'{"sentence_good": "a", "sentence_bad": "b"}\n{"sentence', "x.jsonl, line 2 is not JSON"),
         (b"[1]\n", "line 1 is not a JSON object"),
-        (b"\xff\n", "x.jsonl is not UTF-8 text"),
-        (b"\n", "have no rows"),
+        (b"\xff\n", "x.jsonl, line 1 is not UTF-8 text"),
+        (b"\n", "the file has no rows"),
+        (b'{"sentence_good": "a", "sentence_bad": "b", "sentence_bad": "c"}\n', "stands in it twice"),
+        (b'{"sentence_good": "a", "sentence_bad": "b"}\n' * 2 + b'{"UID": "u"}\n', "no text in 'UID'"),
     ],
 )
 def test_a_damaged_file_is_named(folder, tmp_path, content, complaint):
@@ -291,6 +318,44 @@ def test_a_damaged_file_is_named(folder, tmp_path, content, complaint):
     command = [str(folder / "model"), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     with pytest.raises(UserError, match=complaint):
         main([*command, "--tasks", "babylm_blimp_filtered"])
+
+
+@pytest.mark.parametrize("name", ["results.json", "samples/mine.jsonl", "tasks/mine.yaml"])
+def test_nothing_in_the_folder_of_results_is_lost(folder, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("eval.harness.__main__.run", lambda *_: pytest.fail("the model was loaded"))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    command = [str(folder / "model"), "--tasks", "babylm_comps", "--data", str(folder / "data")]
+    with pytest.raises(UserError, match=f"{name.split('/')[0]} is there already.*name another --out"):
+        main([*command, "--out", str(tmp_path)])
+    assert (tmp_path / name).read_text() == "{}" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_with_data_the_short_names_are_ours(folder, tmp_path, capsys):
+    data = str(folder / "data")
+    main([str(folder / "model"), "--tasks", "supplement", "--data", data, "--out", str(tmp_path / "out")])
+    found = json.loads((tmp_path / "out/results.json").read_text())["results"]
+    assert set(found) == {"babylm_supplement_filtered", "babylm_supplement_filtered_turns"}
+    assert {path.stem for path in (tmp_path / "out/tasks").iterdir()} == set(found)
+    printed = capsys.readouterr().out
+    taken = (
+        f"supplement is taken as babylm_supplement_filtered, from {data}; without --data it is lm_eval's own"
+    )
+    assert f"{taken}\n" in printed
+    assert "babylm_supplement_filtered is scored as it is, which is no score of the whole task" in printed
+    assert "has 0 rows, the official data" in printed
+    assert own_name("supplement", None) == "supplement" and own_name("hellaswag", folder) == "hellaswag"
+
+
+def test_a_subtask_may_lie_in_two_files_if_it_is_told_apart_alike(tmp_path):
+    at = tmp_path / "full_eval/blimp_filtered"
+    write_rows(at / "a.jsonl", BLIMP[:2])
+    write_rows(at / "b.jsonl", BLIMP[2:])
+    found = find_subtasks(tmp_path, "babylm_blimp_filtered")["island"]
+    assert read(**found)["test"]["sentence_good"] == [row["sentence_good"] for row in BLIMP]
+    write_rows(at / "island.jsonl", [pair("a", "b")])
+    with pytest.raises(UserError, match="island.jsonl, line 1 is of island, as is another file"):
+        find_subtasks(tmp_path, "babylm_blimp_filtered")
 
 
 def test_our_tasks_need_data_and_another_folder_than_the_models(folder, tmp_path):

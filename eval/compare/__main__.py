@@ -22,10 +22,11 @@ reads   A B …             folders that `python -m eval --out` wrote; the first
 writes  a table, and --json FILE with every number, fractions of 1
 
 Two folders: the same items decide both scores, so the difference is taken item by item. Choice tasks: an interval as
-if other items of the same subtasks had been drawn, one as if other subtasks had been drawn, and the exact sign test
-(McNemar's) on the items that differ; its p-values for phenomena and subtasks are corrected for their number (Holm).
-Wug tasks: a bootstrap of the difference of the two correlations. Other tasks: the difference alone. None of this has
-the noise of training in it: the same recipe with another seed gives another model.
+if other items of the same subtasks had been drawn, one as if other subtasks had been drawn, and a p-value: of tasks
+and phenomena that of the difference of the scores over its error (normal), of a single subtask the exact sign test
+(McNemar's) on the items that differ. Those of phenomena and subtasks are corrected for their number (Holm).
+Wug tasks: a bootstrap of the difference of the two correlations. Reading and held-out text: the difference alone,
+without an interval. None of this has the noise of training in it: another seed gives another model.
 Several runs a side: the difference of the mean scores and Welch's t interval. That one includes the noise of training.
 
 All intervals are of 95 %; a * marks what lies outside of chance by them, or by p < 0.05 after the correction."""
@@ -160,13 +161,12 @@ def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     sides = read_sides(args)
 
-    from eval.compare.scored import check_runs, read_scored, shared_tasks
+    from eval.compare.scored import check_models, read_scored, shared_tasks
     from eval.compare.table import table
     from eval.scores import as_json
 
     scored = [[read_scored(folder) for folder in side] for side in sides]
-    for side in scored:
-        check_runs(side)
+    check_models([run for side in scored for run in side])
     tasks, missing = shared_tasks(scored, args.tasks)
     found = [compare(scored[0], other, tasks) for other in scored[1:]]
     notes = {task: scored[0][0].tasks[task] for task in tasks}

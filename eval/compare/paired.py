@@ -43,6 +43,13 @@ def sign_test(better: int, worse: int) -> float:
     return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
+def normal_test(value: float, error: float) -> float:
+    """Two-sided p-value of a difference and its standard error, by the normal distribution."""
+    from scipy.stats import norm
+
+    return float(2 * norm.sf(abs(value) / error))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values as they are after looking at all of them (Holm 1979)."""
     from statsmodels.stats.multitest import multipletests
@@ -55,8 +62,9 @@ def choice_difference(a: Credits, b: Credits) -> dict:
 
     "interval_items": were other items of the same subtasks drawn. "interval_subtasks": were other subtasks drawn
     (jackknife over subtasks, Student's t), None if they show no spread; the items of a subtask of BLiMP come from one
-    template, so this is the one to go by for a claim beyond these very subtasks. "p_value" is the sign test's on
-    all items that differ.
+    template, so this is the one to go by for a claim beyond these very subtasks. "p_value" goes with
+    "interval_items": it is of "difference" and its error, as the score is no mean over all items alike and a test on
+    these could take the other side; of one subtask, where it is, the exact sign test on the items that differ.
     """
     share = weights(list(a))
     deltas = [np.subtract(a[name], b[name]) for name in a]
@@ -76,7 +84,7 @@ def choice_difference(a: Credits, b: Credits) -> dict:
         "items": len(pooled),
         "better": better,
         "worse": worse,
-        "p_value": sign_test(better, worse),
+        "p_value": sign_test(better, worse) if len(a) == 1 else normal_test(value, error),
     }
 
 

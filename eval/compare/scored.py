@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.compare.paired import spearman, weights
-from eval.json_files import read_json
+from eval.json_files import read_json, require
+from eval.scores import intact
+from eval.table import is_scored
 
 AGAIN = "score the model again with `python -m eval`"
 
@@ -22,23 +23,9 @@ class Scored:
         """{subtask: {column: [value per item]}}; a UserError if they are not those that the score sums up."""
         path = self.folder / task / "items.json"
         items = read_json(path, AGAIN)
-        again = score_of(items)
-        if again is not None and abs(again - self.tasks[task]["score"]) > 1e-6:
-            raise UserError(f"{path} does not add up to the score in {self.folder / 'scores.json'}: {AGAIN}")
+        if not intact(path, self.tasks[task].get("items_sha256", "")):
+            raise UserError(f"{path} is not the file that {self.folder / 'scores.json'} sums up: {AGAIN}")
         return items
-
-
-def score_of(items: dict[str, dict[str, list]]) -> float | None:
-    """The score that the items add up to; None where it is no mean of theirs."""
-    import numpy as np
-
-    columns = columns_of(items)
-    if "credit" in columns:
-        return float(weights(list(items)) @ [np.mean(items[name]["credit"]) for name in items])
-    if {"prob", "ratio"} <= columns and len(items) == 1:
-        (found,) = items.values()
-        return float(spearman(np.asarray(found["prob"]), np.asarray(found["ratio"])))
-    return None
 
 
 def columns_of(items: dict[str, dict[str, list]]) -> set[str]:
@@ -49,10 +36,14 @@ def columns_of(items: dict[str, dict[str, list]]) -> set[str]:
 def read_scored(folder: Path) -> Scored:
     """One `--out` folder; a UserError if it has no finished task."""
     remedy = "name a folder that `python -m eval --out` wrote"
-    scores = read_json(folder / "scores.json", remedy, ["model_sha256", "tasks"])
+    path = folder / "scores.json"
+    scores = read_json(path, remedy, ["model_sha256", "tasks"])
+    require(scores["tasks"], (), f"'tasks' in {path}", AGAIN)
+    for name, result in scores["tasks"].items():
+        require(result, ["measured_on"], f"{name} in {path}", AGAIN)
     tasks = {name: result for name, result in scores["tasks"].items() if headline(result) is not None}
     if not tasks:
-        raise UserError(f"{folder / 'scores.json'} holds no score: {AGAIN}")
+        raise UserError(f"{path} holds no score: {AGAIN}")
     return Scored(folder, scores["model_sha256"], tasks)
 
 
@@ -61,21 +52,26 @@ def headline(result: dict) -> float | None:
     return result["score"] if "score" in result else result.get("all", {}).get("bits_per_byte")
 
 
-def check_runs(side: list[Scored]) -> None:
-    """Raise UserError if a side counts one model twice: its runs would seem to agree."""
+def is_surprisal(result: dict) -> bool:
+    """Is its number a mean surprisal in nats, which says nothing of how good a model is?"""
+    return "score" in result and not is_scored(result)
+
+
+def check_models(folders: list[Scored]) -> None:
+    """Raise UserError if one model is named twice: two runs would seem to agree, two sides to be alike."""
     seen: dict[str, Path] = {}
-    for run in side:
+    for run in folders:
         if run.model_sha256 in seen:
             raise UserError(
-                f"{seen[run.model_sha256]} and {run.folder} are scores of one and the same model: name each run once"
+                f"{seen[run.model_sha256]} and {run.folder} are scores of one and the same model: name each model once"
             )
         seen[run.model_sha256] = run.folder
 
 
 def shared_tasks(sides: list[list[Scored]], wanted: list[str]) -> tuple[list[str], list[str]]:
-    """(the tasks that all folders have, one line for each task that some lack); refuses other items.
+    """(the tasks that all folders have, one line for each task that is left out); refuses other items.
 
-    `wanted` are the tasks to keep to, if any: one that a folder lacks is a UserError then.
+    `wanted` are the tasks to keep to, if any: one that a folder lacks, or that has no score, is a UserError then.
     """
     folders = [scored for side in sides for scored in side]
     names = list(dict.fromkeys(name for scored in folders for name in scored.tasks))
@@ -88,6 +84,12 @@ def shared_tasks(sides: list[list[Scored]], wanted: list[str]) -> tuple[list[str
         if lacking and not wanted:
             missing.append(f"{name} is left out: it is not scored in {', '.join(lacking)}")
     shared = [name for name in wanted or names if all(name in scored.tasks for scored in folders)]
+    for name in [name for name in shared if is_surprisal(folders[0].tasks[name])]:
+        reason = "its surprisals are no score, `python -m eval.aoa` reads them"
+        if name in wanted:
+            raise UserError(f"{name} cannot be compared: {reason}")
+        missing.append(f"{name} is left out: {reason}")
+        shared.remove(name)
     if not shared:
         raise UserError(f"the folders have no task in common ({'; '.join(missing)})")
     for name in shared:

@@ -4,7 +4,7 @@ from eval.tasks import extent_note
 
 ITEMS = (
     "A star in the columns of intervals: 0 lies outside. In the last column: p < 0.05, for phenomena and subtasks "
-    "after Holm's correction.\n"
+    "after Holm's correction; what is one subtask alone has the exact sign test, all else A - B over its error.\n"
     "These are two single runs, and the noise of training is in none of these numbers: another seed could give "
     "another difference. Compare several runs a side with --a … --b …"
 )
@@ -75,6 +75,8 @@ def header(over_runs: bool, title: str) -> str:
 def item_line(name: str, cell: dict, by: int) -> str:
     """One difference of two models, with what of its error is known."""
     intervals = f"{interval(cell.get('interval_items'), by)} {interval(cell.get('interval_subtasks'), by)}"
+    if "interval_items" not in cell:
+        return f"{start(name, cell, by)}  no interval: the difference alone"
     if "p_value" not in cell:
         return f"{start(name, cell, by)}  {intervals}".rstrip()
     counts = f"{cell['better']:,}:{cell['worse']:,}"

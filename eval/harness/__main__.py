@@ -6,7 +6,6 @@ Run tasks of the LM evaluation harness (lm_eval) on a model, scored by the kit.
 
 import argparse
 import difflib
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -16,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError, positive, run_stage
 from babylm_data.memory import memory_advice
-from babylm_data.sealed import write_whole
-from eval.harness.files import DATASETS, dataset_of, write_task_files
-from eval.items import best_choices
+from eval.harness.files import DATASETS, OURS, dataset_of, own_name, write_task_files
+from eval.harness.results import check_free, removed_on_failure, tie_lines, write_results
 from eval.model import DTYPES, find_model, model_sha256
 
 if TYPE_CHECKING:
@@ -33,11 +31,13 @@ writes  --out DIR         DIR/results.json and DIR/samples/<task>.jsonl, in the 
                           DIR/tasks/*.yaml, the task files of the kit's tasks, for the command `lm_eval` also:
                             lm_eval --model hf --model_args pretrained=MODEL --include_path DIR/tasks --tasks …
 
+Nothing is written over: where DIR has results.json, samples or tasks already, another --out is asked for.
+With --data, the kit's names without babylm_ (blimp, ewok_fast, …) are taken as the kit's tasks, which is printed.
 Any other name of a task or group goes to lm_eval as it is. Nothing is downloaded, unless HF_HUB_OFFLINE=0 and
 HF_DATASETS_OFFLINE=0 are set: a task whose data are not on this machine is refused.
 
-lm_eval gives a tie to the first choice, which in the kit's tasks is the right one: the number of ties is printed, and
-`python -m eval` counts them as guesses. Scores that are NaN or infinite are refused."""
+lm_eval gives a tie to the first choice, which in the kit's tasks but Global PIQA is the right one: the number of ties
+is printed, and `python -m eval` counts them as guesses. Scores that are NaN or infinite are refused."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,7 +87,7 @@ def task_manager(names: list[str], folders: list[str]) -> "TaskManager":
 
     manager = TaskManager(include_path=folders, include_defaults=False)
     # reading the 14,000 task files of lm_eval takes seconds
-    if any(name not in manager.all_tasks and not name.startswith("babylm_") for name in names):
+    if any(name not in manager.all_tasks and not name.startswith(OURS) for name in names):
         manager = TaskManager(include_path=folders)
     for name in names:
         if name not in manager.all_tasks:
@@ -114,42 +114,6 @@ def load_tasks(manager: "TaskManager", names: list[str]) -> list:
     except ValueError as error:
         raise UserError(f"{error}: ask for one of them") from error
     return found
-
-
-def tie_lines(results: dict) -> list[str]:
-    """How many choices of the tasks were ties, which lm_eval decides for choice 0; then those of each task."""
-    kinds = {task: config["output_type"] for task, config in results["configs"].items()}
-    chosen = {task: rows for task, rows in results["samples"].items() if kinds[task] == "multiple_choice"}
-    ties = {task: sum(map(is_tie, rows)) for task, rows in chosen.items()}
-    items = {task: len(rows) for task, rows in chosen.items()}
-    total = f"{sum(ties.values()):,} of {sum(items.values()):,} items are ties"
-    lines = [f"{total}, which lm_eval answers with the first choice; no score is NaN or infinite"]
-    lines += [f"  {task}: {ties[task]:,} of {items[task]:,} items are ties" for task in ties if ties[task]]
-    return lines if items else []
-
-
-def is_tie(sample: dict) -> bool:
-    """Do several choices share the highest log-probability?"""
-    nats = [answer[0] for answer in sample["filtered_resps"]]
-    if "acc_mutual_info" in sample["metrics"]:  # the second half are the choices without their context
-        nats = nats[: len(nats) // 2]
-    return len(best_choices(nats)) > 1
-
-
-def write_results(out: Path, results: dict) -> None:
-    """Every task's samples, then the results that sum them up."""
-    from lm_eval.utils import handle_non_serializable
-
-    for old in (out / "samples").glob("*.jsonl"):
-        old.unlink()
-    for task, samples in results.pop("samples").items():
-        lines = [
-            json.dumps(sample, default=handle_non_serializable, ensure_ascii=False) + "\n"
-            for sample in samples
-        ]
-        write_whole(out / "samples" / f"{task}.jsonl", "".join(lines))
-    text = json.dumps(results, indent=1, default=handle_non_serializable, ensure_ascii=False)
-    write_whole(out / "results.json", text + "\n")
 
 
 def run(
@@ -183,12 +147,14 @@ def main(argv: list[str]) -> None:
         )
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         os.environ.setdefault(name, "1")  # before the import of lm_eval, which imports what reads them
-    names = list(dict.fromkeys(args.tasks))
+    check_free(args.out)
+    names = list(dict.fromkeys(own_name(name, args.data) for name in dict.fromkeys(args.tasks)))
     folders = [*args.include_path]
-    if ours := list(dict.fromkeys(filter(None, map(dataset_of, names)))):
-        folders.append(str(write_task_files(args.data, ours, args.out / "tasks")))
-    manager = task_manager(names, folders)
-    results, lines = run(args, folder, load_tasks(manager, names), manager)
+    with removed_on_failure(args.out / "tasks") as made:
+        if ours := list(dict.fromkeys(filter(None, map(dataset_of, names)))):
+            folders.append(str(write_task_files(args.data, ours, made)))
+        manager = task_manager(names, folders)
+        results, lines = run(args, folder, load_tasks(manager, names), manager)
     write_results(args.out, results)
 
     from lm_eval.utils import make_table

@@ -4,20 +4,24 @@ What a task asks stands in tasks/*.yaml; a file written here includes one of tho
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
+from eval.tasks import SPELLINGS, TASKS
+from eval.tasks.official import deviation_note, deviations
+from eval.tasks.rows import read_rows
 
 TEMPLATES = Path(__file__).with_name("tasks")
-FIELDS = {  # by template: the texts, or lists of texts, that a row must have
+OURS = "babylm_"  # what the names of the kit's own tasks begin with
+FIELDS = {  # by template: what it asks of a row
     "minimal_pairs": ("sentence_good", "sentence_bad"),
     "ewok": ("Context1", "Target1", "Target2"),
     "entity_tracking": ("input_prefix", "options"),
     "comps": ("prefix_acceptable", "prefix_unacceptable", "property_phrase"),
+    "global_piqa": ("prompt", "solution0", "solution1", "label"),
 }
-DATASETS = {  # name of the group: its template; the folder is full_eval/ or fast_eval/ and the name after babylm_
+DATASETS = {  # name of the group, which is that of a task of `python -m eval` after babylm_: its template
     "babylm_blimp_filtered": "minimal_pairs",
     "babylm_supplement_filtered": "minimal_pairs",
     "babylm_ewok_filtered": "ewok",
@@ -26,9 +30,31 @@ DATASETS = {  # name of the group: its template; the folder is full_eval/ or fas
     "babylm_blimp_fast": "minimal_pairs",
     "babylm_supplement_fast": "minimal_pairs",
     "babylm_ewok_fast": "ewok",
+    "babylm_entity_tracking_fast": "entity_tracking",
+    "babylm_entity_tracking_filtered": "entity_tracking",
+    "babylm_global_piqa_parallel": "global_piqa",
+    "babylm_global_piqa_nonparallel": "global_piqa",
     "babylm_nursery": "minimal_pairs",
 }
-COMPS = {"comps_base": "base", "comps_wugs": "wugs", "comps_wugs_dist-before": "wugs_dist_before"}
+SPLIT_BY = {"minimal_pairs": "UID", "ewok": "Domain", "entity_tracking": "numops"}
+"""By template: the field that tells the subtasks of one file apart, where its rows have it."""
+
+
+def own_name(name: str, data: Path | None) -> str:
+    """`name`, or with --data what it is of the kit: "blimp" and "blimp_filtered" are babylm_blimp_filtered then.
+
+    lm_eval has groups of some of these names, of other rows, whose data are on the hub. A UserError for a task of the
+    kit that is none of choices.
+    """
+    short = name.removeprefix(OURS)
+    task = SPELLINGS.get(short, short)
+    if task not in TASKS or (short == name and data is None):
+        return name
+    if OURS + task not in DATASETS:
+        raise UserError(f"{name} is no task of choices: use `python -m eval --tasks {task}`")
+    if short == name:
+        print(f"{name} is taken as {OURS + task}, from {data}; without --data it is lm_eval's own")
+    return OURS + task
 
 
 def dataset_of(name: str) -> str | None:
@@ -37,76 +63,36 @@ def dataset_of(name: str) -> str | None:
     return max(owners, key=len, default=None)
 
 
-def subtask_of(template: str, path: Path, row: dict) -> tuple[str, dict]:
-    """A row's subtask as the official program names it, and the values that its rows in this file share."""
-    if template == "minimal_pairs":
-        uid = row.get("UID")
-        return (path.stem, {}) if uid is None else (uid, {"UID": uid})
-    if template == "ewok":
-        return row.get("Domain"), {"Domain": row.get("Domain")}
-    if template == "entity_tracking":
-        return f"{path.stem}_{row.get('numops')}_ops", {"numops": row.get("numops")}
-    return COMPS.get(path.stem, "wugs_dist_in_between"), {}
-
-
-def read_rows(path: Path) -> Iterator[tuple[str, dict]]:
-    """("file, line n", row) of a JSON-lines file, as `tasks/rows.py` will read it; a UserError if it cannot."""
-    with open(path, encoding="utf-8-sig") as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                place = f"{path}, line {number}"
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise UserError(f"{place} is not a JSON object: fetch the file again")
-                    yield place, row
-        except UnicodeDecodeError:
-            raise UserError(f"{path} is not UTF-8 text: fetch the file again") from None
-        except json.JSONDecodeError as error:
-            raise UserError(f"{place} is not JSON ({error.msg}): fetch the file again") from None
-
-
-def check_row(row: dict, fields: tuple[str, ...], place: str) -> None:
-    """Raise UserError unless every field holds a text, or a list of texts: lm_eval would score "None"."""
-    for field in fields:
-        values = row.get(field)
-        values = values if isinstance(values, list) and values else [values]
-        if not all(isinstance(value, str) and value for value in values):
-            raise UserError(f"{place} has no text in {field!r}: is this a file of that task?")
-
-
 def find_subtasks(data: Path, dataset: str) -> dict[str, dict]:
-    """What `tasks/rows.py` is asked for, by subtask, in the order of the files."""
-    name = dataset.removeprefix("babylm_")
-    folder = data / ("fast_eval" if name.endswith("_fast") else "full_eval") / name
-    files = sorted(folder.glob("*.jsonl"))
-    if not files:
-        raise UserError(
-            f"there are no *.jsonl files in {folder}: put the evaluation data there, or correct --data"
-        )
-    template = DATASETS[dataset]
+    """What `tasks/rows.py` is asked for, by subtask, in the order of the files.
+
+    The reader of `python -m eval` says which rows there are and refuses a damaged one: lm_eval would score "None".
+    """
+    name, template = dataset.removeprefix(OURS), DATASETS[dataset]
+    files = TASKS[name].files(data)
+    items = TASKS[name].load(files).items
+    if unlike := deviations(name, (item.subtask for item in items)):
+        print(f"{dataset} is scored as it is, which is no score of the whole task: {deviation_note(unlike)}")
     found: dict[str, dict] = {}
-    for path in files:
-        for place, row in read_rows(path):
-            check_row(row, FIELDS[template], place)
-            subtask, where = subtask_of(template, path, row)
-            request = {"paths": [str(path.resolve())], "fields": FIELDS[template], "where": where}
-            if found.setdefault(subtask, request) != request:
-                raise UserError(
-                    f"{place} is of {subtask}, which has rows in another file also: put them together"
-                )
-    if not found:
-        raise UserError(f"the files in {folder} have no rows: fetch them again")
+    rows = [(str(path.resolve()), row) for path in files for row in read_rows(path)]
+    for (path, row), item in zip(rows, items, strict=True):
+        field = SPLIT_BY.get(template)
+        where = {} if row.values.get(field) is None else {field: row.values[field]}
+        request = found.setdefault(item.subtask, {"paths": [], "fields": FIELDS[template], "where": where})
+        if request["where"] != where:
+            raise UserError(
+                f"{row.place} is of {item.subtask}, as is another file: give one of them a new name"
+            )
+        if path not in request["paths"]:
+            request["paths"].append(path)
     return found
 
 
 def write_task_files(data: Path | None, datasets: list[str], folder: Path) -> Path:
-    """Write the task files of `datasets` into `folder`, in place of those that lie there, and return it."""
+    """Write the task files of `datasets` into `folder`, and return it."""
     if data is None:
         raise UserError(f"{datasets[0]} needs --data DIR, the folder that holds full_eval/ and fast_eval/")
     subtasks = {dataset: find_subtasks(data, dataset) for dataset in datasets}
-    for old in folder.glob("*.yaml"):
-        old.unlink()
     for dataset, found in subtasks.items():
         template = str(TEMPLATES / f"{DATASETS[dataset]}.yaml")
         for subtask, request in found.items():

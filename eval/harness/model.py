@@ -18,6 +18,7 @@ from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
 from babylm_data.errors import UserError
+from eval.harness.files import OURS
 from eval.items import Choice
 from eval.model import find_model, load
 from eval.perplexity import WINDOW, runs, start_token, windows
@@ -26,8 +27,6 @@ from eval.scoring import encode, longest_input, token_logprobs
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
-
-OURS = "babylm_"  # what the names of the kit's own tasks begin with
 
 
 class Greedy:

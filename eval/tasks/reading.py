@@ -153,7 +153,7 @@ class Reading:
         return {"reading": {"predictions": predicted}}
 
     def per_item(self, scores: Scores) -> dict:
-        """The surprisals of each row, nats; None where there is no word before."""
+        """The surprisals of each row, nats; None where there is no word before. No row has a share in the score."""
         found = self.surprisals(scores)
         previous = [None if math.isnan(value) else value for value in found["prev_pred"]]
         return {"reading": {"pred": found["pred"], "prev_pred": previous}}
