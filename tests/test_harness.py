@@ -16,7 +16,7 @@ from eval.harness.__main__ import main
 from eval.harness.files import find_subtasks, own_name
 from eval.harness.tasks.rows import read
 from eval.items import Choice, Item, best_choices
-from eval.scoring import score
+from eval.scoring import Scorer
 
 ROOT = Path(__file__).parent.parent
 NOUNS = ("dog", "old cat", "small cats", "café", 'dog’s "cat"')
@@ -145,7 +145,7 @@ def test_every_item_gets_the_numbers_of_our_own_scorer(folder, tmp_path, model):
     found = json.loads((tmp_path / "results.json").read_text())
     for task, asked in ASKED.items():
         items = [Item(str(number), task, entry) for number, entry in enumerate(asked)]
-        ours = score(model.model, model.tokenizer, items)
+        ours = Scorer(model.model, model.tokenizer).score(items)
         theirs = [[answer[0] for answer in row["filtered_resps"]] for row in samples(tmp_path, task)]
         assert len(theirs) == len(ours)
         for mine, other in zip(ours, theirs, strict=True):
