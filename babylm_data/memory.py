@@ -10,15 +10,20 @@ from babylm_data.errors import UserError
 FULL_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 
 
+def is_full_memory(error: Exception) -> bool:
+    """Is this how a library says that there is no memory left?"""
+    # OutOfMemoryError is torch's, which is not imported here; NumPy's is a kind of MemoryError
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or any(words in str(error) for words in FULL_MEMORY)
+
+
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
     """Turn a full memory, of a GPU or of the machine, into a UserError that ends in `advice`."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # OutOfMemoryError is torch's, which is not imported here; NumPy's is a kind of MemoryError
-        known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if not known and not any(words in str(error) for words in FULL_MEMORY):
+        if not is_full_memory(error):
             raise
         raise UserError(f"out of memory {advice}") from None
 

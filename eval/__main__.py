@@ -1,7 +1,7 @@
 """python -m eval runs/nursery/export --tasks nursery perplexity --data runs/nursery-data/evaluation_data \
           --text runs/nursery-data/text --out runs/nursery/eval
 
-Score a Hugging Face causal model on zero-shot tasks and on held-out text.
+Score a Hugging Face model on zero-shot tasks and on held-out text.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from eval.table import table
 from eval.tasks import TASKS, extent_note
 
 DESCRIPTION = """\
-Score a causal language model: the zero-shot tasks of the challenge, cross-entropy on held-out text.
+Score a language model: the zero-shot tasks of the challenge, cross-entropy on held-out text.
 
 reads   MODEL             a Hugging Face folder (config.json, *.safetensors, tokenizer) or a hub name
         --data DIR        DIR/full_eval/<task>/ and DIR/fast_eval/<task>/, as the official download has them
@@ -119,8 +119,7 @@ def main(argv: list[str]) -> None:
     if not (args.model and args.out):
         raise UserError("a MODEL folder and --out DIR are needed (or --check, to look at the data alone)")
     if args.model[1:]:
-        options = [word for word in argv if word not in args.model]
-        return score_all(args.model, options, args.out, args.processes)
+        return score_all(args)
     (args.model,) = args.model
     folder = find_model(args.model)
     if args.out.resolve() == folder.resolve():
@@ -131,10 +130,14 @@ def main(argv: list[str]) -> None:
     tree = ResultsTree(args.results, name, args.revision, args.backend) if args.results else None
     identity = {"weights_sha256": weights_sha256(folder), "model_sha256": model_sha256(folder)}
     file = ScoreFile(args.out, {"model": args.model, **identity})
-    score_jobs(jobs, folder, file, args, argv)
+    refused = score_jobs(jobs, folder, file, args, argv)
+    jobs = [job for job in jobs if job.task not in refused]
     if tree:
         write_tree(jobs, file, tree)
     print(table({job.task: file.scores["tasks"][job.task] for job in jobs}))
+    if refused:
+        more = f" ({len(refused)} tasks have no result: {', '.join(refused)})" if len(refused) > 1 else ""
+        raise UserError(f"{next(iter(refused.values()))}{more}")
 
 
 def print_contents(jobs: list[Job], limit: int | None) -> None:
@@ -148,8 +151,8 @@ def print_contents(jobs: list[Job], limit: int | None) -> None:
 
 def score_jobs(
     jobs: list[Job], folder: Path, file: ScoreFile, args: argparse.Namespace, argv: list[str]
-) -> None:
-    """Score what the file does not hold yet; the model is loaded only if there is any."""
+) -> dict[str, UserError]:
+    """Score what the file does not hold yet; the model is loaded only if there is any. Task -> why it was refused."""
     asked = {job.task: measured_on(job.files, job.settings) for job in jobs}
     keys = {task: task_key(file.scores["model_sha256"], asked[task]) for task in asked}
     waiting = [job for job in jobs if not file.has(job.task, keys[job.task])]
@@ -157,16 +160,23 @@ def score_jobs(
         if job not in waiting:
             print(f"{job.task}: already scored with this model, data and settings in {args.out}")
     if not waiting:
-        return
+        return {}
     from eval.scoring import Scorer
 
     model, tokenizer = load(folder, device=args.device, dtype=args.dtype, backend=args.backend)
     scorer = Scorer(model, tokenizer, backend=args.backend, batch_tokens=args.batch_tokens)
     file.scores["parameters"] = model.num_parameters()
     made = stamp(argv)  # once: the tasks of one call are one line in a list of commands
+    refused = {}
     for job in waiting:
-        result, details = job.run(scorer)
+        try:
+            result, details = job.run(scorer)
+        except UserError as error:  # what one task lacks is no reason to leave out the others
+            refused[job.task] = error
+            print(f"{job.task} has no result: {error}")
+            continue
         file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, details)
+    return refused
 
 
 def write_tree(jobs: list[Job], file: ScoreFile, tree: ResultsTree) -> None:

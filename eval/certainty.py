@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from babylm_data.memory import is_full_memory
 from eval.items import Item
 from eval.rows import Encoded
 from eval.scoring import Scorer
@@ -40,7 +41,8 @@ def in_float64(scorer: Scorer) -> Scorer:
     model = copy.deepcopy(scorer.model)
     if model.device.type == "mps":
         model = model.cpu()
-    return Scorer(model.double(), scorer.tokenizer, backend=scorer.backend)
+    cells = max(1, scorer.cells // 2)  # of numbers twice as wide
+    return Scorer(model.double(), scorer.tokenizer, backend=scorer.backend, batch_tokens=cells)
 
 
 class Doubt:
@@ -75,6 +77,10 @@ class Doubt:
         with np.errstate(invalid="ignore"):
             return ~(best[:, -1] - best[:, -2] > bound) & ~self.alike
 
+    def finite(self) -> np.ndarray:
+        """Items all of whose choices have a number for a score."""
+        return (np.isfinite(self.scores_IC) | (self.members_IC < 0)).all(axis=1)
+
     def ask(self, scorer: Scorer, rows: np.ndarray, label: str) -> np.ndarray:
         """Score items number `rows` with `scorer`; the scores that stood there, to compare."""
         needed = np.unique(self.members_IC[rows])
@@ -86,9 +92,10 @@ class Doubt:
     def error(self, old_IC: np.ndarray, rows: np.ndarray) -> float:
         """Largest spread of (old - new) over the choices of one item, nats."""
         with np.errstate(invalid="ignore"):
-            change = np.where(self.members_IC[rows] >= 0, old_IC - self.scores_IC[rows], np.nan)
-            spread = np.nanmax(change, axis=1) - np.nanmin(change, axis=1)
-        return float(np.nanmax(spread, initial=0.0))
+            change = np.where(self.members_IC[rows] >= 0, old_IC - self.scores_IC[rows], 0.0)
+        known = np.isfinite(change).all(axis=1)
+        change = np.where(self.members_IC[rows] >= 0, change, change[:, :1])[known]
+        return float(np.ptp(change, axis=1).max(initial=0.0))
 
 
 def choose(scorer: Scorer, items: Sequence[Item], label: str = "scoring") -> list[list[float]]:
@@ -101,7 +108,7 @@ def choose(scorer: Scorer, items: Sequence[Item], label: str = "scoring") -> lis
         doubt.ask(scorer, everything, label)
     else:
         _float32(scorer, doubt, everything, label)
-        rest = np.flatnonzero(doubt.doubtful(CLOSE))
+        rest = np.flatnonzero(doubt.doubtful(CLOSE) & doubt.finite())
         if len(rest):
             doubt.ask(in_float64(scorer), rest, f"{label}, float64")
     return [row[: len(item.choices)].tolist() for row, item in zip(doubt.scores_IC, items, strict=True)]
@@ -113,8 +120,14 @@ def _float32(scorer: Scorer, doubt: Doubt, everything: np.ndarray, label: str) -
     if len(everything) <= 2 * SAMPLE or not halves_pay(device):
         doubt.ask(scorer, everything, label)
         return
-    with torch.autocast(device.type, torch.bfloat16):
+    try:
+        with torch.autocast(device.type, torch.bfloat16):
+            doubt.ask(scorer, everything, label)
+    except (RuntimeError, TypeError) as error:  # some models hold numbers that bfloat16 has no room for
+        if is_full_memory(error):
+            raise
         doubt.ask(scorer, everything, label)
+        return
     settled = np.zeros(len(everything), bool)
     rows = everything[:: len(everything) // SAMPLE]
     bound = 0.0

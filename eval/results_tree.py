@@ -7,6 +7,7 @@ temperature 1. Model names stay whole, although that program cuts its argument a
 """
 
 import json
+import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +57,13 @@ class ResultsTree:
     def collator_arguments(self) -> str:
         """What to give to the official collator: it takes the name up to its last dot for the folder's."""
         name = self.model if Path(self.model).stem == self.model else f"{self.model}.x"
-        return (
-            f"--model_path_or_name {name} --backend {self.backend} --results_dir {self.root} "
-            f"--revision_name {self.revision}"
-        )
+        options = {
+            "--model_path_or_name": name,
+            "--backend": self.backend,
+            "--results_dir": str(self.root),
+            "--revision_name": self.revision,
+        }
+        return shlex.join(word for option in options.items() for word in option)
 
 
 def model_name(model: str) -> str:

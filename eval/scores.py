@@ -87,7 +87,9 @@ class ScoreFile:
         for name, content in (details or {}).items():
             write_whole(self.path(task, name), as_json(content, nan=name == "predictions"))
             entry[f"{name}_sha256"] = sha256(self.path(task, name))
-        self.scores["tasks"][task] = entry
+        latest = self._read()  # another call may have added tasks meanwhile
+        others = latest["tasks"] if latest.get("model_sha256") == self.scores["model_sha256"] else {}
+        self.scores["tasks"] = self.scores["tasks"] | others | {task: entry}
         write_whole(self.folder / "scores.json", as_json(self.scores))
 
     def path(self, task: str, name: str) -> Path:

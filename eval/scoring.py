@@ -30,7 +30,7 @@ from eval.rows import Batch, Encoded, Row, batches, masked_rows, plain_rows, tre
 
 NORMALISED = 256  # rows of logits at a time: 8 MB at a vocabulary of 8,192 stays in the processor's cache
 CELLS = {"cpu": 1024, "cuda": 16384}  # of a batch
-CAPACITY = 64  # cells of a row: more share more prefixes, and attend to more that is not theirs
+CAPACITY = 64  # cells of a row, at least: more share more prefixes, and attend to more that is not theirs
 AGREE = 1e-3  # nats, between a sequence in a tree and the same alone
 
 
@@ -67,6 +67,11 @@ def longest_input(model: PreTrainedModel) -> int | None:
     return rows if padding is None else rows - padding - 1
 
 
+def turns_positions(model: PreTrainedModel) -> bool:
+    """Are its positions angles (Llama's kind), which have no end, and not the rows of a table?"""
+    return getattr(model.config, "rope_parameters", None) is not None
+
+
 def encode(
     tokenizer: PreTrainedTokenizerBase, choices: Sequence[Choice], backend: str = "causal"
 ) -> list[Encoded]:
@@ -101,16 +106,20 @@ def judged_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         inputs["position_ids"] = torch.from_numpy(batch.depths_BR).to(device)
     if "use_cache" in inspect.signature(model.forward).parameters:
         inputs["use_cache"] = False
-    head = model.get_output_embeddings()
-    if head is None:
-        return model(**inputs).logits.flatten(0, 1)[kept_K]
-    hook = head.register_forward_pre_hook(
-        lambda module, args: (args[0].flatten(0, 1)[kept_K][None], *args[1:])
-    )
+    head, asked = model.get_output_embeddings(), []
+
+    def keep_judged(module: torch.nn.Module, args: tuple) -> tuple:
+        asked.append(module)
+        return args[0].flatten(0, 1)[kept_K][None], *args[1:]
+
+    hook = head.register_forward_pre_hook(keep_judged) if head is not None else None
     try:
-        return model(**inputs).logits[0]
+        logits = model(**inputs).logits
     finally:
-        hook.remove()
+        if hook is not None:
+            hook.remove()
+    # some models take the matrix out of its module, and the hook sees nothing
+    return logits[0] if asked else logits.flatten(0, 1)[kept_K]
 
 
 def batch_logprobs(model: PreTrainedModel, batch: Batch) -> np.ndarray:
@@ -125,7 +134,7 @@ def batch_logprobs(model: PreTrainedModel, batch: Batch) -> np.ndarray:
         low, high = np.searchsorted(rows_N, [start, start + NORMALISED])
         logprobs = logits_KV[start : start + NORMALISED].to(wide).log_softmax(dim=-1)
         found.append(logprobs[rows[low:high] - start, targets[low:high]])
-    return torch.cat(found).double().cpu().numpy()
+    return torch.cat(found).cpu().double().numpy()
 
 
 class Scorer:
@@ -144,7 +153,7 @@ class Scorer:
             raise UserError(f"--backend {backend} needs a tokenizer with a mask token, and this one has none")
         self.model, self.tokenizer, self.backend = model, tokenizer, backend
         self.cells = batch_tokens or CELLS.get(model.device.type, CELLS["cuda"])
-        self.longest = longest_input(model)
+        self.longest = None if turns_positions(model) else longest_input(model)
         keep_freed_memory()
 
     def encode(self, choices: Sequence[Choice], names: Sequence[str] | None = None) -> list[Encoded]:
@@ -202,7 +211,8 @@ class Scorer:
     def _rows(self, sequences: Sequence[Encoded]) -> list[Row]:
         if self.backend != "causal":
             return masked_rows(sequences, self.tokenizer.mask_token_id, int(self.backend == "mntp"))
-        rows = tree_rows(sequences, CAPACITY)
+        longest = max((len(entry.ids) for entry in sequences), default=0)
+        rows = tree_rows(sequences, max(CAPACITY, 3 * longest // 2))
         return rows if self._reads_trees(sequences, rows) else plain_rows(sequences)
 
     def _reads_trees(self, sequences: Sequence[Encoded], rows: list[Row]) -> bool:

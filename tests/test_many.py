@@ -8,9 +8,21 @@ import pytest
 from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
-from eval.__main__ import main
+from eval.__main__ import main, parser
 
-OPTIONS = ["--tasks", "blimp_fast", "--data", "data", "--out", "scores", "--processes", "2"]
+OPTIONS = [
+    "--tasks",
+    "blimp_fast",
+    "--data",
+    "data",
+    "--out",
+    "scores",
+    "--processes",
+    "2",
+    "--limit",
+    "3",
+    "--partial",
+]
 
 
 @pytest.fixture
@@ -30,11 +42,13 @@ def started(monkeypatch, workplace) -> list[list[str]]:
 
 def test_each_model_has_a_process_and_a_folder_of_its_own(started, capsys):
     main(["runs/x/revisions/chck_1M", "runs/y/export", *OPTIONS])
-    assert {command[0]: command[1 + len(OPTIONS) :] for command in started} == {
-        "runs/x/revisions/chck_1M": ["--out", str(Path("scores/chck_1M")), "--revision", "chck_1M"],
-        "runs/y/export": ["--out", str(Path("scores/y"))],
+    asked = {name: parser().parse_args(command) for name, *command in started}
+    assert {name: (str(args.out), args.revision) for name, args in asked.items()} == {
+        "runs/x/revisions/chck_1M": (str(Path("scores/chck_1M")), "chck_1M"),
+        "runs/y/export": (str(Path("scores/y")), "main"),
     }
-    assert all(command[1 : 1 + len(OPTIONS)] == OPTIONS for command in started)
+    for args in asked.values():
+        assert (args.tasks, str(args.data), args.limit, args.partial) == (["blimp_fast"], "data", 3, True)
     assert "== chck_1M\nscored" in capsys.readouterr().out
 
 

@@ -16,6 +16,8 @@ from eval.items import Choice, Item, Scores, by_subtask, first_items, refuse_bro
 from eval.tasks.rows import read_rows, same_count
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from eval.scoring import Scorer
 
 RESAMPLES = 2000
@@ -51,7 +53,7 @@ class Wug:
             "metric": "spearman",
             **found,
             "chance": 0.0,
-            "official_score": found["score"],  # ties move the predictions alone
+            "official_score": spearman([float(share) for share in single_shares(scores)], people),
             "identical": counts["identical"],
             "by_subtask": {self.items[0].subtask: found},
             "by_phenomenon": {},
@@ -102,6 +104,17 @@ def first_share(scores: Sequence[float]) -> float:
     """exp(s_0) / sum_k exp(s_k) of scores in nats."""
     top = max(scores)
     return math.exp(scores[0] - top) / math.fsum(math.exp(score - top) for score in scores)
+
+
+def single_shares(scores: Scores) -> "list[np.float32]":
+    """The same in float32, as the official program has it: shares close to 1 become equal there."""
+    import numpy as np
+
+    found = []
+    for row in scores:
+        weights = np.exp(np.float32(row) - np.float32(max(row)), dtype=np.float32)
+        found.append(weights[0] / weights.sum(dtype=np.float32))
+    return found
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
