@@ -13,6 +13,9 @@ if TYPE_CHECKING:  # seconds to import, and not needed to find fault with a fold
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 BACKENDS = ("causal", "mlm", "mntp")
+OWN_CODE = (
+    "needs code of its own to load, and such models are refused: eval runs no code that comes with a model"
+)
 DTYPES = ("float32", "float64", "bfloat16")
 
 
@@ -70,16 +73,14 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
         if "custom code" in str(error):
-            raise UserError(
-                f"{folder} needs code of its own to load, and such models are refused: "
-                "eval runs no code that comes with a model"
-            ) from error
+            raise UserError(f"{folder} {OWN_CODE}") from error
         reason = str(error).strip().split("\n")[0]
         what = "causal" if backend == "causal" else "masked"
         raise UserError(f"{folder} does not load as a {what} language model: {reason}") from error
     _check_kind(folder, model, backend)
     _check_weights(folder, info)
-    _check_tokenizer(folder, model, tokenizer)
+    check_tokenizer(folder, tokenizer)
+    check_vocabulary(folder, model, tokenizer)
     try:
         return model.to(device).eval(), tokenizer
     except (
@@ -116,13 +117,18 @@ def _check_weights(folder: Path, info: dict) -> None:
             )
 
 
-def _check_tokenizer(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+def check_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Refuse a tokenizer that gives no character spans; of those that do, lift the limit on lengths."""
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer in {folder} gives no character spans: save it as tokenizer.json")
+    tokenizer.model_max_length = 10**12  # we check lengths ourselves; documents are cut into windows
+
+
+def check_vocabulary(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Refuse a tokenizer with more entries than the model has embeddings."""
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise UserError(
             f"the tokenizer in {folder} has {len(tokenizer)} entries, the model {rows} embeddings: "
             "they do not belong together"
         )
-    tokenizer.model_max_length = 10**12  # we check lengths ourselves; documents are cut into windows

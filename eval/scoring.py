@@ -88,13 +88,13 @@ def encode(
     return encoded
 
 
-def judged_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """The model's logits at the cells that predict something: (distinct sources of the batch, V).
+def judged_logits(model: PreTrainedModel, batch: Batch, kept: np.ndarray) -> torch.Tensor:
+    """The model's logits at the cells number `kept`, counted through the rows: (K, V).
 
     The output matrix is given those cells alone; what the model does to its logits afterwards, it does.
     """
     device = model.device
-    kept_K = torch.from_numpy(np.unique(batch.sources_N)).to(device)
+    kept_K = torch.from_numpy(kept).to(device)
     inputs = {"input_ids": torch.from_numpy(batch.tokens_BR).to(device)}
     if batch.ends_BR is not None:
         cells = torch.arange(batch.tokens_BR.shape[1], device=device)
@@ -124,10 +124,9 @@ def judged_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
 def batch_logprobs(model: PreTrainedModel, batch: Batch) -> np.ndarray:
     """log p of each prediction of the batch, nats, normalised in float32 or better: (N,) float64."""
-    logits_KV = judged_logits(model, batch)
-    rows_N = np.unique(batch.sources_N, return_inverse=True)[1]
-    rows, targets = torch.from_numpy(rows_N).to(logits_KV.device), torch.from_numpy(batch.targets_N)
-    targets = targets.to(logits_KV.device)
+    kept, rows_N = np.unique(batch.sources_N, return_inverse=True)
+    logits_KV = judged_logits(model, batch, kept)
+    rows, targets = (torch.from_numpy(part).to(logits_KV.device) for part in (rows_N, batch.targets_N))
     wide = torch.promote_types(logits_KV.dtype, torch.float32)
     found = []
     for start in range(0, len(logits_KV), NORMALISED):

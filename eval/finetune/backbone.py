@@ -4,14 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
+from eval.model import OWN_CODE, check_tokenizer
 
 if TYPE_CHECKING:  # seconds to import
     from torch import device
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-OWN_CODE = (
-    "needs code of its own to load, and such models are refused: eval runs no code that comes with a model"
-)
 
 CONSTANTS = (
     ".masked_bias",
@@ -62,9 +59,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise _refusal(folder, error) from error
-    if not tokenizer.is_fast:
-        raise UserError(f"the tokenizer in {folder} gives no character spans: save it as tokenizer.json")
-    tokenizer.model_max_length = 10**12
+    check_tokenizer(folder, tokenizer)
     return tokenizer
 
 
@@ -116,16 +111,6 @@ def _check_weights(folder: Path, model: "PreTrainedModel", info: dict) -> None:
                 f"the weights in {folder} do not fit its config.json ({kind} keys: {keys[0]}{more}): "
                 "export the model again"
             )
-
-
-def check_vocabulary(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Refuse a tokenizer with more entries than the model has embeddings."""
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise UserError(
-            f"the tokenizer in {folder} has {len(tokenizer)} entries, the model {rows} embeddings: "
-            "they do not belong together"
-        )
 
 
 def pick_device(name: str) -> "device":

@@ -132,8 +132,9 @@ class Runner:
         """Fine-tune once; the result as result.json holds it, and the predictions."""
         import torch
 
-        from eval.finetune.backbone import check_vocabulary, load_backbone, load_tokenizer
+        from eval.finetune.backbone import load_backbone, load_tokenizer
         from eval.finetune.tuning import tune
+        from eval.model import check_vocabulary
 
         started, label, device = time.monotonic(), f"{job.task}, seed {seed}", self.device
         problem = self.problem(job, settings, seed)
