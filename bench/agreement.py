@@ -12,6 +12,7 @@ Exit status 1 if any choice differs.
 """
 
 import argparse
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -44,6 +45,13 @@ def read_questions(data: Path, task: str) -> list[Question]:
         if task.startswith("entity_tracking"):
             choices = [(row["input_prefix"], option) for option in row["options"]]
             questions.append((f"{path.stem}_{row['numops']}_ops", choices))
+        elif task.startswith("ewok"):
+            targets = [(row["Context1"], f" {row[name]}") for name in ("Target1", "Target2")]
+            questions.append((row["Domain"], targets))
+        elif task == "comps":
+            subtask = path.stem.removeprefix("comps_").replace("-", "_")
+            sides = [f"{row[name]} " for name in ("prefix_acceptable", "prefix_unacceptable")]
+            questions.append((subtask, [(side, row["property_phrase"]) for side in sides]))
         elif task.startswith("wug"):
             subtask = "_".join(task.split("_")[:2])
             questions.append((subtask, [("", text) for text in row["sentences"].split("\t")]))
@@ -88,6 +96,11 @@ class Judge:
         return [[plain_logprob(*self.loaded, *choice) for choice in choices] for _, choices in questions]
 
 
+def kept_as(model_hash: str, questions: list[Question]) -> str:
+    """What the scores of these questions by this model are kept under."""
+    return hashlib.sha256(f"{model_hash}\n{questions!r}".encode()).hexdigest()
+
+
 def judge_in_pool(questions: list[Question]) -> list[list[float]]:
     """What a process of the pool does with a chunk; `start_judge` gave it its judge."""
     return judge_in_pool.judge(questions)
@@ -121,17 +134,18 @@ def plain_scores(
 
 
 def differing(questions: list[Question], plain: list[list[float]], chosen: list[str]) -> list[int]:
-    """Items whose chosen completion is not one of those that the plain rule has on top."""
+    """Items whose chosen answer is not one of those that the plain rule has on top."""
     wrong = []
     for number, ((_, choices), scores) in enumerate(zip(questions, plain, strict=True)):
-        top = {choices[n][1] for n, value in enumerate(scores) if value > max(scores) - SAME}
+        quotes = quoted(choices)
+        top = {quotes[n] for n, value in enumerate(scores) if value > max(scores) - SAME}
         if chosen[number] not in top:
             wrong.append(number)
     return wrong
 
 
 def written(out: Path, model: Path, task: str, questions: list[Question]) -> list[str]:
-    """The completions that `python -m eval` chose for this very model, in the order of `questions`."""
+    """The answers that `python -m eval` chose for this very model, in the order of `questions`."""
     from eval.json_files import read_json
     from eval.model import model_sha256
 
@@ -164,11 +178,11 @@ def chosen_now(folder: Path, questions: list[Question]) -> Iterator[tuple[str, l
     ]
     for rows in (1, 7, 64):
         scores = choose(Scorer(model, tokenizer, batch_tokens=rows * CAPACITY), items)
-        yield f"{rows} rows a batch", completions(questions, scores)
+        yield f"{rows} rows a batch", on_top(questions, scores)
     order = random.Random(0).sample(range(len(items)), len(items))
     mixed = choose(Scorer(model, tokenizer), [items[number] for number in order])
     back = dict(zip(order, mixed, strict=True))
-    yield "another order", completions(questions, [back[number] for number in range(len(items))])
+    yield "another order", on_top(questions, [back[number] for number in range(len(items))])
 
 
 def misstated(out: Path, task: str, questions: list[Question], plain: list[list[float]]) -> int:
@@ -181,9 +195,15 @@ def misstated(out: Path, task: str, questions: list[Question], plain: list[list[
     return sum(abs(sum(row) / len(row) - cells[name]["score"]) > SAME for name, row in earned.items())
 
 
-def completions(questions: list[Question], scores: list[list[float]]) -> list[str]:
-    """The completion on top of each item."""
-    return [choices[row.index(max(row))][1] for (_, choices), row in zip(questions, scores, strict=True)]
+def quoted(choices: list[tuple[str, str]]) -> list[str]:
+    """What a prediction quotes of each choice: its completion; the whole text where only the contexts differ."""
+    alike = len({completion for _, completion in choices}) == 1
+    return [context + completion if alike else completion for context, completion in choices]
+
+
+def on_top(questions: list[Question], scores: list[list[float]]) -> list[str]:
+    """What a prediction quotes of the choice on top of each item."""
+    return [quoted(choices)[row.index(max(row))] for (_, choices), row in zip(questions, scores, strict=True)]
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -208,19 +228,21 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Compare the choices in every item; 1 if any differs."""
     args = parse(argv)
-    from eval.model import find_model
+    from eval.model import find_model, model_sha256
 
     folder = find_model(args.model)
+    model_hash = model_sha256(folder)
     kept = json.loads(args.keep.read_text()) if args.keep and args.keep.exists() else {}
     differences = 0
     print(f"{'task':<24} {'judged':<28} {'items':>7} {'close':>6} {'ties':>5} {'differ':>7}")
     for task in args.tasks:
         questions = read_questions(args.data, task)[:: args.every]
-        if task not in kept:
-            kept[task] = plain_scores(folder, args.device, questions, args.processes, task)
+        place = kept_as(model_hash, questions)
+        if place not in kept:
+            kept[place] = plain_scores(folder, args.device, questions, args.processes, task)
             if args.keep:
                 args.keep.write_text(json.dumps(kept))
-        plain = kept[task]
+        plain = kept[place]
         gaps = [sorted(row)[-1] - sorted(row)[-2] for row in plain]
         close, ties = (sum(gap < limit for gap in gaps) for limit in (CLOSE, SAME))
         judged = [(str(out), written(out, folder, task, questions)) for out in args.against]

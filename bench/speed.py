@@ -5,7 +5,7 @@ How much faster `eval` answers minimal pairs than the official evaluator's way o
 That way is written out here: sentences tokenised one by one, 64 pairs a batch in file order, the good and the bad
 sentences passed separately, padded to the longest, a log-softmax over all positions and the whole vocabulary, in
 float32. Both must choose alike in every pair; those with a margin under 1e-3 nats are counted apart, as
-float32 in padded batches cannot tell. The model is loaded before, and each side reads the items and tokenises.
+float32 in padded batches cannot tell. The model and the items are read before; each side tokenises for itself.
 Exit status 1 if a choice differs.
 """
 
@@ -70,8 +70,10 @@ def main(argv: list[str]) -> int:
     from eval.certainty import choose
     from eval.model import find_model, load
     from eval.scoring import Scorer
-    from eval.tasks import TASKS
+    from eval.tasks import TASKS, minimal_pairs
 
+    if args.task not in (known := [name for name, task in TASKS.items() if task.load is minimal_pairs.load]):
+        parser.error(f"--task {args.task}: it must be one of minimal pairs: {', '.join(known)}")
     if args.threads:
         torch.set_num_threads(args.threads)
     model, tokenizer = load(find_model(args.model))

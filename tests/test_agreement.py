@@ -24,6 +24,14 @@ WUG = [
     {"sentences": f"The dog {verb}ed.\tThe dog {verb}t.\tdogs {verb}", "ratio": 0.5}
     for verb in ("see", "sea")
 ]
+EWOK = [
+    {"Domain": "places", "Context1": f"The dog sees {word} cat.", "Target1": "A cat.", "Target2": "The dogs."}
+    for word in ("the", "a")
+]
+COMPS = [
+    {"prefix_acceptable": "The dog", "prefix_unacceptable": f"The {word}", "property_phrase": "sees the cat."}
+    for word in ("cats", "old dog")
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +45,12 @@ def folder(tmp_path_factory) -> Path:
     write_rows(data / "blimp_filtered/order.jsonl", rows)
     write_rows(data / "entity_tracking/regular.jsonl", ENTITY)
     write_rows(data / "wug_past_tense/wug_past_tense.jsonl", WUG)
+    write_rows(data / "ewok_filtered/places.jsonl", EWOK)
+    write_rows(data / "comps/comps_wugs_dist-before.jsonl", COMPS)
     return folder
 
 
-TASKS = ("blimp_filtered", "entity_tracking", "wug_past_tense")
+TASKS = ("blimp_filtered", "entity_tracking", "wug_past_tense", "ewok_filtered", "comps")
 
 
 def command(folder: Path, *more: str, tasks: tuple[str, ...] = TASKS) -> list[str]:
@@ -50,7 +60,7 @@ def command(folder: Path, *more: str, tasks: tuple[str, ...] = TASKS) -> list[st
 def test_the_judge_agrees_in_batches_of_every_size_and_order(folder, capsys):
     assert agreement.main(command(folder)) == 0
     said = capsys.readouterr().out
-    assert "no different choice" in said and said.count("another order") == 3
+    assert "no different choice" in said and said.count("another order") == len(TASKS)
 
 
 def test_the_judge_notices_choices_that_differ(folder, monkeypatch, capsys):
@@ -60,10 +70,11 @@ def test_the_judge_notices_choices_that_differ(folder, monkeypatch, capsys):
     assert "32 differences" in capsys.readouterr().out  # 8 pairs, four times
 
 
-def test_the_judge_compares_what_stands_on_the_disk(folder, tmp_path, capsys):
+def test_the_judge_compares_what_stands_on_the_disk(folder, tmp_path, capsys, monkeypatch):
     main([*command(folder), "--out", str(tmp_path / "out")])
     judge = command(folder, "--against", str(tmp_path / "out"), "--keep", str(tmp_path / "kept.json"))
     assert agreement.main(judge) == 0
+    monkeypatch.setattr(agreement, "plain_scores", None)  # from here on the judge's scores are those kept
     path = tmp_path / "out/entity_tracking/predictions.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     row = found["regular_0_ops"]["predictions"][0]
