@@ -55,7 +55,30 @@ def load_track(name: str) -> Track:
     return Track(name=name, **tracks[name])
 
 
-def revision_marks(track: Track, words_seen: int) -> list[tuple[str, int]]:
-    """(name, words of exposure) of each revision that is due once `words_seen` words were seen, in order."""
+def revision_marks(track: Track, words_seen: int, scale: float = 1.0) -> list[tuple[str, int]]:
+    """(name, words of exposure) of each revision that is due once `words_seen` words were seen, in order.
+
+    `scale`: a shortened schedule for trying, whose marks are so many times those of the track, under their names.
+    """
     marks = {mark for run in track.revisions for mark in range(run.every, run.up_to + 1, run.every)}
-    return [(f"chck_{mark // MILLION}M", mark) for mark in sorted(marks) if mark <= words_seen]
+    scaled = [(f"chck_{mark // MILLION}M", max(1, round(mark * scale))) for mark in sorted(marks)]
+    return [(name, mark) for name, mark in scaled if mark <= words_seen]
+
+
+def check_exposure(track: Track, corpus_words: int, words: int) -> None:
+    """Refuse to plan an exposure of `words` over the track's budget of words or of epochs.
+
+    A run stops at the first step that reaches the words it was asked for: the last step may cross the budget, and
+    the ledger says by how much.
+    """
+    outside = "or set competition=false: a run outside the competition"
+    if track.exposure_words is not None and words > track.exposure_words:
+        raise UserError(
+            f"data.words {words:,} is over the {track.exposure_words:,} words of exposure of {track.name}: "
+            f"lower it, {outside}"
+        )
+    if track.epochs is not None and words > track.epochs * corpus_words:
+        raise UserError(
+            f"data.words {words:,} is {words / corpus_words:.4g} epochs of the corpus's {corpus_words:,} words, and "
+            f"{track.name} allows {track.epochs}: lower it to {track.epochs * corpus_words}, {outside}"
+        )

@@ -356,6 +356,8 @@ class DistillConfig(TrainConfig):
     teachers: dict[TeacherName, Teacher] = Field(min_length=1)
     """Name (letters, digits, - and _): teacher."""
     losses: Losses
+    revisions: bool = True
+    """As in training a teacher, where it is off: the student's revisions are what the leaderboard asks for."""
 
     @model_validator(mode="after")
     def _teachers_are_used(self) -> Self:

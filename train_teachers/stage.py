@@ -21,6 +21,7 @@ from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
 from babylm_data.tokenizer import fingerprint, load_tokenizer
 from babylm_data.tokens import Batches, held_out, open_data, open_tokens
+from babylm_data.words import check_exposure, load_track
 from train_teachers.audit import Finding, audit, table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
@@ -29,6 +30,7 @@ from train_teachers.language_model import build, build_from, checkpoint_activati
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
 from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
+from train_teachers.revisions import RevisionWriter, due_revisions
 from train_teachers.run import Run
 
 AUDIT_SEQUENCES = 4
@@ -54,6 +56,7 @@ def run_training(
                 run.write_json("audit.json", {name: asdict(finding) for name, finding in findings.items()})
                 print(ready.describe(findings), flush=True)
             ready.student.train()
+            tokenizer = Path(config.data.path) / "tokenizer"
             progress = train(
                 ready.student,
                 ready.objective,
@@ -63,9 +66,10 @@ def run_training(
                 run,
                 accelerator,
                 compiled=ready.compiled,
+                revisions=RevisionWriter(run.folder / "revisions", ready.revisions, tokenizer),
             )
             if accelerator.is_main_process:
-                export(ready.student, Path(config.data.path) / "tokenizer", run.folder / "export")
+                export(ready.student, tokenizer, run.folder / "export")
                 summary = _summary(ready, run, progress) | (extra or {})
                 run.write_json("summary.json", summary)
                 print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
@@ -89,8 +93,16 @@ class Ready:
     def __init__(self, config: TrainConfig, make_objective: MakeObjective) -> None:
         logging.disable_progress_bar()  # of loading and saving: a blink, and noise in a log
         self.config, data = config, Path(config.data.path)
-        open_data(data)
+        manifest = open_data(data)
+        self.track = load_track(manifest["track"])
+        if config.competition:
+            check_exposure(self.track, manifest["splits"]["train"]["words"], config.data.words)
         self.batches, self.sequences = _read(config)
+        self.steps = self.batches.steps_for(config.data.words)
+        scale = config.words_scale
+        self.revisions = (
+            due_revisions(self.track, self.batches, self.steps, scale) if config.revisions else []
+        )
         keep_freed_memory()
         self.precision = choose_precision(config.precision)
         self.accelerator = _accelerator(config, self.precision)
@@ -124,8 +136,8 @@ class Ready:
 
     def describe(self, findings: dict[str, Finding]) -> str:
         """The run in one line, and its audit as a table."""
-        steps, parameters = self.batches.steps_for(self.config.data.words), num_parameters(self.student)[0]
-        shape = f"{self.config.model.family}, {parameters:,} parameters, {steps:,} steps"
+        parameters = num_parameters(self.student)[0]
+        shape = f"{self.config.model.family}, {parameters:,} parameters, {self.steps:,} steps"
         how = f"{self.precision}{', compiled' if self.compiled else ''}, on {self.accelerator.device}"
         return f"{self.config.name}: {shape}, {how}\n{table(findings)}"
 
@@ -194,6 +206,7 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "parameters_without_embeddings": without_embeddings,
         "steps": progress.step,
         "words_seen": progress.words_seen,
+        "words_in_last_step": ready.batches.words(progress.step - 1),
         "tokens_seen": progress.tokens_seen,
         "epochs": progress.step * config.batch_size / ready.batches.sequences_per_epoch,
         "seconds": round(progress.seconds, 1),
@@ -203,6 +216,10 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "processes": ready.accelerator.num_processes,
         "val/hard": run.last("val/hard"),
         "seed": config.seed,
+        "track": ready.track.name,
+        "competition": config.competition,
+        "words_scale": config.words_scale,
+        "revisions": [asdict(revision) for revision in ready.revisions],
         "data": config.data.path,
         "tokenizer": fingerprint(Path(config.data.path) / "tokenizer"),
         "command": command_line(),
