@@ -33,6 +33,22 @@ def test_the_ledger_sums_both_readings_without_the_control(student):
     assert everything["corpus_words"]["value"] == 300_000
 
 
+def test_a_budget_inside_the_last_step_is_kept_and_every_word_counted(student):
+    for last, within in ((4_000, True), (3_000, False)):
+        edit(student / "summary.json", words_seen=100_003_000, words_in_last_step=last)
+        edit(student.parent / "nursery-control" / "summary.json", words_seen=100_003_000)
+        exposure = ledger(read_lineup(student))["readings"]["student_alone"]["exposure_words"]
+        assert exposure == {"value": 100_003_000, "budget": 100_000_000, "within": within}
+
+
+def test_the_true_words_of_each_revision_stand_in_the_ledger(student):
+    revisions = [{"name": "chck_1M", "mark": 1_000_000, "words_seen": 1_000_900, "step": 250}]
+    edit(student / "summary.json", revisions=revisions)
+    entries = {entry["name"]: entry for entry in ledger(read_lineup(student))["entries"]}
+    assert entries["nursery"]["revisions"] == {"chck_1M": 1_000_900}
+    assert entries["nursery-llama"]["revisions"] == {}
+
+
 def test_unlike_corpora_add_up_in_the_ledger(student, tmp_path):
     manifest = json.loads((tmp_path / "runs" / "nursery-data" / "manifest.json").read_text(encoding="utf-8"))
     manifest["splits"]["train"]["words"] = 9_900_000
