@@ -11,7 +11,7 @@ from eval.charts import spread, thin
 from eval.lineup import read_lineup
 from eval.readme import record, render
 from eval.report import commands, duration, page
-from eval.submission import model_card
+from eval.submission.card import model_card
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from run_tree import BASE, PREPARED, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
-from eval.submission import build, main
+from eval.submission.__main__ import main
+from eval.submission.bundle import build
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,4 @@
-"""The submission bundle: a student's export with its predictions, scores, ledger, model card and report.
-
-    python -m eval.submission build runs/nursery        # writes runs/nursery/submission/
+"""The bundle: a student's export with its predictions, scores, ledger, model card and report.
 
 Everything is read from run folders; whatever is missing is named before anything is written.
 """
@@ -10,35 +8,33 @@ import json
 import shutil
 from pathlib import Path
 
-from babylm_data.errors import UserError, run_stage
-from babylm_data.sealed import sealed_folder, sha256
+from babylm_data.errors import UserError
+from babylm_data.sealed import sealed_folder
 from eval.ledger import ledger
 from eval.lineup import Lineup, read_lineup
-from eval.report import facts, page, templates
+from eval.report import page
 from eval.scores import intact
-from eval.tasks import title
+from eval.submission.card import model_card
 
 
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.submission",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `build`."""
+    parser.add_argument(
+        "run",
+        type=Path,
+        metavar="RUN",
+        help="the student's run folder; its summary names teachers and control",
     )
-    actions = parser.add_subparsers(dest="action", required=True)
-    build_parser = actions.add_parser("build", help="bundle a finished, scored student")
-    build_parser.add_argument(
-        "run", type=Path, help="the student's run folder; its summary names teachers and control"
-    )
-    build_parser.add_argument(
+    parser.add_argument(
         "--partial",
         action="store_true",
         help="also where tasks were scored with --limit or on partial data; the card says so",
     )
-    arguments = parser.parse_args(argv)
-    bundle = build(arguments.run, partial=arguments.partial)
-    print(f"wrote {bundle}")
-    return 0
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the bundle, say where."""
+    print(f"wrote {build(arguments.run, partial=arguments.partial)}")
 
 
 def build(folder: Path, *, partial: bool = False) -> Path:
@@ -80,34 +76,3 @@ def prediction_files(lineup: Lineup) -> dict[str, Path]:
             what = "does not belong to the score in scores.json" if path.exists() else "is missing"
             raise UserError(f"{path} {what}: score again with `{student.tasks[task]['command']}`")
     return found
-
-
-def model_card(lineup: Lineup) -> str:
-    """The bundle's README.md in the Hub's format; every fact in it is read from the runs' files."""
-    from huggingface_hub import EvalResult, ModelCard, ModelCardData
-
-    student, export = lineup.student, lineup.student.folder / "export"
-    results = [
-        EvalResult("text-generation", task, title(task), result["metric"], round(result["score"], 6))
-        for task, result in student.tasks.items()
-    ]
-    data = ModelCardData(
-        language="en",
-        library_name="transformers",
-        pipeline_tag="text-generation",
-        tags=["babylm", "knowledge-distillation", *(["synthetic-try-out"] if student.nursery else [])],
-        model_name=student.name,
-        eval_results=results,
-    )
-    files = [*sorted(export.glob("*.safetensors")), export / "tokenizer.json"]
-    template = templates().get_template("model_card.md")
-    body = template.render(
-        **facts(lineup),
-        shape=json.loads((export / "config.json").read_text(encoding="utf-8")),
-        hashes={path.name: sha256(path) for path in files},
-    )
-    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
-
-
-if __name__ == "__main__":
-    run_stage(main)

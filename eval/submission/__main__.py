@@ -1,0 +1,35 @@
+"""From a finished run to the leaderboard.
+
+python -m eval.submission build runs/nursery        # writes runs/nursery/submission/
+"""
+
+import argparse
+
+from babylm_data.errors import run_stage
+from eval.submission import bundle
+
+ACTIONS = {"build": (bundle, "bundle a finished, scored student")}
+
+
+def main(argv: list[str]) -> int | None:
+    """Hand the command line to the action that it names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.submission",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name, (module, meaning) in ACTIONS.items():
+        action = actions.add_parser(
+            name,
+            help=meaning,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(action)
+    arguments = parser.parse_args(argv)
+    return ACTIONS[arguments.action][0].main(arguments)
+
+
+if __name__ == "__main__":
+    run_stage(main)
