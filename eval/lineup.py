@@ -173,7 +173,7 @@ def refuse_other_items(run: Run, student: Run) -> None:
     """Two scores are comparable only on the same items; `--limit` or another text would make them unlike."""
     for task, result in student.scores["tasks"].items():
         other = run.scores["tasks"][task]
-        if any(result.get(key) != other.get(key) for key in ("measured_on", "window", "items")):
+        if any(result.get(key) != other.get(key) for key in ("measured_on", "tie_rule", "window", "items")):
             ours, theirs = extent(result), extent(other)
             unlike = f"{theirs} of {task}, {student.name} on {ours}"
             unlike = unlike if ours != theirs else f"other files of {task} than {student.name}, or otherwise"
