@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from eval.correlation import RESAMPLES, resampled, spearman
+
 Z = 1.959963984540054  # the normal distribution holds 95 % between -Z and Z
-RESAMPLES = 5000
 Credits = Mapping[str, Sequence[float]]  # subtask -> what each item earned, 0-1
 
 
@@ -103,21 +104,10 @@ def _over_subtasks(means: np.ndarray, share: np.ndarray, value: float) -> list[f
     return [value - reach, value + reach]
 
 
-def spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Spearman's correlation along `axis`; 0 where one side is constant and orders nothing."""
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(values, axis=axis) for values in (x, y)]
-    x, y = (rank - rank.mean(axis=axis, keepdims=True) for rank in ranks)
-    scale = np.sqrt((x**2).sum(axis=axis) * (y**2).sum(axis=axis))
-    return np.where(scale > 0, (x * y).sum(axis=axis) / np.where(scale > 0, scale, 1), 0.0)
-
-
 def correlation_difference(
     a: Sequence[float], b: Sequence[float], truth: Sequence[float], *, resamples: int = RESAMPLES
 ) -> dict:
     """Spearman's correlation of `a` with `truth` less that of `b`: a bootstrap over the items, percentiles."""
-    from scipy.stats import bootstrap
 
     def statistic(a, b, truth, axis=-1):
         return spearman(a, truth, axis) - spearman(b, truth, axis)
@@ -126,16 +116,7 @@ def correlation_difference(
     value = float(statistic(*data))
     found = None
     if not np.array_equal(data[0], data[1]):
-        found = bootstrap(
-            data,
-            statistic,
-            paired=True,
-            vectorized=True,
-            n_resamples=resamples,
-            batch=500,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        )
+        found = resampled(statistic, *data, resamples=resamples)
     return {
         "difference": value,
         "standard_error": float(found.standard_error) if found else 0.0,
