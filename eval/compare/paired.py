@@ -15,6 +15,9 @@ from eval.correlation import RESAMPLES, resampled, spearman
 
 Z = 1.959963984540054  # the normal distribution holds 95 % between -Z and Z
 Credits = Mapping[str, Sequence[float]]  # subtask -> what each item earned, 0-1
+Columns = Mapping[
+    str, Mapping[str, Sequence]
+]  # subtask -> column -> one value an item, as items.json holds them
 
 
 def weights(subtasks: Sequence[str]) -> np.ndarray:
@@ -87,6 +90,22 @@ def choice_difference(a: Credits, b: Credits) -> dict:
         "worse": worse,
         "p_value": sign_test(better, worse) if len(a) == 1 else normal_test(value, error),
     }
+
+
+def item_difference(a: Columns, b: Columns) -> dict:
+    """`choice_difference` or `correlation_difference`, as the columns of the same items ask for; {} for neither."""
+    columns = columns_of(a)
+    if "credit" in columns:
+        return choice_difference(*({name: side[name]["credit"] for name in side} for side in (a, b)))
+    if {"prob", "ratio"} <= columns and len(a) == 1:
+        (mine,), (other,) = a.values(), b.values()
+        return correlation_difference(mine["prob"], other["prob"], mine["ratio"])
+    return {}
+
+
+def columns_of(items: Columns) -> set[str]:
+    """The columns that every subtask has: they tell which kind of task this is."""
+    return set.intersection(*(set(columns) for columns in items.values())) if items else set()
 
 
 def _over_subtasks(means: np.ndarray, share: np.ndarray, value: float) -> list[float] | None:

@@ -28,11 +28,6 @@ class Scored:
         return items
 
 
-def columns_of(items: dict[str, dict[str, list]]) -> set[str]:
-    """The columns that every subtask has: they tell which kind of task this is."""
-    return set.intersection(*(set(columns) for columns in items.values())) if items else set()
-
-
 def read_scored(folder: Path) -> Scored:
     """One `--out` folder; a UserError if it has no finished task."""
     remedy = "name a folder that `python -m eval --out` wrote"
