@@ -122,9 +122,18 @@ class Choices:
         return best[0] if self.tie_rule == "official" else best[_draw(item, len(best))]
 
     def per_item(self, scores: Scores) -> dict:
-        """subtask -> {"credit": what each of its items earns, 0-1}."""
+        """subtask -> {"credit": what each item earns, 0-1, "best": "01" where of two choices the second is highest}.
+
+        The credit is that of the tie rule. The best choices (of a tie all: "11") are what the model said.
+        """
         earned = by_subtask(self.items, self.credits(scores))
-        return {name: {"credit": values} for name, values in earned.items()}
+        best = by_subtask(self.items, [_marks(row) for row in scores])
+        return {name: {"credit": earned[name], "best": best[name]} for name in earned}
+
+    def recall(self, stored: dict) -> Scores:
+        """Scores with the best choices that `per_item` stored: they tell by every tie rule what the model's would."""
+        best = {name: iter(columns["best"]) for name, columns in stored.items()}
+        return [[float(mark) for mark in next(best[item.subtask])] for item in self.items]
 
 
 def _cell(earned: Sequence[float], tied: Sequence[bool], rows: Sequence[int]) -> dict:
@@ -167,6 +176,11 @@ def _cluster_error(scores: Sequence[float]) -> float | None:
 
 def _average(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def _marks(scores: Sequence[float]) -> str:
+    best = best_choices(scores)
+    return "".join("1" if choice in best else "0" for choice in range(len(scores)))
 
 
 def _answer_is_doubled(item: Item) -> bool:

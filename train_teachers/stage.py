@@ -203,6 +203,7 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "processes": ready.accelerator.num_processes,
         "val/hard": run.last("val/hard"),
         "seed": config.seed,
+        "operational": sorted(config.may_change),
         "data": config.data.path,
         "tokenizer": fingerprint(Path(config.data.path) / "tokenizer"),
         "command": command_line(),
