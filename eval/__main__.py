@@ -30,14 +30,15 @@ reads   MODEL             a Hugging Face folder (config.json, *.safetensors, tok
         --data DIR        DIR/full_eval/<task>/ and DIR/fast_eval/<task>/, as the official download has them
         --text PATH …     files, or folders of *.txt, *.dev, *.test, *.raw; a blank line ends a document
 writes  --out DIR         DIR/scores.json, DIR/<task>/predictions.json in the official form, and
-                  DIR/<task>/items.json: what each item earned, to compare two models item by item;
+                  DIR/<task>/items.json: the best choices and what each item earned, to compare two models;
                   for several models, the same in DIR/<model's name>/
 
 A tie between k choices is worth 1/k and is counted. A score that is NaN or infinite refuses its whole task and
 says how many items have one: a broken model has no accuracy (the official scorer would call those items right).
 Data with other numbers of rows than the official ones are scored, and the result is marked partial.
 
-A task whose result is already in DIR, from the same model, data and settings, is not run again."""
+A task whose result is already in DIR, from the same model, data and settings, is not run again. With the other --ties
+it is rewritten from items.json, without the model; its time and command stay those of the run."""
 
 EXAMPLE = """\
 example: python -m eval runs/nursery/export --tasks nursery perplexity \\
@@ -159,6 +160,7 @@ def score_jobs(
     for job in jobs:
         if job not in waiting:
             print(f"{job.task}: already scored with this model, data and settings in {args.out}")
+            job.tell_again(file)
     if not waiting:
         return {}
     from eval.scoring import Scorer

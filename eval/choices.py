@@ -58,12 +58,16 @@ class Choices:
         """The contract of `Questions.summarise`, and further:
 
         "tie_rule", "shared_score"; "standard_error_clusters": the error of drawing other subtasks, not other
-        items; "identical": uids of the items whose answer stands twice among the choices, beyond any model.
+        items; "identical": uids of the items whose answer stands twice among the choices, beyond any model. In
+        "by_subtask" also "predicted": the share of its predictions that are the answer, with no credit for ties.
         """
         refuse_broken(scores)
         earned, tied = self.credits(scores), [len(best_choices(row)) > 1 for row in scores]
+        right = [self.quote(item, row) == self.answer(item) for item, row in zip(self.items, scores, strict=True)]
         subtasks = {
-            name: _cell(earned, tied, rows) | ({"phenomenon": phenomenon} if phenomenon else {})
+            name: _cell(earned, tied, rows)
+            | {"predicted": _average([right[row] for row in rows])}
+            | ({"phenomenon": phenomenon} if phenomenon else {})
             for phenomenon, members in self.groups.items()
             for name, rows in members.items()
         }
@@ -111,20 +115,34 @@ class Choices:
         and machine and right as often as guessing is; under the official rule it is the first of them.
         """
         rows = [
-            {"id": item.uid, "pred": getattr(item.choices[self.chosen(item, row)], self.shown)}
+            {"id": item.uid, "pred": self.quote(item, row)}
             for item, row in zip(self.items, scores, strict=True)
         ]
         return {name: {"predictions": found} for name, found in by_subtask(self.items, rows).items()}
 
-    def chosen(self, item: Item, scores: Sequence[float]) -> int:
-        """The choice that a prediction names."""
+    def quote(self, item: Item, scores: Sequence[float]) -> str:
+        """What a prediction quotes of the item's choice."""
         best = best_choices(scores)
-        return best[0] if self.tie_rule == "official" else best[_draw(item, len(best))]
+        chosen = best[0] if self.tie_rule == "official" else best[_draw(item, len(best))]
+        return getattr(item.choices[chosen], self.shown)
+
+    def answer(self, item: Item) -> str:
+        """What it quotes where it is right."""
+        return getattr(item.choices[item.gold], self.shown)
 
     def per_item(self, scores: Scores) -> dict:
-        """subtask -> {"credit": what each of its items earns, 0-1}."""
+        """subtask -> {"credit": what each item earns, 0-1, "best": "01" where of two choices the second is highest}.
+
+        The credit is that of the tie rule. The best choices (of a tie all: "11") are what the model said.
+        """
         earned = by_subtask(self.items, self.credits(scores))
-        return {name: {"credit": values} for name, values in earned.items()}
+        best = by_subtask(self.items, [_marks(row) for row in scores])
+        return {name: {"credit": earned[name], "best": best[name]} for name in earned}
+
+    def recall(self, stored: dict) -> Scores:
+        """Scores with the best choices that `per_item` stored: they tell by every tie rule what the model's would."""
+        best = {name: iter(columns["best"]) for name, columns in stored.items()}
+        return [[float(mark) for mark in next(best[item.subtask])] for item in self.items]
 
 
 def _cell(earned: Sequence[float], tied: Sequence[bool], rows: Sequence[int]) -> dict:
@@ -167,6 +185,11 @@ def _cluster_error(scores: Sequence[float]) -> float | None:
 
 def _average(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def _marks(scores: Sequence[float]) -> str:
+    best = best_choices(scores)
+    return "".join("1" if choice in best else "0" for choice in range(len(scores)))
 
 
 def _answer_is_doubled(item: Item) -> bool:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from babylm_data.errors import UserError
 from babylm_data.memory import memory_advice
 from eval.choices import Choices
-from eval.items import Questions, refuse_broken
+from eval.items import Questions, Scores, refuse_broken
+from eval.json_files import read_json
+from eval.scores import ScoreFile
 from eval.tasks import SPELLINGS, TASKS, on_list
 from eval.tasks.official import deviation_note, deviations
 from eval.texts import Text, find_texts, read_text
@@ -45,11 +47,21 @@ class Job:
                 return self.settings | found, None
             scores = self.questions.ask(scorer, self.task)
         refuse_broken(scores, self.task)
-        details = {
-            "predictions": self.questions.predictions(scores),
-            "items": self.questions.per_item(scores),
-        }
-        return self.settings | {"partial": self.partial} | self.questions.summarise(scores), details
+        return self.settings | {"partial": self.partial} | self.questions.summarise(scores), self._details(
+            scores
+        )
+
+    def tell_again(self, file: ScoreFile) -> None:
+        """Rewrite the stored result, not its stamp, if it is by another tie rule than asked for; no model is needed."""
+        result, questions = file.scores["tasks"][self.task], self.questions
+        if not isinstance(questions, Choices) or questions.tie_rule == result["tie_rule"]:
+            return
+        scores = questions.recall(read_json(file.path(self.task, "items"), "score again"))
+        file.add(self.task, result["key"], result | questions.summarise(scores), self._details(scores))
+        print(f"{self.task}: its ties are counted by the rule {questions.tie_rule!r} now")
+
+    def _details(self, scores: Scores) -> dict:
+        return {"predictions": self.questions.predictions(scores), "items": self.questions.per_item(scores)}
 
 
 def asked_tasks(args: argparse.Namespace) -> list[str]:
@@ -110,7 +122,9 @@ def read_job(task: str, args: argparse.Namespace) -> Job:
         print(f"{task} is scored as it is and marked partial: {deviation_note(unlike)}")
     settings = {"dtype": args.dtype, "limit": args.limit, "backend": args.backend}
     if isinstance(questions, Choices):
-        questions, settings = replace(questions, tie_rule=args.ties), settings | {"tie_rule": args.ties}
+        questions = replace(
+            questions, tie_rule=args.ties
+        )  # no setting: it changes nothing that the model is asked
     return Job(task, files, settings, bool(unlike), questions.first(args.limit))
 
 

@@ -10,12 +10,6 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.run_folders import Run, locate, read_run, read_summary, weights
 
-OPERATIONAL = frozenset(
-    {"micro_batch_size", "gradient_checkpointing", "log_every", "checkpoint_seconds", "wandb"}
-)
-"""Fields of a training config that say how a run is done, not what comes out; those of TrainConfig.OPERATIONAL,
-which cannot be imported here (eval judges folders and knows no training code)."""
-
 CONTROLLED = {
     "data": "was trained on other data than",
     "init": "began from other weights than",
@@ -122,7 +116,7 @@ def check_provenance(lineup: Lineup) -> None:
     remedy = f"delete {control.folder} and run `{student.environment['command']} --control`"
     if control.summary["kind"] != "control":
         raise UserError(f"{control.folder} is a {control.summary['kind']}'s run, no control: {remedy}")
-    ours, theirs = settings(student), settings(control)
+    ours, theirs = settings(student, control), settings(control, control)
     for key in sorted({*ours, *theirs}):
         if ours.get(key) != theirs.get(key):
             raise UserError(
@@ -148,9 +142,13 @@ def check_provenance(lineup: Lineup) -> None:
         refuse_other_items(run, student)
 
 
-def settings(run: Run) -> dict:
-    """What a run's config decides about the result, apart from its name and its distillation."""
-    apart = OPERATIONAL | {"name", "comment", "teachers", "losses"}
+def settings(run: Run, control: Run) -> dict:
+    """What a run's config decides about the result, apart from its name and its distillation.
+
+    Which fields only say how a run is done stands in the control's summary; in an older one nothing does, and then
+    the two configs have to agree in those too.
+    """
+    apart = {"name", "comment", "teachers", "losses", *control.summary.get("operational", [])}
     return {key: value for key, value in plain_config(run).items() if key not in apart}
 
 
@@ -173,7 +171,7 @@ def refuse_other_items(run: Run, student: Run) -> None:
     """Two scores are comparable only on the same items; `--limit` or another text would make them unlike."""
     for task, result in student.scores["tasks"].items():
         other = run.scores["tasks"][task]
-        if any(result.get(key) != other.get(key) for key in ("measured_on", "window", "items")):
+        if any(result.get(key) != other.get(key) for key in ("measured_on", "tie_rule", "window", "items")):
             ours, theirs = extent(result), extent(other)
             unlike = f"{theirs} of {task}, {student.name} on {ours}"
             unlike = unlike if ours != theirs else f"other files of {task} than {student.name}, or otherwise"

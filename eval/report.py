@@ -17,7 +17,7 @@ from eval.lineup import Lineup, read_lineup
 from eval.run_folders import Run
 from eval.table import percent, tie_note, unit
 from eval.tasks import extent_note, title
-from eval.verdicts import Difference, difference, verdicts
+from eval.verdicts import Difference, differences, verdicts
 
 
 def main(argv: list[str]) -> int:
@@ -39,12 +39,15 @@ def page(lineup: Lineup) -> str:
     """The whole report as one HTML text that loads nothing."""
     from eval import charts
 
+    known = facts(lineup)
     return (
         templates()
         .get_template("report.html")
         .render(
-            **facts(lineup),
-            subtasks={task: subtask_rows(lineup, task) for task in lineup.student.tasks},
+            **known,
+            subtasks={
+                task: subtask_rows(lineup, task, delta) for task, delta in known["differences"].items()
+            },
             score_charts={task: charts.score_chart(lineup, task) for task in lineup.student.tasks},
             held_out_chart=charts.held_out_chart(lineup),
             terms_chart=charts.terms_chart(lineup),
@@ -57,13 +60,15 @@ def page(lineup: Lineup) -> str:
 
 def facts(lineup: Lineup) -> dict:
     """What the page and the model card both say."""
+    found = differences(lineup)
     return {
         "lineup": lineup,
         "student": lineup.student,
         "control": lineup.control,
         "nursery": lineup.student.nursery,
         "corpus": corpus_text(lineup.student),
-        "verdicts": verdicts(lineup),
+        "differences": found,
+        "verdicts": verdicts(lineup, found),
         "text": text_figures(lineup),
         "audit": audit(lineup.student),
         "ledger": ledger(lineup),
@@ -91,7 +96,7 @@ def templates():
         "duration": duration,
         "title": title,
     }
-    environment.globals |= {"difference": difference, "extent_note": extent_note, "tie_note": tie_note}
+    environment.globals |= {"extent_note": extent_note, "tie_note": tie_note}
     environment.globals |= {"with_error": percent}
     return environment
 
@@ -123,12 +128,12 @@ def text_figures(lineup: Lineup) -> dict | None:
     }
 
 
-def subtask_rows(lineup: Lineup, task: str) -> list[tuple[str, list[dict], Difference]]:
+def subtask_rows(lineup: Lineup, task: str, found: Difference) -> list[tuple[str, list[dict], Difference]]:
     """(subtask, one result a run, student less control), the largest gain over the control first."""
-    rows = []
-    for name in sorted(lineup.student.tasks[task]["by_subtask"]):
-        results = [run.tasks[task]["by_subtask"][name] for run in lineup.runs]
-        rows.append((name, results, difference(results[-2], results[-1])))
+    rows = [
+        (name, [run.tasks[task]["by_subtask"][name] for run in lineup.runs], delta)
+        for name, delta in sorted(found.by_subtask.items())
+    ]
     return sorted(rows, key=lambda row: -row[2].value)
 
 

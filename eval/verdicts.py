@@ -1,32 +1,58 @@
 """What two scores beside each other allow to be said, in numbers and in plain sentences."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from eval.compare.scored import Scored
 from eval.lineup import Lineup
+from eval.run_folders import Run
 from eval.table import percent
 from eval.tasks import title
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Student minus control on one task, subtask or phenomenon; both numbers are fractions of 1."""
+    """Student minus control on one task or subtask; both numbers are fractions of 1."""
 
     value: float
     standard_error: float | None
-    """sqrt(se_student^2 + se_control^2): as if they answered different items. They answer the same ones, so
-    this is rather too wide than too narrow. None where one of them has no error."""
+    """Of the paired differences: both answered the same items and find the same ones hard, so it is taken item by
+    item (a correlation's by a bootstrap over rows). None where one of the scores has no error."""
+    by_subtask: dict[str, "Difference"] = field(default_factory=dict)
 
     @property
     def outside(self) -> bool:
-        """Is the difference larger than two joint standard errors? No where they are not known."""
+        """Is the difference larger than two of its standard errors? No where they are not known."""
         return self.standard_error is not None and abs(self.value) > 2 * self.standard_error
 
 
-def difference(student: dict, control: dict) -> Difference:
-    """Compare two results that hold "score" and "standard_error"."""
-    errors = student["standard_error"], control["standard_error"]
-    return Difference(student["score"] - control["score"], None if None in errors else math.hypot(*errors))
+def differences(lineup: Lineup) -> dict[str, Difference]:
+    """The student less its control on every task."""
+    return {task: _difference(lineup, task) for task in lineup.student.tasks}
+
+
+def _difference(lineup: Lineup, task: str) -> Difference:
+    runs = lineup.student, lineup.control
+    results = [run.tasks[task] for run in runs]
+    known = None not in [result["standard_error"] for result in results]
+    items = [items_of(run, task) if known else {} for run in runs]
+    whole = _less(results, items)
+    for name in results[0]["by_subtask"]:
+        cells = [result["by_subtask"][name] for result in results]
+        whole.by_subtask[name] = _less(cells, [{name: side[name]} if known else {} for side in items])
+    return whole
+
+
+def _less(results: list[dict], items: list[dict]) -> Difference:
+    """The first of two scores less the second; `items` is what items.json holds of each, {}: no error."""
+    from eval.compare.paired import item_difference
+
+    student, control = results
+    return Difference(student["score"] - control["score"], item_difference(*items).get("standard_error"))
+
+
+def items_of(run: Run, task: str) -> dict:
+    """{subtask: {column: [value per item]}} of a run; a UserError if they are not those that its score sums up."""
+    return Scored(run.folder / "eval", run.scores["model_sha256"], run.scores["tasks"]).items(task)
 
 
 def points_of(metric: str) -> str:
@@ -39,24 +65,22 @@ def groups(result: dict) -> dict[str, dict]:
     return result["by_phenomenon"] or result["by_subtask"]
 
 
-def verdicts(lineup: Lineup) -> list[str]:
+def verdicts(lineup: Lineup, found: dict[str, Difference]) -> list[str]:
     """One plain sentence a task about student and control, and one about what the errors leave out."""
     return [
-        *(sentence(lineup, task) for task in lineup.student.tasks),
-        "One seed: the standard errors are those of drawing the test items. Seed noise is not in them; "
-        "another seed could give another difference.",
+        *(sentence(task, lineup.student.tasks[task]["metric"], delta) for task, delta in found.items()),
+        "One seed: the standard errors are those of drawing the test items, of a difference those of the "
+        "differences item by item. Seed noise is not in them; another seed could give another difference.",
     ]
 
 
-def sentence(lineup: Lineup, task: str) -> str:
+def sentence(task: str, metric: str, delta: Difference) -> str:
     """What the student's score on one task, less its control's, allows to be said."""
-    result = lineup.student.tasks[task]
-    delta = difference(result, lineup.control.tasks[task])
-    points = f"{percent(abs(delta.value), delta.standard_error)} {points_of(result['metric'])}"
+    points = f"{percent(abs(delta.value), delta.standard_error)} {points_of(metric)}"
     where = "above" if delta.value >= 0 else "below"
     measured = f"{title(task)}: the student is {points} {where} the same model trained without distillation"
     if delta.standard_error is None:
         return f"{measured}. Its standard error is not known: no claim of superiority follows."
     if not delta.outside:
-        return f"{measured}, inside two joint standard errors. No claim of superiority follows."
-    return f"{measured}, outside two joint standard errors for this pair of runs."
+        return f"{measured}, inside two standard errors of the difference. No claim of superiority follows."
+    return f"{measured}, outside two standard errors of the difference for this pair of runs."

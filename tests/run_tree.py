@@ -55,6 +55,7 @@ def write_runs(
         run = runs / name
         summary = {
             "name": name, "kind": {student: "student", control: "control"}.get(name, "teacher"), "seed": 0,
+            "operational": ["checkpoint_seconds", "log_every", "micro_batch_size", "wandb"],
             "status": "finished", "family": "gpt2" if "gpt2" in name else "llama", "data": str(data),
             "parameters": 3_150_000 + 700_000 * min(order, len(teachers)), "parameters_without_embeddings": 2_100_000,
             "steps": steps, "words_seen": exposure, "tokens_seen": int(1.3 * exposure),

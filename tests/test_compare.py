@@ -19,10 +19,10 @@ from eval.compare.paired import (
     holm,
     run_difference,
     sign_test,
-    spearman,
     weights,
 )
 from eval.compare.table import p_text
+from eval.correlation import spearman
 
 ROOT = Path(__file__).parent.parent
 
@@ -320,6 +320,18 @@ def test_other_items_and_damaged_ones_are_refused(folders, tmp_path):
     path.unlink()
     with pytest.raises(UserError, match="items.json is missing"):
         main([*map(str, folders)])
+
+
+def test_scores_by_two_tie_rules_are_refused(tmp_path):
+    result, items = choice_task({"base": [1.0, 0.0]})
+    a, b = (
+        write_folder(tmp_path / rule, {"comps": (result | {"tie_rule": rule}, items)})
+        for rule in ("shared", "official")
+    )
+    with pytest.raises(
+        UserError, match=r"comps by the rule 'shared', .*official by 'official': .*same --ties"
+    ):
+        main([str(a), str(b)])
 
 
 def test_items_of_another_number_are_refused(tmp_path):

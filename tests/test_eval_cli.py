@@ -222,13 +222,19 @@ def test_official_short_names_mean_the_full_data(folder, tmp_path, capsys):
     assert capsys.readouterr().out.count("ewok_filtered: 6 items") == 1
 
 
-def test_both_tie_rules_are_printed_and_the_one_asked_for_is_the_score(folder, tmp_path, capsys):
+@pytest.fixture
+def undecided(tmp_path) -> str:
+    """A model to which all words are alike."""
     model = tiny_models.model("gptj")
     model.lm_head.weight.data.zero_()
     model.lm_head.bias.data.zero_()
     model.save_pretrained(tmp_path / "model")
     tiny_models.tokenizer().save_pretrained(tmp_path / "model")
-    command = [str(tmp_path / "model"), *arguments(folder, tmp_path / "out", "blimp_filtered")[1:]]
+    return str(tmp_path / "model")
+
+
+def test_both_tie_rules_are_printed_and_the_one_asked_for_is_the_score(folder, undecided, tmp_path, capsys):
+    command = [undecided, *arguments(folder, tmp_path / "out", "blimp_filtered")[1:]]
     scores = {}
     for rule in ("shared", "official"):
         main([*command, "--ties", rule])
@@ -241,6 +247,25 @@ def test_both_tie_rules_are_printed_and_the_one_asked_for_is_the_score(folder, t
         assert credit == ([0.5, 0.5] if rule == "shared" else [1.0, 1.0])
     assert [row["pred"] for row in preds] == [row["sentence_good"] for row in PERMUTATIONS]
     assert scores["official"] > scores["shared"]
+
+
+def test_the_other_tie_rule_rewrites_everything_without_the_model(folder, undecided, tmp_path, monkeypatch):
+    def told(out: str, rule: str) -> dict[str, bytes]:
+        options = ["--ties", rule, "--results", str(tmp_path / out / "tree")]
+        main([undecided, *arguments(folder, tmp_path / out, "blimp_filtered", "perplexity")[1:], *options])
+        files = [path for path in (tmp_path / out).rglob("*") if path.is_file()]
+        return {str(path.relative_to(tmp_path / out)): path.read_bytes() for path in files}
+
+    afresh, first = told("afresh", "official"), told("out", "shared")
+    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    other = told("out", "official")
+    assert {name for name in first if first[name] == other[name]} == set()
+    assert {name for name in first if afresh[name] != other[name]} == {"scores.json"}
+    entries = [json.loads(files["scores.json"])["tasks"]["blimp_filtered"] for files in (afresh, other)]
+    for entry in entries:
+        del entry["created"], entry["command"]
+    assert entries[0] == entries[1]
+    assert told("out", "shared") == first
 
 
 def test_the_results_tree_is_written_also_from_what_was_scored_before(folder, tmp_path, monkeypatch, capsys):

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from babylm_data.errors import UserError
-from eval.choices import Choices
+from eval.choices import TIE_RULES, Choices
 from eval.items import TIE, Choice, Item, credit
 
 
@@ -84,8 +84,27 @@ def test_scores_a_rounding_apart_are_a_tie_and_the_official_rule_gives_it_to_the
     result = official.summarise(near)
     assert (result["score"], result["shared_score"], result["by_subtask"]["a"]["score"]) == (1.0, 0.5, 1.0)
     assert all(row["pred"].endswith(" 0") for row in official.predictions(near)["a"]["predictions"])
-    assert official.per_item(near) == {"a": {"credit": [1.0] * 400}}
+    assert official.per_item(near) == {"a": {"credit": [1.0] * 400, "best": ["11"] * 400}}
     assert Choices(items).summarise(far)["score"] == official.summarise(far)["score"] == 0
+
+
+@pytest.mark.parametrize("rule", TIE_RULES)
+def test_what_is_stored_of_the_items_tells_the_same_by_either_rule(rule):
+    items = [*items_of({"b": 2, "a": 3}), Item("b_2", "b", tuple(Choice("", word) for word in "xyz"), gold=1)]
+    scores = [
+        [-1.0, -2.0],
+        [-2.0, -2.0],
+        [-3.0, -1.0],
+        [-1.0, -1.0 - TIE / 2],
+        [-1.0, -1.1],
+        [-5.0, -4.0, -4.0],
+    ]
+    told = Choices(items, tie_rule=rule)
+    for stored in (Choices(items, tie_rule=other).per_item(scores) for other in TIE_RULES):
+        again = told.recall(stored)
+        assert told.summarise(again) == told.summarise(scores)
+        assert told.predictions(again) == told.predictions(scores)
+        assert told.per_item(again) == told.per_item(scores)
 
 
 def test_items_whose_answer_stands_twice_are_listed_and_no_oracle_gets_them():

@@ -49,6 +49,7 @@ def test_training_lowers_the_held_out_loss_and_writes_the_whole_record(train_tin
     assert summary["words_seen"] >= 4000
     assert summary["tokens_seen"] == summary["steps"] * 4 * 16
     assert summary["val/hard"] == values[-1]
+    assert "log_every" in summary["operational"] and "seed" not in summary["operational"]
 
 
 def test_an_untrained_model_is_as_good_as_guessing(train_tiny):

@@ -9,8 +9,8 @@ from run_tree import add_start, edit, read_scores, write_json, write_runs
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from eval.json_files import read_metrics
-from eval.lineup import OPERATIONAL, read_lineup
-from train_teachers.config import TrainConfig
+from eval.lineup import read_lineup
+from eval.run_folders import read_summary
 
 
 @pytest.fixture
@@ -103,8 +103,16 @@ def test_a_control_may_be_done_in_another_way(student):
     assert read_lineup(student).control.name == "nursery-control"
 
 
-def test_the_fields_that_only_say_how_are_those_of_the_training_config():
-    assert OPERATIONAL == TrainConfig.OPERATIONAL
+def test_an_older_control_that_does_not_say_what_is_only_how_must_agree_in_all(student):
+    control = student.parent / "nursery-control"
+    summary = read_summary(control)
+    del summary["operational"]
+    write_json(control / "summary.json", summary)
+    assert read_lineup(student).control.name == "nursery-control"
+    path = control / "config.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "log_every: 50\n", encoding="utf-8")
+    with pytest.raises(UserError, match="no control of nursery, log_every in their configs differs"):
+        read_lineup(student)
 
 
 def test_a_start_that_lacks_a_field_is_one_line(student):

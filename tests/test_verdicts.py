@@ -1,13 +1,20 @@
 """What a difference between student and control allows to be said."""
 
+import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
-from run_tree import write_runs
+from run_tree import edit, read_scores, write_json, write_runs
 
+from babylm_data.errors import UserError
+from babylm_data.sealed import sha256
+from eval.compare.paired import choice_difference, correlation_difference
 from eval.lineup import read_lineup
-from eval.verdicts import Difference, difference, verdicts
+from eval.report import page
+from eval.submission import model_card
+from eval.verdicts import Difference, differences, verdicts
 
 
 @pytest.fixture
@@ -15,17 +22,76 @@ def student(tmp_path: Path) -> Path:
     return write_runs(tmp_path / "runs")
 
 
-@pytest.mark.parametrize(("gain", "claim"), [(0.019, False), (0.021, True), (-0.021, True)])
-def test_a_difference_inside_two_joint_standard_errors_is_no_claim(student, gain, claim):
-    lineup = read_lineup(student)
-    for run, score in ((lineup.student, 0.7 + gain), (lineup.control, 0.7)):
-        run.tasks["nursery"].update(score=score, standard_error=math.sqrt(0.5) / 100)
-    first, *_, last = verdicts(lineup)
+def items_of(run: Path) -> dict:
+    return json.loads((run / "eval/nursery/items.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("gain", "claim"), [(0.019, False), (0.021, True), (-0.021, True), (-0.019, False)])
+def test_a_difference_inside_two_standard_errors_is_no_claim(student, gain, claim):
+    first, last = verdicts(read_lineup(student), {"nursery": Difference(gain, 0.01)})
     assert ("No claim of superiority" in first) is not claim
     assert ("above" in first) is (gain > 0)
     assert "Seed noise is not in them" in last
 
 
-def test_a_joint_standard_error_adds_the_squares():
-    found = difference({"score": 0.7, "standard_error": 0.03}, {"score": 0.6, "standard_error": 0.04})
-    assert found == Difference(pytest.approx(0.1), pytest.approx(0.05))
+def test_the_error_of_a_difference_is_that_of_the_paired_differences(student):
+    lineup = read_lineup(student)
+    found = differences(lineup)["nursery"]
+    sides = [
+        {name: cell["credit"] for name, cell in items_of(run).items()}
+        for run in (student, student.parent / "nursery-control")
+    ]
+    whole = choice_difference(*sides)
+    assert found.value == pytest.approx(whole["difference"])
+    assert found.standard_error == whole["standard_error"]
+    part = choice_difference(*({"do_support": side["do_support"]} for side in sides))
+    assert found.by_subtask["do_support"] == Difference(
+        pytest.approx(part["difference"]), part["standard_error"]
+    )
+    cell = f"± {100 * whole['standard_error']:.2f}"
+    assert cell in page(lineup) and cell in model_card(lineup)
+
+
+def test_the_same_answers_make_a_difference_of_0_far_surer_than_two_sets_of_items_would(student):
+    control = student.parent / "nursery-control"
+    scores = read_scores(control)
+    scores["tasks"]["nursery"] |= read_scores(student)["tasks"]["nursery"]
+    write_json(control / "eval/scores.json", scores)
+    (control / "eval/nursery/items.json").write_bytes((student / "eval/nursery/items.json").read_bytes())
+    lineup = read_lineup(student)
+    found = differences(lineup)["nursery"]
+    alone = math.sqrt(2) * lineup.student.tasks["nursery"]["standard_error"]
+    assert found.value == 0 and found.standard_error < alone / 5
+
+
+def test_the_error_of_two_correlations_is_a_bootstrap_of_their_difference(student):
+    rng = np.random.default_rng(0)
+    people, shares = rng.random(50).tolist(), {}
+    cell = {"score": 0.1, "standard_error": 0.2, "items": 50, "ties": 0}
+    for run in ("nursery", "nursery-control", "nursery-llama", "nursery-gpt2"):
+        shares[run] = rng.random(50).tolist()
+        folder, scores = student.parent / run / "eval", read_scores(student.parent / run)
+        write_json(folder / "wug_past/items.json", {"wug_past": {"prob": shares[run], "ratio": people}})
+        wug = scores["tasks"]["nursery"] | cell | {"metric": "spearman", "by_phenomenon": {}}
+        wug |= {"by_subtask": {"wug_past": cell}, "items_sha256": sha256(folder / "wug_past/items.json")}
+        edit(folder / "scores.json", tasks=scores["tasks"] | {"wug_past": wug})
+    found = differences(read_lineup(student))["wug_past"]
+    both = correlation_difference(shares["nursery"], shares["nursery-control"], people)
+    assert found.standard_error == found.by_subtask["wug_past"].standard_error == both["standard_error"]
+
+
+def test_items_that_the_score_does_not_sum_up_are_refused(student):
+    (student / "eval/nursery/items.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"items.json is not the file that .*scores.json sums up: score the model"
+    ):
+        page(read_lineup(student))
+
+
+def test_a_control_whose_ties_are_counted_otherwise_is_refused(student):
+    control = student.parent / "nursery-control"
+    scores = read_scores(control)
+    scores["tasks"]["nursery"]["tie_rule"] = "official"
+    write_json(control / "eval/scores.json", scores)
+    with pytest.raises(UserError, match="score both with the same options"):
+        read_lineup(student)

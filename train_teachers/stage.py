@@ -220,6 +220,7 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "competition": config.competition,
         "words_scale": config.words_scale,
         "revisions": [asdict(revision) for revision in ready.revisions],
+        "operational": sorted(config.may_change),
         "data": config.data.path,
         "tokenizer": fingerprint(Path(config.data.path) / "tokenizer"),
         "command": command_line(),

@@ -65,8 +65,8 @@ def read_sides(args: argparse.Namespace) -> list[list[Path]]:
 
 def paired(a: "Scored", b: "Scored", task: str) -> dict:
     """One task of two models: {"metric", "a", "b", "difference", …} and, of a choice task, its parts."""
-    from eval.compare.paired import choice_difference, correlation_difference
-    from eval.compare.scored import columns_of, headline
+    from eval.compare.paired import columns_of, item_difference
+    from eval.compare.scored import headline
 
     result = a.tasks[task]
     scores = {"a": headline(result), "b": headline(b.tasks[task])}
@@ -76,18 +76,12 @@ def paired(a: "Scored", b: "Scored", task: str) -> dict:
         return found
     ours, theirs = a.items(task), b.items(task)
     check_alike(ours, theirs, f"{a.folder} and {b.folder} have other items of {task}")
-    columns = columns_of(ours)
-    if {"prob", "ratio"} <= columns and len(ours) == 1:
-        (mine,), (other,) = ours.values(), theirs.values()
-        return found | correlation_difference(mine["prob"], other["prob"], mine["ratio"])
-    if "credit" not in columns:
+    found |= item_difference(ours, theirs)
+    if "credit" not in columns_of(ours):
         return found
-    earned = [{name: items[name]["credit"] for name in items} for items in (ours, theirs)]
-    groups = phenomena(result)
     return found | {
-        **choice_difference(*earned),
-        "by_phenomenon": parts(earned, groups),
-        "by_subtask": parts(earned, {name: [name] for name in sorted(ours)}),
+        "by_phenomenon": parts(ours, theirs, phenomena(result)),
+        "by_subtask": parts(ours, theirs, {name: [name] for name in sorted(ours)}),
     }
 
 
@@ -112,12 +106,12 @@ def check_alike(ours: dict, theirs: dict, fault: str) -> None:
         raise UserError(f"{fault}: {AGAIN}")
 
 
-def parts(earned: list[dict], groups: dict[str, list[str]]) -> dict[str, dict]:
+def parts(ours: dict, theirs: dict, groups: dict[str, list[str]]) -> dict[str, dict]:
     """The difference over each group of subtasks, and its p-value after Holm's correction over all groups."""
-    from eval.compare.paired import choice_difference, holm
+    from eval.compare.paired import holm, item_difference
 
     found = {
-        group: choice_difference(*({name: side[name] for name in names} for side in earned))
+        group: item_difference(*({name: side[name] for name in names} for side in (ours, theirs)))
         for group, names in groups.items()
     }
     corrected = holm([cell["p_value"] for cell in found.values()])

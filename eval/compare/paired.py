@@ -11,9 +11,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from eval.correlation import RESAMPLES, resampled, spearman
+
 Z = 1.959963984540054  # the normal distribution holds 95 % between -Z and Z
-RESAMPLES = 5000
 Credits = Mapping[str, Sequence[float]]  # subtask -> what each item earned, 0-1
+Columns = Mapping[
+    str, Mapping[str, Sequence]
+]  # subtask -> column -> one value an item, as items.json holds them
 
 
 def weights(subtasks: Sequence[str]) -> np.ndarray:
@@ -88,6 +92,22 @@ def choice_difference(a: Credits, b: Credits) -> dict:
     }
 
 
+def item_difference(a: Columns, b: Columns) -> dict:
+    """`choice_difference` or `correlation_difference`, as the columns of the same items ask for; {} for neither."""
+    columns = columns_of(a)
+    if "credit" in columns:
+        return choice_difference(*({name: side[name]["credit"] for name in side} for side in (a, b)))
+    if {"prob", "ratio"} <= columns and len(a) == 1:
+        (mine,), (other,) = a.values(), b.values()
+        return correlation_difference(mine["prob"], other["prob"], mine["ratio"])
+    return {}
+
+
+def columns_of(items: Columns) -> set[str]:
+    """The columns that every subtask has: they tell which kind of task this is."""
+    return set.intersection(*(set(columns) for columns in items.values())) if items else set()
+
+
 def _over_subtasks(means: np.ndarray, share: np.ndarray, value: float) -> list[float] | None:
     """`value` give or take t times its jackknife error: sqrt(K / (K - 1) sum_k w_k^2 (mean_k - value)^2).
 
@@ -103,21 +123,10 @@ def _over_subtasks(means: np.ndarray, share: np.ndarray, value: float) -> list[f
     return [value - reach, value + reach]
 
 
-def spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Spearman's correlation along `axis`; 0 where one side is constant and orders nothing."""
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(values, axis=axis) for values in (x, y)]
-    x, y = (rank - rank.mean(axis=axis, keepdims=True) for rank in ranks)
-    scale = np.sqrt((x**2).sum(axis=axis) * (y**2).sum(axis=axis))
-    return np.where(scale > 0, (x * y).sum(axis=axis) / np.where(scale > 0, scale, 1), 0.0)
-
-
 def correlation_difference(
     a: Sequence[float], b: Sequence[float], truth: Sequence[float], *, resamples: int = RESAMPLES
 ) -> dict:
     """Spearman's correlation of `a` with `truth` less that of `b`: a bootstrap over the items, percentiles."""
-    from scipy.stats import bootstrap
 
     def statistic(a, b, truth, axis=-1):
         return spearman(a, truth, axis) - spearman(b, truth, axis)
@@ -126,16 +135,7 @@ def correlation_difference(
     value = float(statistic(*data))
     found = None
     if not np.array_equal(data[0], data[1]):
-        found = bootstrap(
-            data,
-            statistic,
-            paired=True,
-            vectorized=True,
-            n_resamples=resamples,
-            batch=500,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        )
+        found = resampled(statistic, *data, resamples=resamples)
     return {
         "difference": value,
         "standard_error": float(found.standard_error) if found else 0.0,

@@ -28,11 +28,6 @@ class Scored:
         return items
 
 
-def columns_of(items: dict[str, dict[str, list]]) -> set[str]:
-    """The columns that every subtask has: they tell which kind of task this is."""
-    return set.intersection(*(set(columns) for columns in items.values())) if items else set()
-
-
 def read_scored(folder: Path) -> Scored:
     """One `--out` folder; a UserError if it has no finished task."""
     remedy = "name a folder that `python -m eval --out` wrote"
@@ -98,11 +93,17 @@ def shared_tasks(sides: list[list[Scored]], wanted: list[str]) -> tuple[list[str
 
 
 def check_same_items(task: str, folders: list[Scored]) -> None:
-    """Raise UserError unless all folders scored the same rows with the same settings."""
+    """Raise UserError unless all folders scored the same rows with the same settings and one rule for ties."""
     first = folders[0]
     for other in folders[1:]:
         if first.tasks[task]["measured_on"] != other.tasks[task]["measured_on"]:
             raise UserError(
                 f"{first.folder} and {other.folder} were scored on other items of {task}, or with other settings: "
                 f"{AGAIN} on the same data, or leave it out with --tasks"
+            )
+        rules = [run.tasks[task].get("tie_rule") for run in (first, other)]
+        if rules[0] != rules[1]:
+            raise UserError(
+                f"{first.folder} has the ties of {task} by the rule {rules[0]!r}, {other.folder} by {rules[1]!r}: "
+                "give both the same --ties of `python -m eval`"
             )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.choices import Choices
+from eval.correlation import resampled, spearman
 from eval.items import Choice, Item, Scores, by_subtask, first_items, refuse_broken
 from eval.tasks.rows import read_rows, same_count
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from eval.scoring import Scorer
-
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Wug:
         counts = self._choices.summarise(scores)
         people, model = self._people, [first_share(row) for row in scores]
         found = {
-            "score": spearman(model, people),
+            "score": float(spearman(model, people)),
             "standard_error": bootstrap_error(model, people),
             "items": counts["items"],
             "ties": counts["ties"],
@@ -53,7 +52,7 @@ class Wug:
             "metric": "spearman",
             **found,
             "chance": 0.0,
-            "official_score": spearman([float(share) for share in single_shares(scores)], people),
+            "official_score": float(spearman(single_shares(scores), people)),
             "identical": counts["identical"],
             "by_subtask": {self.items[0].subtask: found},
             "by_phenomenon": {},
@@ -117,25 +116,8 @@ def single_shares(scores: Scores) -> "list[np.float32]":
     return found
 
 
-def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation; 0 where one side has a single value, which no order can follow."""
-    from scipy.stats import spearmanr
-
-    if min(len(set(first)), len(set(second))) == 1:
-        return 0.0
-    return float(spearmanr(first, second).statistic)
-
-
-def bootstrap_error(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Standard deviation of Spearman's correlation over seeded resamples of the rows; None where it has none."""
-    import numpy as np
-    from scipy.stats import rankdata
-
-    if min(len(set(first)), len(set(second))) == 1:
+def bootstrap_error(model: Sequence[float], people: Sequence[float]) -> float | None:
+    """Standard error of their rank correlation, by a bootstrap over rows; None where one side orders nothing."""
+    if min(len(set(model)), len(set(people))) == 1:
         return None
-    drawn = np.random.default_rng(0).integers(0, len(first), (RESAMPLES, len(first)))
-    ranks = [rankdata(np.asarray(column)[drawn], axis=1) for column in (first, second)]
-    x, y = (side - side.mean(axis=1, keepdims=True) for side in ranks)
-    spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    varied = spread > 0  # a resample of one row alone correlates with nothing
-    return float(((x * y).sum(axis=1)[varied] / spread[varied]).std(ddof=1))
+    return float(resampled(spearman, model, people).standard_error)
