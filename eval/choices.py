@@ -63,7 +63,9 @@ class Choices:
         """
         refuse_broken(scores)
         earned, tied = self.credits(scores), [len(best_choices(row)) > 1 for row in scores]
-        right = [self.quote(item, row) == self.answer(item) for item, row in zip(self.items, scores, strict=True)]
+        right = [
+            self.quote(item, row) == self.answer(item) for item, row in zip(self.items, scores, strict=True)
+        ]
         subtasks = {
             name: _cell(earned, tied, rows)
             | {"predicted": _average([right[row] for row in rows])}

@@ -1,7 +1,7 @@
 """The revisions that a run wrote on its way, and what they scored.
 
-    RUN/revisions/chck_1M/          a Hugging Face folder, and exposure.json
-    RUN/eval_revisions/chck_1M/     what `python -m eval` wrote of it
+RUN/revisions/chck_1M/          a Hugging Face folder, and exposure.json
+RUN/eval_revisions/chck_1M/     what `python -m eval` wrote of it
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Revision:
     out: Path
 
     def scores(self) -> dict[str, dict]:
-        """The results of its tasks by name; {} where it was not scored, a UserError if the scores are of another model."""
+        """The results of its tasks by name; {} where it was not scored, a UserError for scores of another model."""
         path = self.out / "scores.json"
         if not path.exists():
             return {}
