@@ -14,6 +14,7 @@ from babylm_data.sealed import write_whole
 from eval.json_files import read_json
 from eval.ledger import READINGS, corpus_text, ledger
 from eval.lineup import Lineup, read_lineup
+from eval.revisions import learning_curves
 from eval.run_folders import Run
 from eval.table import percent, tie_note, unit
 from eval.tasks import extent_note, title
@@ -50,12 +51,27 @@ def page(lineup: Lineup) -> str:
             },
             score_charts={task: charts.score_chart(lineup, task) for task in lineup.student.tasks},
             held_out_chart=charts.held_out_chart(lineup),
+            revision_charts=revision_charts(lineup),
             terms_chart=charts.terms_chart(lineup),
             marks={
                 run.name: (charts.mark(lineup, run)[1], charts.css_colour(lineup, run)) for run in lineup.runs
             },
         )
     )
+
+
+def revision_charts(lineup: Lineup) -> dict[str, str]:
+    """task -> its picture, of each task that two or more of the student's revisions were scored on."""
+    from eval import charts
+
+    curves = {run.name: learning_curves(run) for run in (lineup.student, lineup.control)}
+    return {
+        task: charts.revisions_chart(
+            lineup, task, {name: found.get(task, []) for name, found in curves.items()}
+        )
+        for task, points in curves[lineup.student.name].items()
+        if len(points) > 1
+    }
 
 
 def facts(lineup: Lineup) -> dict:
