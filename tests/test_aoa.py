@@ -96,6 +96,17 @@ def test_a_masked_models_surprisal_is_that_of_the_words_tokens_masked_in_turn(qu
         assert value == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_masked_model_is_asked_a_word_with_nothing_before_it(tmp_path):
+    model, tokenizer = tiny_models.masked_model().double(), tiny_models.tokenizer(bos=False)
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    asked = load([write_words(tmp_path / "cdi_childes.json", {"dog": [""]})])
+    ((value,),) = asked.ask(Scorer(model, tokenizer, backend="mlm"), "aoa")
+    (target,) = tokenizer(" dog").input_ids
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([[tokenizer.mask_token_id]])).logits[0, 0]
+    assert value == pytest.approx(logits.log_softmax(-1)[target].item(), abs=1e-9)
+
+
 def test_a_context_too_long_for_the_model_loses_its_beginning_and_a_line_says_so(questions, capsys):
     tokenizer, seen = tiny_models.tokenizer(), []
 

@@ -158,6 +158,12 @@ def test_a_tokenizer_with_no_mask_where_the_official_program_asks_is_refused():
         before_masks(reader, "The", 5)
 
 
+def test_a_sentence_longer_than_the_model_reads_is_refused(questions):
+    scorer = Scorer(tiny_models.model("gpt2", positions=8), tokenizer("bos"))
+    with pytest.raises(UserError, match="reading has .* tokens in a sentence, the model reads at most 8"):
+        questions.ask(scorer, "reading")
+
+
 def test_a_word_without_tokens_is_refused():
     reader = tokenizer("bos")
     reader.backend_tokenizer.normalizer = normalizers.Replace("ë", "")

@@ -73,13 +73,18 @@ class Reading:
         return replace(self, items=self.items[:limit], columns=columns)
 
     def ask(self, scorer: "Scorer", label: str) -> Scores:
-        """The log-probability of each word, nats. The sentences are short: any model has the positions for them."""
+        """The log-probability of each word, nats; a UserError where the model has too few positions."""
         sequences_of = spaced_sequences if self.spaced else official_sequences
-        sequences = sequences_of(scorer.tokenizer, self.items, scorer.backend)
-        sums = iter(
-            scorer.token_sums([entry for item in sequences for choice in item for entry in choice], label)
-        )
-        return [[math.fsum(next(sums) for _ in choice) for choice in item] for item in sequences]
+        items = sequences_of(scorer.tokenizer, self.items, scorer.backend)
+        entries = [entry for item in items for choice in item for entry in choice]
+        tokens = max(len(entry.ids) for entry in entries)
+        if scorer.longest is not None and tokens > scorer.longest:
+            raise UserError(
+                f"{label} has {tokens} tokens in a sentence, the model reads at most {scorer.longest}: "
+                "score it with a model that has more positions, or leave this task out"
+            )
+        sums = iter(scorer.token_sums(entries, label))
+        return [[math.fsum(next(sums) for _ in choice) for choice in item] for item in items]
 
     def summarise(self, scores: Scores) -> dict:
         """The contract of `Questions.summarise`; errors are those of drawing other sentences (a jackknife)."""
