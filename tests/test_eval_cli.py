@@ -469,17 +469,7 @@ def test_an_error_is_one_line_and_status_2():
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1) and failed.stderr.startswith("error: ")
 
 
-def test_a_task_of_causal_models_alone_is_left_out_of_a_list_and_refused_by_name(folder, tmp_path, capsys):
-    command = [
-        str(folder / "model"),
-        "--data",
-        str(folder / "data"),
-        "--out",
-        str(tmp_path),
-        "--backend",
-        "mlm",
-    ]
-    with pytest.raises(UserError, match="reading is of causal models: leave it out with --backend mlm"):
-        main([*command, "--tasks", "reading"])
-    main([*command, "--tasks", "full", "--partial", "--check"])
-    assert "left out of full, for only causal models can be asked: reading" in capsys.readouterr().out
+def test_perplexity_is_of_causal_models_and_refused_of_masked_ones(folder, tmp_path):
+    command = arguments(folder, tmp_path, "perplexity")
+    with pytest.raises(UserError, match="perplexity is of causal models: leave it out with --backend mlm"):
+        main([*command, "--backend", "mlm"])

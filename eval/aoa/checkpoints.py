@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
 from eval.json_files import read_json, require
+from eval.model import BACKENDS
 from eval.scores import intact
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Checkpoint:
     rows: list[dict]
     model: str = ""
     """What was scored: a folder or a hub name, where that is known."""
+    backend: str = "causal"
 
 
 def find_checkpoints(paths: Iterable[Path]) -> list[Checkpoint]:
@@ -49,6 +51,11 @@ def find_checkpoints(paths: Iterable[Path]) -> list[Checkpoint]:
     for before, after in zip(found, found[1:], strict=False):
         if before.exposure == after.exposure:
             raise UserError(f"{after.name} is there twice: name each checkpoint once")
+        if before.backend != after.backend:
+            raise UserError(
+                f"{before.name} was scored with --backend {before.backend} and {after.name} with {after.backend}: "
+                "score all with one"
+            )
     if len(found) < FEWEST:
         raise UserError(
             f"{len(found)} checkpoints are too few for a sigmoid, whose four parameters would fit anything: "
@@ -69,16 +76,19 @@ def read_scored(folder: Path) -> Checkpoint:
     if not names:
         raise UserError(f"{folder} and its model have no checkpoint's name (chck_1M, …): rename the folder")
     rows = checked(read_json(path, REMEDY, ["results"])["results"], path, ROW)
-    return Checkpoint(names[-1], exposure(names[-1], path), rows, scores["model"])
+    backend = scores["tasks"]["aoa"].get("backend", "causal")
+    return Checkpoint(names[-1], exposure(names[-1], path), rows, scores["model"], backend)
 
 
 def read_official(path: Path) -> list[Checkpoint]:
-    """The checkpoints of an official surprisal.json."""
+    """The checkpoints of an official surprisal.json; its place in a results tree tells the backend, if it has one."""
+    above = path.resolve().parent.parent.name
+    backend = above if above in BACKENDS else "causal"
     rows = checked(read_json(path, REMEDY, ["results"])["results"], path, ("step", *ROW))
     by_step: dict[str, list[dict]] = {}
     for row in rows:
         by_step.setdefault(str(row["step"]), []).append({key: row[key] for key in ROW})
-    return [Checkpoint(step, exposure(step, path), rows) for step, rows in by_step.items()]
+    return [Checkpoint(step, exposure(step, path), rows, backend=backend) for step, rows in by_step.items()]
 
 
 def checked(rows: object, path: Path, keys: Sequence[str]) -> list[dict]:
