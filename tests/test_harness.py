@@ -233,7 +233,7 @@ def score_without_bos(model, text: str, length: int) -> float:
     """Nats of the last `length` characters of a text that begins with no start token."""
     import torch
 
-    from eval.scoring import token_logprobs
+    from eval.logits import token_logprobs
 
     encoded = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     scored = [end > len(text) - length for _, end in encoded["offset_mapping"]]

@@ -56,14 +56,14 @@ def test_a_sequence_longer_than_the_capacity_has_a_row_of_its_own():
 
 def test_masked_rows_hide_one_token_each():
     entry = Encoded((5, 6, 7), (False, True, True))
-    mlm, mntp = masked_rows([entry], 99, 0), masked_rows([entry], 99, 1)
+    mlm, mntp = (list(masked_rows([entry], 99, shift)) for shift in (0, 1))
     assert [row.tokens for row in mlm] == [row.tokens for row in mntp] == [[5, 99, 7], [5, 6, 99]]
     assert [row.sources for row in mlm] == [[1], [2]] and [row.sources for row in mntp] == [[0], [1]]
     assert [row.targets for row in mlm] == [[6], [7]]
 
 
 def test_plain_rows_share_a_batch_with_their_own_length_only():
-    made = batches(plain_rows(sequences()), 40)
+    made = list(batches(plain_rows(sequences()), 40))
     assert all(batch.ends_BR is None for batch in made)
     assert max(batch.tokens_BR.size for batch in made) <= 40
     assert sum(len(batch.targets_N) for batch in made) == sum(sum(entry.scored) for entry in sequences())

@@ -11,8 +11,9 @@ from transformers import MistralConfig, MistralForCausalLM, RobertaConfig, Rober
 
 from babylm_data.errors import UserError
 from eval.items import Choice, Item
+from eval.logits import longest_input
 from eval.model import load
-from eval.scoring import Scorer, encode, longest_input
+from eval.scoring import Scorer, encode
 
 TEXTS = tiny_models.SENTENCES * 2 + [f"The {'old ' * n}dog sees the cat." for n in range(20)]
 

@@ -45,7 +45,7 @@ def longest_input(config: "PreTrainedConfig") -> int | None:
     import torch
     from transformers import AutoModel
 
-    from eval.scoring import longest_input as longest_of
+    from eval.logits import longest_input as longest_of
 
     with torch.device("meta"):  # shapes alone
         return longest_of(AutoModel.from_config(config))
