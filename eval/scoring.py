@@ -169,7 +169,7 @@ class Scorer:
         """Does this model see in a tree what it sees in a sequence alone? Tried on the fullest and the longest row.
 
         Some cannot be told which cell sees which: they have no attention, or a mask of their own making. A model in
-        bfloat16 is tried in float32, for its rounding alone moves a sum by tenths of a nat.
+        bfloat16 is tried in float32, for its rounding alone moves a sum by more than AGREE.
         """
         if not rows:
             return True

@@ -62,6 +62,24 @@ def test_masked_rows_hide_one_token_each():
     assert [row.targets for row in mlm] == [[6], [7]]
 
 
+def test_masked_rows_are_made_as_they_are_asked_for():
+    texts = [Encoded(tuple(range(1000 - n)), (True,) * (1000 - n)) for n in range(1000)]
+    batch = next(batches(masked_rows(texts, 99, 0), 10_000))  # of half a billion cells
+    assert sorted(len(texts[owner].ids) for owner in batch.owners_N) == [1]
+
+
+@pytest.mark.parametrize("rows", [plain_rows, lambda entries: masked_rows(entries, 9, 1)])
+def test_rows_come_short_ones_first_and_none_is_lost(rows):
+    entries = sequences()
+    made = list(rows(entries))
+    assert [len(row.tokens) for row in made] == sorted(len(row.tokens) for row in made)
+    told = sorted(
+        (owner, target) for row in made for owner, target in zip(row.owners, row.targets, strict=True)
+    )
+    expected = [(n, ids[p]) for n, (ids, scored) in enumerate(entries) for p in range(len(ids)) if scored[p]]
+    assert told == sorted(expected)
+
+
 def test_plain_rows_share_a_batch_with_their_own_length_only():
     made = list(batches(plain_rows(sequences()), 40))
     assert all(batch.ends_BR is None for batch in made)
