@@ -129,6 +129,14 @@ def model(folder):
     return KitModel(str(folder / "model"), device="cpu")
 
 
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A model whose positions are the rows of a table, and have an end."""
+    from eval.harness.model import KitModel
+
+    return KitModel(str(tiny_models.save(tmp_path_factory.mktemp("table"), "gpt2")), device="cpu")
+
+
 def ask(*arguments, task="own", item=0):
     """A request as lm_eval makes it."""
     return SimpleNamespace(args=arguments, task_name=task, doc_id=item)
@@ -215,18 +223,45 @@ def test_generation_ends_at_a_stop_string_and_at_the_last_position(model):
     assert model.cut["own"] == before + 1
 
 
-def test_a_context_too_long_is_cut_for_tasks_of_lm_eval_and_refused_for_ours(model):
-    context = "The dog sees. " * 100
-    before = model.cut["own"]
-    ((nats, _),) = model.loglikelihood([ask(context, "The cat")])
-    ids = model.tokenizer(context + "The cat")["input_ids"][-128:]
-    end = model.tokenizer.decode(ids)
-    bare = score_without_bos(model, end, len("The cat"))
-    assert model.cut["own"] == before + 1 and nats == pytest.approx(bare, abs=1e-5)
-    with pytest.raises(UserError, match="babylm_x, item 3, has .* tokens, the model reads at most 128"):
-        model.loglikelihood([ask(context, "The cat", task="babylm_x", item=3)])
-    with pytest.raises(UserError, match="too few for its continuation"):
-        model.loglikelihood([ask("Who", context)])
+LONG = "The dog sees. " * 100
+
+
+def test_a_context_too_long_is_cut_for_tasks_of_lm_eval_and_refused_for_ours(table):
+    before = table.cut["own"]
+    ((nats, _),) = table.loglikelihood([ask(LONG, "The cat")])
+    ids = table.tokenizer(LONG + "The cat")["input_ids"][-64:]
+    bare = score_without_bos(table, table.tokenizer.decode(ids), len("The cat"))
+    assert table.cut["own"] == before + 1 and nats == pytest.approx(bare, abs=1e-5)
+    with pytest.raises(UserError, match="babylm_x, item 3, has .* tokens, the model reads at most 64"):
+        table.loglikelihood([ask(LONG, "The cat", task="babylm_x", item=3)])
+    with pytest.raises(UserError, match="own, item 0, has .* tokens, the model reads at most 64"):
+        table.loglikelihood([ask("Who", LONG)])
+
+
+def test_positions_without_an_end_read_what_python_m_eval_reads(model):
+    (ours,) = Scorer(model.model, model.tokenizer).logprobs([Choice(LONG, "The cat")])
+    for task in ("long", "babylm_x"):
+        ((nats, _),) = model.loglikelihood([ask(LONG, "The cat", task=task)])
+        assert nats == pytest.approx(ours, abs=1e-5)
+    assert "long" not in model.cut
+
+
+def test_greedy_is_what_plain_argmax_says_of_a_whole_continuation(model):
+    import torch
+
+    texts = tiny_models.SENTENCES
+    encoded = [model.tokenizer(text)["input_ids"] for text in texts]
+    likeliest = [model.model(torch.tensor([ids])).logits[0].argmax(-1)[-1].item() for ids in encoded]
+    said = [text + model.tokenizer.decode(token) for text, token in zip(texts, likeliest, strict=True)]
+    pairs = [(text[:n], text[n:]) for text in [*texts, *said] for n in (0, len(text) // 2, len(text) - 1)]
+    expected = []
+    for context, continuation in pairs:
+        one = model.tokenizer(context + continuation, return_offsets_mapping=True, return_tensors="pt")
+        best, ids = model.model(one["input_ids"]).logits[0].argmax(-1), one["input_ids"][0]
+        ends = one["offset_mapping"][0, :, 1]
+        expected.append(all(best[n - 1] == ids[n] for n in range(1, len(ids)) if ends[n] > len(context)))
+    answers = model.loglikelihood([ask(*pair) for pair in pairs])
+    assert [greedy for _, greedy in answers] == expected and True in expected and False in expected
 
 
 def score_without_bos(model, text: str, length: int) -> float:

@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         "--num-fewshot", type=int, metavar="N", help="examples in the context [the task's own]"
     )
     parse.add_argument(
-        "--batch-tokens", type=positive, default=4096, metavar="N", help="tokens a batch [4096]"
+        "--batch-tokens", type=positive, metavar="N", help="tokens a batch [1024 on a CPU, 16384 on a GPU]"
     )
     parse.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … [auto]")
     parse.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights [float32]")
@@ -125,7 +125,7 @@ def run(
     from eval.harness.model import KitModel
 
     model = KitModel(str(folder), device=args.device, dtype=args.dtype, batch_tokens=args.batch_tokens)
-    with memory_advice(f"with {args.batch_tokens:,} tokens a batch: lower --batch-tokens"), quiet():
+    with memory_advice(f"with {model.scorer.cells:,} tokens a batch: lower --batch-tokens"), quiet():
         results = simple_evaluate(
             model, tasks=tasks, task_manager=manager, limit=args.limit, num_fewshot=args.num_fewshot
         )
