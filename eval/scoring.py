@@ -12,7 +12,7 @@ Everything is cut from the sorted set of distinct sequences: the order of the it
 and sequences that are equal get equal scores, so a tie is a tie.
 """
 
-# N = the predictions of a batch
+# N = the predictions of a batch, S = sequences
 
 import copy
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from babylm_data.errors import UserError
-from babylm_data.memory import keep_freed_memory
+from babylm_data.memory import is_full_memory, keep_freed_memory
 from eval.items import Choice, Item
 from eval.logits import judge, longest_input, turns_positions
 from eval.rows import Encoded, Row, batches, distinct, masked_rows, plain_rows, tree_rows
@@ -121,12 +121,13 @@ class Scorer:
     def sums(
         self, sequences: Sequence[Encoded], label: str | None = "scoring", greedy: np.ndarray | None = None
     ) -> np.ndarray:
-        """The same of sequences that are distinct and sorted: (len(sequences),) float64. No label: no progress bar.
+        """Of sequences that are distinct and sorted, what `token_sums` gives: (S,) float64, nats.
 
-        Of `greedy`, bool, if given, those are made False of which some scored token is not the likeliest.
+        Without a label there is no progress bar. In `greedy`, (S,) bool, if given, each sequence is made False of which
+        some scored token is not the likeliest.
         """
         rows = self._rows(sequences)
-        first = 0 if self.backend == "mlm" else 1  # the token that anything is judged of
+        first = 0 if self.backend == "mlm" else 1  # that can be judged
         total = sum(sum(entry.scored[first:]) for entry in sequences)
         with tqdm(
             total=total, desc=label, unit=" tokens", disable=None if label else True, leave=False
@@ -160,7 +161,7 @@ class Scorer:
             return rows
         if not self.told:
             print(
-                "this model reads sentences in a tree otherwise than alone: it gets them one by one, slower"
+                "this model reads a sentence in a tree otherwise than alone: it gets them one by one, slower"
             )
             self.told = True
         return plain_rows(sequences)
@@ -180,7 +181,10 @@ class Scorer:
             model = copy.deepcopy(self.model).float() if narrow else self.model
             with torch.autocast(model.device.type, enabled=False):
                 return all(self._agrees(model, sequences, row) for row in (fullest, longest))
-        except (RuntimeError, ValueError, TypeError):  # as each model refuses a mask that it does not take
+        # as each model refuses a mask that it does not take
+        except (RuntimeError, ValueError, TypeError) as error:
+            if is_full_memory(error):
+                raise
             return False
 
     def _agrees(self, model: PreTrainedModel, sequences: Sequence[Encoded], row: Row) -> bool:
