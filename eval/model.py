@@ -88,8 +88,8 @@ def load_error(folder: Path, error: Exception, kind: str = "") -> UserError:
     """The one line that says why transformers does not load `folder`, `kind` as what."""
     if "custom code" in str(error):
         return UserError(
-            f"{folder} needs code of its own to load (trust_remote_code), as the official GPT-BERT baselines do, and "
-            "such models are refused: eval runs no code that comes with a model"
+            f"{folder} needs code of its own to load, as the official GPT-BERT baselines do, and such models are "
+            "refused: eval loads with trust_remote_code=False and runs no code that comes with a model"
         )
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return UserError(f"{folder} does not load{kind}: {reason}")
