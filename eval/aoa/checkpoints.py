@@ -1,13 +1,13 @@
 """The surprisals of a model's checkpoints, from results of `python -m eval --tasks aoa` or from an official file."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
+from babylm_data.words import revision_words
 from eval.json_files import read_json, require
 from eval.model import BACKENDS
 from eval.scores import intact
@@ -15,8 +15,6 @@ from eval.scores import intact
 if TYPE_CHECKING:
     import numpy as np
 
-NAME = re.compile(r"chck_(\d+)([KMB])")
-UNITS = {"K": 10**3, "M": 10**6, "B": 10**9}
 FEWEST = 5  # a sigmoid has four parameters: it passes through any four points
 ROW = ("target_word", "context_id", "context", "surprisal")
 KINDS = {"step": str, "target_word": str, "context_id": int, "context": str}
@@ -72,7 +70,7 @@ def read_scored(folder: Path) -> Checkpoint:
     if not intact(path, scores["tasks"]["aoa"].get("predictions_sha256")):
         raise UserError(f"{path} does not belong to the score in scores.json: {REMEDY}")
     parts = [*Path(scores["model"]).parts, *folder.resolve().parts]
-    names = [part for part in parts if NAME.fullmatch(part)]
+    names = [part for part in parts if revision_words(part) is not None]
     if not names:
         raise UserError(f"{folder} and its model have no checkpoint's name (chck_1M, …): rename the folder")
     rows = checked(read_json(path, REMEDY, ["results"])["results"], path, ROW)
@@ -111,9 +109,10 @@ def checked(rows: object, path: Path, keys: Sequence[str]) -> list[dict]:
 
 def exposure(name: str, path: Path) -> int:
     """Words of exposure that a checkpoint's name tells."""
-    if not (match := NAME.fullmatch(name)):
+    words = revision_words(name)
+    if words is None:
         raise UserError(f"{path}: {name!r} is no checkpoint's name (chck_1M, …): {REMEDY}")
-    return int(match[1]) * UNITS[match[2]]
+    return words
 
 
 def surprisals_by_word(checkpoints: Sequence[Checkpoint]) -> dict[str, "np.ndarray"]:
