@@ -5,6 +5,7 @@ themselves are data: `tracks/<year>.yaml`.
 """
 
 import difflib
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -53,6 +54,12 @@ def load_track(name: str) -> Track:
         nearest = difflib.get_close_matches(name, tracks, n=1, cutoff=0.0)[0]
         raise UserError(f"unknown track {name!r}: did you mean {nearest}? (known: {', '.join(tracks)})")
     return Track(name=name, **tracks[name])
+
+
+def revision_words(name: str) -> int | None:
+    """Words of exposure that the name of a revision tells (1,000,000 of "chck_1M"); None for any other name."""
+    match = re.fullmatch(r"chck_(\d+)([KMB])", name)
+    return int(match[1]) * {"K": 1000, "M": MILLION, "B": 1000 * MILLION}[match[2]] if match else None
 
 
 def revision_marks(track: Track, words_seen: int, scale: float = 1.0) -> list[tuple[str, int]]:

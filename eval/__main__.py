@@ -116,7 +116,7 @@ def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     jobs = [read_job(task, args) for task in asked_tasks(args)]
     if args.check:
-        return print_contents(jobs, args.limit)
+        return print_contents(jobs)
     if not (args.model and args.out):
         raise UserError("a MODEL folder and --out DIR are needed (or --check, to look at the data alone)")
     if args.model[1:]:
@@ -141,12 +141,12 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{next(iter(refused.values()))}{more}")
 
 
-def print_contents(jobs: list[Job], limit: int | None) -> None:
+def print_contents(jobs: list[Job]) -> None:
     """What --check says of each task."""
     for job in jobs:
         asked = job.questions
         content = f"{len(asked.items):,} items" if asked else f"{len(job.texts):,} texts"
-        note = extent_note(limit if asked else None, job.partial)
+        note = extent_note(job.settings.get("limit"), job.partial)
         print(f"{job.task}: {content} in {len(job.files):,} files{f' ({note})' if note else ''}")
 
 

@@ -20,7 +20,7 @@ import torch
 
 from babylm_data.memory import is_full_memory
 from eval.items import Item
-from eval.rows import Encoded
+from eval.rows import Encoded, distinct
 from eval.scoring import Scorer
 
 SAMPLE = 512  # items on which the error is measured first
@@ -41,8 +41,9 @@ def in_float64(scorer: Scorer) -> Scorer:
     model = copy.deepcopy(scorer.model)
     if model.device.type == "mps":
         model = model.cpu()
-    cells = max(1, scorer.cells // 2)  # of numbers twice as wide
-    return Scorer(model.double(), scorer.tokenizer, backend=scorer.backend, batch_tokens=cells)
+    twin = copy.copy(scorer)
+    twin.model, twin.cells = model.double(), max(1, scorer.cells // 2)  # of numbers twice as wide
+    return twin
 
 
 class Doubt:
@@ -50,9 +51,8 @@ class Doubt:
 
     def __init__(self, items: Sequence[Item], encoded: list[Encoded]) -> None:
         """`encoded` are the choices of all items one after the other."""
-        self.sequences = sorted(set(encoded))
-        place = {entry: index for index, entry in enumerate(self.sequences)}
-        members = iter([place[entry] for entry in encoded])
+        self.sequences, places = distinct(encoded)
+        members = iter(places)
         counts = [len(item.choices) for item in items]
         self.members_IC = np.full(
             (len(items), max(counts, default=1)), -1

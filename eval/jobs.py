@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,10 +88,6 @@ def members(name: str, args: argparse.Namespace) -> list[str]:
     """The tasks of an official list; those without data are refused, or with --partial left out and named."""
     data = data_folder(name, args)
     tasks = on_list(name)
-    if args.backend != "causal":
-        unasked = [task for task in tasks if TASKS[task].causal_only]
-        print(f"left out of {name}, for only causal models can be asked: {', '.join(unasked)}")
-        tasks = [task for task in tasks if task not in unasked]
     lacking = [task for task in tasks if not TASKS[task].find(data)]
     named = ", ".join(lacking)
     if lacking and (not args.partial or lacking == tasks):
@@ -113,19 +110,23 @@ def read_job(task: str, args: argparse.Namespace) -> Job:
     """Read a task's files; a UserError for whatever is wrong with them."""
     if task == "perplexity":
         return read_texts(args)
-    if TASKS[task].causal_only and args.backend != "causal":
-        raise UserError(f"{task} is of causal models: leave it out with --backend {args.backend}")
     files = TASKS[task].files(data_folder(task, args))
     questions = TASKS[task].load(files)
     unlike = deviations(task, (item.subtask for item in questions.items))
     if unlike:
         print(f"{task} is scored as it is and marked partial: {deviation_note(unlike)}")
-    settings = {"dtype": args.dtype, "limit": args.limit, "backend": args.backend}
+    questions = questions.first(args.limit)
+    settings = {"dtype": args.dtype, "limit": taken(questions, args.limit), "backend": args.backend}
     if isinstance(questions, Choices):
-        questions = replace(
-            questions, tie_rule=args.ties
-        )  # no setting: it changes nothing that the model is asked
-    return Job(task, files, settings, bool(unlike), questions.first(args.limit))
+        questions = replace(questions, tie_rule=args.ties)  # no setting: the model is asked the same
+    return Job(task, files, settings, bool(unlike), questions)
+
+
+def taken(questions: Questions, limit: int | None) -> int | None:
+    """How many items of each subtask a limit came to: reading takes more than it is asked for where it has to."""
+    if limit is None:
+        return None
+    return max(limit, *Counter(item.subtask for item in questions.items).values())
 
 
 def read_texts(args: argparse.Namespace) -> Job:

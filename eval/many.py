@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -11,8 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
-
-REVISION = re.compile(r"chck_\d+[KM]")
+from babylm_data.words import revision_words
 
 
 def names_of(models: list[str]) -> dict[str, str]:
@@ -34,7 +32,7 @@ def score_all(args: argparse.Namespace) -> None:
     What each printed is shown when it ends. The processes share the processor's cores among them.
     """
     names = names_of(list(dict.fromkeys(args.model)))
-    revisions = [name for name in names.values() if REVISION.fullmatch(name)]
+    revisions = [name for name in names.values() if revision_words(name) is not None]
     if args.results and len(revisions) != (len(names) if args.model_name else 0):
         raise UserError(
             "in a results tree, several models are either revisions of one (chck_1M …; name it with --model-name) "
@@ -64,7 +62,7 @@ def options_of(args: argparse.Namespace) -> list[str]:
 
 
 def _score(model: str, name: str, *, options: list[str], out: Path, environment: dict[str, str]) -> int:
-    revision = ["--revision", name] if REVISION.fullmatch(name) else []
+    revision = ["--revision", name] if revision_words(name) is not None else []
     command = [sys.executable, "-m", "eval", model, *options, "--out", str(out / name), *revision]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     print(f"== {name}\n{run.stdout}{run.stderr}", flush=True)

@@ -1,6 +1,7 @@
 """A Hugging Face folder or hub name -> a language model and its tokenizer, or one line that says why not."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,11 @@ from babylm_data.hub import MODEL_FILES, find_folder
 from babylm_data.sealed import SEAL, sha256, verify
 
 if TYPE_CHECKING:  # seconds to import, and not needed to find fault with a folder
+    from torch import device as Device
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 BACKENDS = ("causal", "mlm", "mntp")
-OWN_CODE = (
-    "needs code of its own to load, and such models are refused: eval runs no code that comes with a model"
-)
 DTYPES = ("float32", "float64", "bfloat16")
 
 
@@ -58,8 +57,7 @@ def load(
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, logging
 
     logging.disable_progress_bar()  # of the loading: a blink, and noise in a log
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    where = pick_device(device)
     try:
         kind = AutoModelForCausalLM if backend == "causal" else AutoModelForMaskedLM
         model, info = kind.from_pretrained(
@@ -72,23 +70,42 @@ def load(
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
-        if "custom code" in str(error):
-            raise UserError(f"{folder} {OWN_CODE}") from error
-        reason = str(error).strip().split("\n")[0]
         what = "causal" if backend == "causal" else "masked"
-        raise UserError(f"{folder} does not load as a {what} language model: {reason}") from error
+        raise load_error(folder, error, f" as a {what} language model") from error
     _check_kind(folder, model, backend)
-    _check_weights(folder, info)
+    # the other heads of a masked model's training are no part of it
+    check_weights(folder, info, belongs=lambda key: "pooler." not in key and "seq_relationship." not in key)
     check_tokenizer(folder, tokenizer)
     check_vocabulary(folder, model, tokenizer)
     try:
-        return model.to(device).eval(), tokenizer
-    except (
-        RuntimeError,
-        AssertionError,
-    ) as error:  # no such device, none of that kind, or its memory is full
+        return model.to(where).eval(), tokenizer
+    except RuntimeError as error:  # its memory is full
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"the model cannot be put on --device {device}: {reason}") from error
+
+
+def load_error(folder: Path, error: Exception, kind: str = "") -> UserError:
+    """The one line that says why transformers does not load `folder`, `kind` as what."""
+    if "custom code" in str(error):
+        return UserError(
+            f"{folder} needs code of its own to load, as the official GPT-BERT baselines do, and such models are "
+            "refused: eval loads with trust_remote_code=False and runs no code that comes with a model"
+        )
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return UserError(f"{folder} does not load{kind}: {reason}")
+
+
+def pick_device(name: str) -> "Device":
+    """The device called `name`; "auto" is the GPU where there is one. UserError if it cannot be used."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:  # no such device, or none of that kind
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"--device {name} cannot be used: {reason}") from error
 
 
 def is_encoder(config: "PreTrainedConfig") -> bool:
@@ -104,16 +121,21 @@ def _check_kind(folder: Path, model: "PreTrainedModel", backend: str) -> None:
         raise UserError(f"{folder} is a masked language model ({model.config.model_type}): use --backend mlm")
 
 
-def _check_weights(folder: Path, info: dict) -> None:
-    """A key that the file lacks would be filled with random numbers, and the score with them."""
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        keys = sorted(str(key) for key in info.get(kind, ()))
-        if kind == "unexpected_keys":  # the other heads of a masked model's training
-            keys = [key for key in keys if not any(part in key for part in ("pooler.", "seq_relationship."))]
+def check_weights(folder: Path, info: dict, *, belongs: Callable[[str], bool]) -> None:
+    """Refuse weights that do not fit the config: what the file lacks would be random numbers, and the score with them.
+
+    `info` is what transformers says of the loading. Of the weights that it has no place for, those count of which
+    `belongs` says that they are the model's. The pooler of a bare encoder may be missing: no head here reads it.
+    """
+    found = {kind: sorted(map(str, info[f"{kind}_keys"])) for kind in ("missing", "unexpected", "mismatched")}
+    found["missing"] = [key for key in found["missing"] if not key.startswith("pooler.")]
+    found["unexpected"] = list(filter(belongs, found["unexpected"]))
+    for kind, keys in found.items():
         if keys:
-            what = f"{kind.replace('_', ' ')}: {keys[0]}" + (f" and {len(keys) - 1} more" if keys[1:] else "")
+            more = f" and {len(keys) - 1} more" if keys[1:] else ""
             raise UserError(
-                f"the weights in {folder} do not fit its config.json ({what}): export the model again"
+                f"the weights in {folder} do not fit its config.json ({kind} keys: {keys[0]}{more}): "
+                "export the model again"
             )
 
 

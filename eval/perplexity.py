@@ -66,7 +66,7 @@ def measure(
     window: int = WINDOW,
 ) -> dict:
     """Cross-entropy of each text, of each split and of all together, as `scores.json` holds it."""
-    from eval.scoring import longest_input
+    from eval.logits import longest_input
 
     window = min(window, longest_input(model) or window)
     stride = window // 2
@@ -114,7 +114,7 @@ def _nats(model: "PreTrainedModel", cut: list[Window], texts: int, batch_tokens:
     import torch
     from tqdm import tqdm
 
-    from eval.scoring import token_logprobs
+    from eval.logits import token_logprobs
 
     cut = sorted(cut, key=lambda entry: (len(entry.ids), entry.first))
     nats = torch.zeros(texts, dtype=torch.float64)

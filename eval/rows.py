@@ -8,7 +8,7 @@ after it, so that cell i must see cell j exactly if j <= i < end[j]: the attenti
 
 # B = rows of a batch, R = cells of a row, N = predictions
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -43,6 +43,13 @@ class Row:
         self.targets.append(target)
 
 
+def distinct(encoded: Sequence[Encoded]) -> tuple[list[Encoded], list[int]]:
+    """The sorted set of the sequences, and of each of them its place there."""
+    sequences = sorted(set(encoded))
+    place = {entry: index for index, entry in enumerate(sequences)}
+    return sequences, [place[entry] for entry in encoded]
+
+
 def shared(a: Sequence[int], b: Sequence[int]) -> int:
     """How many tokens `a` and `b` begin with in common."""
     for count, (x, y) in enumerate(zip(a, b, strict=False)):
@@ -52,7 +59,7 @@ def shared(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def tree_rows(sequences: Sequence[Encoded], capacity: int) -> list[Row]:
-    """Rows of at most `capacity` cells (of more where a sequence alone is longer) for sorted `sequences`."""
+    """Rows for sorted `sequences`, the short ones first, of at most `capacity` cells or of one sequence alone."""
     rows: list[Row] = []
     path: list[int] = []  # cells of the tokens of the sequence before
     before: tuple[int, ...] = ()
@@ -75,31 +82,36 @@ def tree_rows(sequences: Sequence[Encoded], capacity: int) -> list[Row]:
             if scored[position]:
                 row.judge(owner, path[position - 1], ids[position])
         before = read
-    return [row for row in rows if row.sources]
+    return sorted((row for row in rows if row.sources), key=lambda row: len(row.tokens))
 
 
-def plain_rows(sequences: Sequence[Encoded]) -> list[Row]:
-    """A row for each sequence, for models that cannot be told which cell sees which."""
-    rows = []
-    for owner, (ids, scored) in enumerate(sequences):
+def by_length(sequences: Sequence[Encoded]) -> list[tuple[int, Encoded]]:
+    """The sequences with their numbers, the short ones first."""
+    return sorted(enumerate(sequences), key=lambda numbered: len(numbered[1].ids))
+
+
+def plain_rows(sequences: Sequence[Encoded]) -> Iterator[Row]:
+    """A row for each sequence, the short ones first, for models that cannot be told which cell sees which."""
+    for owner, (ids, scored) in by_length(sequences):
         row = Row(list(ids[:-1]))
         for position in range(1, len(ids)):
             if scored[position]:
                 row.judge(owner, position - 1, ids[position])
-        rows.append(row)
-    return [row for row in rows if row.sources]
+        if row.sources:
+            yield row
 
 
-def masked_rows(sequences: Sequence[Encoded], mask: int, shift: int) -> list[Row]:
-    """A row for each scored token, which the token `mask` stands for; it is read `shift` cells to the left of it."""
-    rows = []
-    for owner, (ids, scored) in enumerate(sequences):
+def masked_rows(sequences: Sequence[Encoded], mask: int, shift: int) -> Iterator[Row]:
+    """A row for each scored token, which the token `mask` stands for; it is read `shift` cells to the left of it.
+
+    The short ones come first, and each is made when it is asked for: together they are every text many times over.
+    """
+    for owner, (ids, scored) in by_length(sequences):
         for position in range(shift, len(ids)):
             if scored[position]:
                 row = Row([*ids[:position], mask, *ids[position + 1 :]])
                 row.judge(owner, position - shift, ids[position])
-                rows.append(row)
-    return rows
+                yield row
 
 
 @dataclass(frozen=True)
@@ -116,24 +128,22 @@ class Batch:
     owners_N: np.ndarray
 
 
-def batches(rows: list[Row], cells: int) -> list[Batch]:
-    """Cut rows into batches of at most `cells` cells, or of one row.
+def batches(rows: Iterable[Row], cells: int) -> Iterator[Batch]:
+    """Cut rows, the short ones first, into batches of at most `cells` cells, or of one row.
 
     Rows of a tree are filled up behind their end, with cells that see themselves alone; plain rows share
     a batch only with others of their own length, so there is no padding to argue away.
     """
-    rows = sorted(rows, key=lambda row: len(row.tokens))
-    made, start = [], 0
-    for stop in range(1, len(rows) + 1):
-        if stop == len(rows):
-            made.append(_batch(rows[start:]))
-            break
-        longest = len(rows[stop].tokens)
-        unlike = not rows[stop].ends and longest != len(rows[start].tokens)
-        if unlike or (stop - start + 1) * longest > cells:
-            made.append(_batch(rows[start:stop]))
-            start = stop
-    return made
+    together: list[Row] = []
+    for row in rows:
+        width = len(row.tokens)
+        unlike = together and not row.ends and width != len(together[0].tokens)
+        if unlike or (together and (len(together) + 1) * width > cells):
+            yield _batch(together)
+            together = []
+        together.append(row)
+    if together:
+        yield _batch(together)
 
 
 def _batch(rows: list[Row]) -> Batch:

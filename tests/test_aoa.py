@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ import tiny_models
 import torch
 
 from babylm_data.errors import UserError
-from eval.aoa.__main__ import main, read_human
+from eval.aoa.__main__ import main, print_unlike, read_human
 from eval.aoa.ages import ages, chance_surprisals, correlation
-from eval.aoa.checkpoints import find_checkpoints
+from eval.aoa.checkpoints import Checkpoint, find_checkpoints
 from eval.aoa.learning_curves import (
     CHANCE_2025,
     FLAT,
@@ -65,17 +66,11 @@ def test_words_of_two_letters_and_more_become_one_item_a_context(questions):
     assert {item.subtask for item in questions.items} == {"aoa"}
 
 
-def token_sums(model):
-    def sums(encoded: list[Encoded]) -> list[float]:
-        return [float(Scorer(model, None).sums([entry])[0]) for entry in encoded]
-
-    return sums
-
-
 @pytest.mark.parametrize("bos", [True, False])
 def test_a_surprisal_is_that_of_the_tokens_which_reach_into_the_word(questions, bos):
     model, tokenizer = tiny_models.model().double(), tiny_models.tokenizer(bos=bos)
-    for item, (value,) in zip(questions.items, questions.score(tokenizer, token_sums(model)), strict=True):
+    scores = questions.ask(Scorer(model, tokenizer), "aoa")
+    for item, (value,) in zip(questions.items, scores, strict=True):
         ids = tokenizer(item.choices[0].text).input_ids
         word = len(tokenizer(f" {item.choices[0].completion}", add_special_tokens=False).input_ids)
         with torch.no_grad():
@@ -84,10 +79,43 @@ def test_a_surprisal_is_that_of_the_tokens_which_reach_into_the_word(questions, 
         assert value == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize(("backend", "shift"), [("mlm", 0), ("mntp", 1)])
+def test_a_masked_models_surprisal_is_that_of_the_words_tokens_masked_in_turn(questions, backend, shift):
+    model, tokenizer = tiny_models.masked_model().double(), tiny_models.tokenizer(eos=True)
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    scores = questions.ask(Scorer(model, tokenizer, backend=backend), "aoa")
+    for item, (value,) in zip(questions.items, scores, strict=True):
+        ids = tokenizer(item.choices[0].text).input_ids
+        word = len(tokenizer(f" {item.choices[0].completion}", add_special_tokens=False).input_ids)
+        expected = 0.0
+        for place in range(len(ids) - 1 - word, len(ids) - 1):
+            masked = torch.tensor([[*ids[:place], tokenizer.mask_token_id, *ids[place + 1 :]]])
+            with torch.no_grad():
+                logits = model(input_ids=masked).logits[0, place - shift]
+            expected += logits.log_softmax(-1)[ids[place]].item()
+        assert value == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_masked_model_is_asked_a_word_with_nothing_before_it(tmp_path):
+    model, tokenizer = tiny_models.masked_model().double(), tiny_models.tokenizer(bos=False)
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    asked = load([write_words(tmp_path / "cdi_childes.json", {"dog": [""]})])
+    ((value,),) = asked.ask(Scorer(model, tokenizer, backend="mlm"), "aoa")
+    (target,) = tokenizer(" dog").input_ids
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([[tokenizer.mask_token_id]])).logits[0, 0]
+    assert value == pytest.approx(logits.log_softmax(-1)[target].item(), abs=1e-9)
+
+
 def test_a_context_too_long_for_the_model_loses_its_beginning_and_a_line_says_so(questions, capsys):
-    tokenizer = tiny_models.tokenizer()
-    seen = []
-    questions.score(tokenizer, lambda encoded: [seen.append(entry) or -1.0 for entry in encoded], 6)
+    tokenizer, seen = tiny_models.tokenizer(), []
+
+    def token_sums(encoded: list[Encoded], label: str) -> list[float]:
+        seen.extend(encoded)
+        return [-1.0] * len(encoded)
+
+    scorer = SimpleNamespace(tokenizer=tokenizer, backend="causal", longest=6, token_sums=token_sums)
+    questions.ask(scorer, "aoa")
     assert "aoa: 2 of 4 contexts lose their beginning: the model reads 6 tokens" in capsys.readouterr().out
     assert max(len(entry.ids) for entry in seen) == 6 and {entry.ids[0] for entry in seen} == {0}
     assert tokenizer.decode(seen[0].ids).endswith(" a dog") and sum(seen[0].scored) == 1
@@ -115,13 +143,13 @@ def test_the_summary_is_a_mean_over_words_of_means_over_contexts(questions):
     ("content", "complaint"),
     [
         ('{"dog":\n[{"context": "A"}', "line 2, is not JSON"),
-        ("[]", "is not a JSON object of words"),
+        ("[]", "is not a JSON object"),
         ('{"dog": {}}', "word 'dog', has no list of contexts"),
         ('{"dog": [{"context": "A"}, {"text": "B"}]}', "word 'dog', context 1, has no text in 'context'"),
         ('{"dog": [{"context": 3}]}', "word 'dog', context 0, has no text"),
         ('{"dog": [{"context": "\\ud83d"}]}', "word 'dog', context 0, has no text"),
         ('{"dog": ["A"]}', "word 'dog', context 0, has no text"),
-        ('{"dog": [], "dog": []}', "has 'dog' twice"),
+        ('{"dog": [], "dog": []}', "the key 'dog' stands in it twice"),
         ('{"a": [{"context": "A"}]}', "has no word in a context"),
         ('{"caf\xe9": []}', "is not UTF-8"),
     ],
@@ -311,6 +339,40 @@ def test_the_surprisals_go_into_the_official_tree_under_the_name_given(scored):
     assert path.read_bytes() == (scored / "out" / "surprisal.json").read_bytes()
 
 
+def test_the_official_checkpoints_that_are_not_there_are_named(scored, capsys):
+    tree = ["--results", str(scored / "results"), "--model-name", "x"]
+    run(scored, more=tree)
+    missing = "chck_3M, chck_5M, chck_6M, chck_7M, chck_9M, chck_30M, chck_50M, chck_60M, chck_70M, chck_90M"
+    told = "takes the 19 checkpoints of 2026/strict-small and no others; 10 are missing"
+    assert f"{told}: {missing}\n" in capsys.readouterr().out
+    (scored / "runs" / NAMES[-1]).rename(scored / "runs" / "chck_150M")
+    run(scored, more=tree)
+    told = capsys.readouterr().out
+    assert "takes the 28 checkpoints of 2026/strict and no others; 20 are missing: chck_3M," in told
+    assert "1 are none of them: chck_150M\n" in told
+
+
+def test_all_official_checkpoints_are_passed_over_in_silence(capsys):
+    small = [f"chck_{n}M" for n in (*range(1, 10), *range(10, 101, 10))]
+    strict = [*small, *(f"chck_{n}M" for n in range(200, 1001, 100))]
+    for names in (small, strict):
+        print_unlike([Checkpoint(name, int(name[5:-1]) * 10**6, []) for name in names])
+    assert capsys.readouterr().out == ""
+
+
+def test_the_surprisals_of_masked_models_go_below_their_backend(scored):
+    for place, name in enumerate(NAMES):
+        rescore(scored, name, results_of(place), backend="mlm")
+    tree = ["--results", str(scored / "results"), "--model-name", "x"]
+    first = run(scored, more=tree)
+    written = scored / "results/x/main/zero_shot/mlm/AoA_word/surprisal.json"
+    assert {each.backend for each in find_checkpoints([written])} == {"mlm"}
+    assert run(scored, written, more=tree) == first
+    rescore(scored, NAMES[3], results_of(3))
+    with pytest.raises(UserError, match="chck_4M was scored with --backend mlm and chck_8M with causal"):
+        run(scored)
+
+
 def test_a_part_of_the_task_has_no_official_files(scored, monkeypatch, capsys):
     monkeypatch.undo()
     tree = ["--results", str(scored / "results"), "--model-name", "x"]
@@ -355,9 +417,9 @@ def test_a_word_without_human_ages_is_counted_as_such():
     assert correlation(found, "2026")["reasons"] == {"children: not in the human file": 1}
 
 
-def rescore(folder: Path, name: str, rows: list[dict], model: str = "m") -> None:
+def rescore(folder: Path, name: str, rows: list[dict], model: str = "m", backend: str = "causal") -> None:
     ScoreFile(folder / "runs" / name / "eval", {"model": model, "model_sha256": name}).add(
-        "aoa", "key", {}, {"predictions": {"results": rows}}
+        "aoa", "key", {"backend": backend}, {"predictions": {"results": rows}}
     )
 
 

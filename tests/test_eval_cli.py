@@ -296,11 +296,11 @@ def test_the_results_tree_is_written_also_from_what_was_scored_before(folder, tm
 )
 @pytest.mark.parametrize("task", ["blimp_filtered", "perplexity"])
 def test_a_full_memory_is_one_line_that_says_what_to_lower(folder, tmp_path, monkeypatch, task, error):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
-    for name in ("token_logprobs", "batch_logprobs"):
-        monkeypatch.setattr(f"eval.scoring.{name}", fail)
+    for name in ("scoring.judge", "logits.token_logprobs"):
+        monkeypatch.setattr(f"eval.{name}", fail)
     with pytest.raises(
         UserError, match="out of memory with 1,024 tokens a batch: lower it with --batch-tokens"
     ):
@@ -308,11 +308,11 @@ def test_a_full_memory_is_one_line_that_says_what_to_lower(folder, tmp_path, mon
 
 
 def test_another_error_of_the_model_is_no_full_memory(folder, tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("shapes cannot be multiplied")
 
-    for name in ("token_logprobs", "batch_logprobs"):
-        monkeypatch.setattr(f"eval.scoring.{name}", fail)
+    for name in ("scoring.judge", "logits.token_logprobs"):
+        monkeypatch.setattr(f"eval.{name}", fail)
     with pytest.raises(RuntimeError, match="shapes"):
         main(arguments(folder, tmp_path, "blimp_filtered"))
 
@@ -336,8 +336,9 @@ def test_a_place_that_cannot_hold_scores_is_refused_before_the_model_is_loaded(f
 
 
 def test_a_device_that_is_not_there_is_named(folder):
-    with pytest.raises(UserError, match="--device nowhere"):
+    with pytest.raises(UserError, match="--device nowhere cannot be used"):
         load(folder / "model", device="nowhere")
+    assert eval_model.pick_device("cpu").type == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -423,7 +424,9 @@ def test_code_in_a_model_folder_is_refused_and_never_run(tmp_path, monkeypatch, 
     (tmp_path / file).write_text(json.dumps(read(tmp_path / file) | change), encoding="utf-8")
     (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n", encoding="utf-8")
     monkeypatch.setattr("builtins.input", lambda *_: "y")  # who is asked on a terminal might say so
-    with pytest.raises(UserError, match="needs code of its own to load, and such models are refused"):
+    with pytest.raises(
+        UserError, match="code of its own to load.* such models are refused: .*trust_remote_code=False"
+    ):
         load(tmp_path)
     assert not (tmp_path / "ran").exists()
 
@@ -469,17 +472,7 @@ def test_an_error_is_one_line_and_status_2():
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1) and failed.stderr.startswith("error: ")
 
 
-def test_a_task_of_causal_models_alone_is_left_out_of_a_list_and_refused_by_name(folder, tmp_path, capsys):
-    command = [
-        str(folder / "model"),
-        "--data",
-        str(folder / "data"),
-        "--out",
-        str(tmp_path),
-        "--backend",
-        "mlm",
-    ]
-    with pytest.raises(UserError, match="reading is of causal models: leave it out with --backend mlm"):
-        main([*command, "--tasks", "reading"])
-    main([*command, "--tasks", "full", "--partial", "--check"])
-    assert "left out of full, for only causal models can be asked: reading" in capsys.readouterr().out
+def test_perplexity_is_of_causal_models_and_refused_of_masked_ones(folder, tmp_path):
+    command = arguments(folder, tmp_path, "perplexity")
+    with pytest.raises(UserError, match="perplexity is of causal models: leave it out with --backend mlm"):
+        main([*command, "--backend", "mlm"])

@@ -17,6 +17,7 @@ from eval.harness.files import find_subtasks, own_name
 from eval.harness.tasks.rows import read
 from eval.items import Choice, Item, best_choices
 from eval.scoring import Scorer
+from eval.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 NOUNS = ("dog", "old cat", "small cats", "café", 'dog’s "cat"')
@@ -47,6 +48,10 @@ PIQA = [
 ]
 
 
+# one subtask, where BOXES are two: the mean over all three is not the mean over the files
+MOVES = [row | {"numops": 3, "options": row["options"][::-1]} for row in BOXES]
+
+
 def choices(*pairs: tuple[str, str]) -> tuple[Choice, ...]:
     return tuple(Choice(context, completion) for context, completion in pairs)
 
@@ -72,6 +77,9 @@ ASKED = {
         ]
         for n in (0, 1)
     },
+    "babylm_entity_tracking_moves_3_ops": [
+        choices(*((row["input_prefix"], option) for option in row["options"])) for row in MOVES
+    ],
     **{
         f"babylm_comps_{name}": [
             choices(
@@ -114,6 +122,7 @@ def folder(tmp_path_factory) -> Path:
     write_rows(full / "supplement_filtered/turns.jsonl", TURNS)
     write_rows(full / "ewok_filtered/agents.jsonl", EWOK)
     write_rows(full / "entity_tracking/regular.jsonl", BOXES)
+    write_rows(full / "entity_tracking/moves.jsonl", MOVES)
     for path in ("fast_eval/entity_tracking_fast", "full_eval/entity_tracking_filtered"):
         write_rows(root / "data" / path / "regular.jsonl", BOXES[::2])
     write_rows(full / "global_piqa_parallel/rows.jsonl", PIQA)
@@ -127,6 +136,14 @@ def model(folder):
     from eval.harness.model import KitModel
 
     return KitModel(str(folder / "model"), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A model whose positions are the rows of a table, and have an end."""
+    from eval.harness.model import KitModel
+
+    return KitModel(str(tiny_models.save(tmp_path_factory.mktemp("table"), "gpt2")), device="cpu")
 
 
 def ask(*arguments, task="own", item=0):
@@ -154,9 +171,25 @@ def test_every_item_gets_the_numbers_of_our_own_scorer(folder, tmp_path, model):
         right = [best_choices(row)[0] == answer for row, answer in zip(ours, gold, strict=True)]
         assert [row["acc"] for row in samples(tmp_path, task)] == right
         assert found["results"][task]["acc,none"] == sum(right) / len(right)
-    means = [found["results"][f"babylm_entity_tracking_regular_{n}_ops"]["acc,none"] for n in (0, 1)]
-    assert found["results"]["babylm_entity_tracking"]["acc,none"] == pytest.approx(sum(means) / 2)
     assert found["model"] == str(folder / "model") and len(found["model_sha256"]) == 64
+
+
+def test_a_group_has_the_score_that_python_m_eval_gives(folder, tmp_path, model, capsys):
+    names = ["entity_tracking", "blimp_filtered"]
+    tasks = [f"babylm_{name}" for name in names]
+    main([str(folder / "model"), "--tasks", *tasks, "--data", str(folder / "data"), "--out", str(tmp_path)])
+    results = json.loads((tmp_path / "results.json").read_text())
+    for name in names:
+        questions = TASKS[name].load(TASKS[name].files(folder / "data"))
+        ours = questions.summarise(questions.ask(Scorer(model.model, model.tokenizer), name))
+        for place in (results["results"], results["groups"]):
+            assert place[f"babylm_{name}"]["acc,none"] == pytest.approx(ours["official_score"])
+    found = {name: cell["acc,none"] for name, cell in results["results"].items() if "entity" in name}
+    leaves = [value for name, value in found.items() if name.endswith("_ops")]
+    assert found["babylm_entity_tracking"] != pytest.approx(sum(leaves) / 3)  # which is lm_eval's own
+    files = [found["babylm_entity_tracking_regular"], found["babylm_entity_tracking_moves"]]
+    assert found["babylm_entity_tracking"] == pytest.approx(sum(files) / 2)
+    assert f"{found['babylm_entity_tracking']:.4f}" in capsys.readouterr().out
 
 
 def test_ties_are_counted_though_lm_eval_calls_them_right(folder, tmp_path, capsys):
@@ -215,25 +248,52 @@ def test_generation_ends_at_a_stop_string_and_at_the_last_position(model):
     assert model.cut["own"] == before + 1
 
 
-def test_a_context_too_long_is_cut_for_tasks_of_lm_eval_and_refused_for_ours(model):
-    context = "The dog sees. " * 100
-    before = model.cut["own"]
-    ((nats, _),) = model.loglikelihood([ask(context, "The cat")])
-    ids = model.tokenizer(context + "The cat")["input_ids"][-128:]
-    end = model.tokenizer.decode(ids)
-    bare = score_without_bos(model, end, len("The cat"))
-    assert model.cut["own"] == before + 1 and nats == pytest.approx(bare, abs=1e-5)
-    with pytest.raises(UserError, match="babylm_x, item 3, has .* tokens, the model reads at most 128"):
-        model.loglikelihood([ask(context, "The cat", task="babylm_x", item=3)])
-    with pytest.raises(UserError, match="too few for its continuation"):
-        model.loglikelihood([ask("Who", context)])
+LONG = "The dog sees. " * 100
+
+
+def test_a_context_too_long_is_cut_for_tasks_of_lm_eval_and_refused_for_ours(table):
+    before = table.cut["own"]
+    ((nats, _),) = table.loglikelihood([ask(LONG, "The cat")])
+    ids = table.tokenizer(LONG + "The cat")["input_ids"][-64:]
+    bare = score_without_bos(table, table.tokenizer.decode(ids), len("The cat"))
+    assert table.cut["own"] == before + 1 and nats == pytest.approx(bare, abs=1e-5)
+    with pytest.raises(UserError, match="babylm_x, item 3, has .* tokens, the model reads at most 64"):
+        table.loglikelihood([ask(LONG, "The cat", task="babylm_x", item=3)])
+    with pytest.raises(UserError, match="own, item 0, has .* tokens, the model reads at most 64"):
+        table.loglikelihood([ask("Who", LONG)])
+
+
+def test_positions_without_an_end_read_what_python_m_eval_reads(model):
+    (ours,) = Scorer(model.model, model.tokenizer).logprobs([Choice(LONG, "The cat")])
+    for task in ("long", "babylm_x"):
+        ((nats, _),) = model.loglikelihood([ask(LONG, "The cat", task=task)])
+        assert nats == pytest.approx(ours, abs=1e-5)
+    assert "long" not in model.cut
+
+
+def test_greedy_is_what_plain_argmax_says_of_a_whole_continuation(model):
+    import torch
+
+    texts = tiny_models.SENTENCES
+    encoded = [model.tokenizer(text)["input_ids"] for text in texts]
+    likeliest = [model.model(torch.tensor([ids])).logits[0].argmax(-1)[-1].item() for ids in encoded]
+    said = [text + model.tokenizer.decode(token) for text, token in zip(texts, likeliest, strict=True)]
+    pairs = [(text[:n], text[n:]) for text in [*texts, *said] for n in (0, len(text) // 2, len(text) - 1)]
+    expected = []
+    for context, continuation in pairs:
+        one = model.tokenizer(context + continuation, return_offsets_mapping=True, return_tensors="pt")
+        best, ids = model.model(one["input_ids"]).logits[0].argmax(-1), one["input_ids"][0]
+        ends = one["offset_mapping"][0, :, 1]
+        expected.append(all(best[n - 1] == ids[n] for n in range(1, len(ids)) if ends[n] > len(context)))
+    answers = model.loglikelihood([ask(*pair) for pair in pairs])
+    assert [greedy for _, greedy in answers] == expected and True in expected and False in expected
 
 
 def score_without_bos(model, text: str, length: int) -> float:
     """Nats of the last `length` characters of a text that begins with no start token."""
     import torch
 
-    from eval.scoring import token_logprobs
+    from eval.logits import token_logprobs
 
     encoded = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     scored = [end > len(text) - length for _, end in encoded["offset_mapping"]]
@@ -352,7 +412,7 @@ def test_a_subtask_may_lie_in_two_files_if_it_is_told_apart_alike(tmp_path):
     write_rows(at / "a.jsonl", BLIMP[:2])
     write_rows(at / "b.jsonl", BLIMP[2:])
     found = find_subtasks(tmp_path, "babylm_blimp_filtered")["island"]
-    assert read(**found)["test"]["sentence_good"] == [row["sentence_good"] for row in BLIMP]
+    assert read(**found.request)["test"]["sentence_good"] == [row["sentence_good"] for row in BLIMP]
     write_rows(at / "island.jsonl", [pair("a", "b")])
     with pytest.raises(UserError, match="island.jsonl, line 1 is of island, as is another file"):
         find_subtasks(tmp_path, "babylm_blimp_filtered")

@@ -3,19 +3,22 @@
 import csv
 import json
 import math
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_models
 import torch
-from tokenizers import pre_tokenizers
+from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 
 from babylm_data.errors import UserError
 from eval.items import Choice
+from eval.jobs import read_job
 from eval.rows import Encoded
 from eval.scoring import Scorer
-from eval.tasks.reading import EYE_TRACKING, FEWEST_ROWS, Reading, load, load_spaced, word_sequences
+from eval.tasks.reading import EYE_TRACKING, FEWEST_ROWS, Reading, load, load_spaced
+from eval.tasks.reading_words import before_masks, hidden_ahead, word_sequences
 
 COLUMNS = (
     ["", "item", "word", "word2", "sentence", "context_length", "sent_id", "item_id", "list", "Subtlex_log10"]
@@ -66,9 +69,18 @@ def write(path: Path, found: list[dict]) -> Path:
     return path
 
 
-@pytest.fixture
-def questions(tmp_path):
-    return load([write(tmp_path / "reading_data.csv", rows())])
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A data folder with the task's file, shared and never changed."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "full_eval/reading").mkdir(parents=True)
+    write(folder / "full_eval/reading/reading_data.csv", rows())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def questions(data):
+    return load([data / "full_eval/reading/reading_data.csv"])
 
 
 def planted(questions, seed=0) -> list[list[float]]:
@@ -82,45 +94,82 @@ def planted(questions, seed=0) -> list[list[float]]:
 
 
 def tokenizer(kind: str):
+    """A tokenizer with what `kind` names: bos, eos (a token behind a text), prefix (a space before it), strip."""
     made = tiny_models.tokenizer(bos="bare" not in kind, eos="eos" in kind)
     made.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space="prefix" in kind)
+    made.add_special_tokens({"mask_token": AddedToken("<mask>", lstrip="strip" in kind)})
     return made
 
 
-def token_sums(model):
-    """What `Reading.score` asks for, one sequence at a time."""
-
-    def sums(encoded: list[Encoded]) -> list[float]:
-        return [float(Scorer(model, None).sums([entry])[0]) for entry in encoded]
-
-    return sums
-
-
-def slow_surprisal(model, tokenizer, context: str, word: str) -> float:
+def slow_surprisal(model, tokenizer, context: str, word: str, backend: str = "causal") -> float:
     """The official definition, spelled out: probabilities of sub-words, each after text that is tokenised anew."""
     probability, text = 1.0, context
     for place, piece in enumerate(tokenizer(word, add_special_tokens=False).input_ids):
         spelled = tokenizer.decode(piece)
         wanted = piece if place == 0 else tokenizer(spelled, add_special_tokens=False).input_ids[0]
+        ids = tokenizer(text if backend == "causal" else f"{text}<mask><mask><mask>").input_ids
+        read_off = {"causal": -1, "mlm": -3, "mntp": -4}[backend]
+        if backend != "causal" and ids[-1] != tokenizer.mask_token_id:
+            read_off -= 1
         with torch.no_grad():
-            logits = model(input_ids=torch.tensor([tokenizer(text).input_ids])).logits[0, -1]
+            logits = model(input_ids=torch.tensor([ids])).logits[0, read_off]
         probability *= logits.double().softmax(-1)[wanted].item()
         text += spelled
     return -math.log(probability)
 
 
-@pytest.mark.parametrize("kind", ["bos", "bos+eos", "bare", "bos+prefix"])
-def test_surprisals_are_those_of_the_official_definition(questions, kind):
-    model, reader = tiny_models.model("llama").double(), tokenizer(kind)
-    found = questions.surprisals(questions.score(reader, token_sums(model)))
-    for index, row in enumerate(rows()):
-        expected = slow_surprisal(model, reader, row["item"] or "None", row["word"])
+@pytest.mark.parametrize(
+    ("backend", "kind"),
+    [
+        *(("causal", kind) for kind in ("bos", "bos+eos", "bare", "bos+prefix")),
+        *(("mlm", kind) for kind in ("bos", "bos+eos", "bare", "bos+eos+prefix+strip")),
+        *(("mntp", kind) for kind in ("bos", "bos+eos", "bare")),
+    ],
+)
+def test_surprisals_are_those_of_the_official_definition(questions, backend, kind):
+    made = tiny_models.model("llama") if backend == "causal" else tiny_models.masked_model()
+    model, reader = made.double(), tokenizer(kind)
+    found = questions.surprisals(questions.ask(Scorer(model, reader, backend=backend), "reading"))
+    assert [math.isnan(value) for value in found["prev_pred"]] == [
+        row["prev_item"] in ("", "None") for row in rows()
+    ]
+    for index, row in list(enumerate(rows()))[:12]:  # the first two sentences: what is hard is in them
+        expected = slow_surprisal(model, reader, row["item"] or "None", row["word"], backend)
         assert found["pred"][index] == pytest.approx(expected, abs=1e-9)
-        if row["prev_item"] in ("", "None"):
-            assert math.isnan(found["prev_pred"][index])
-        else:
-            expected = slow_surprisal(model, reader, row["prev_item"], row["prev_word"])
+        if not math.isnan(found["prev_pred"][index]):
+            expected = slow_surprisal(model, reader, row["prev_item"], row["prev_word"], backend)
             assert found["prev_pred"][index] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_masked_model_is_told_that_something_follows():
+    reader = tokenizer("bos+eos")
+    target = reader(" dog", add_special_tokens=False).input_ids[0]
+    entry = before_masks(reader, "The", target)
+    assert entry.ids == (*reader("The").input_ids[:-1], target, *[reader.mask_token_id] * 2, 1)
+    assert [place for place, scored in enumerate(entry.scored) if scored] == [len(entry.ids) - 4]
+
+
+def test_a_tokenizer_with_no_mask_where_the_official_program_asks_is_refused():
+    reader = tokenizer("bos")
+    reader.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s> </s> </s> </s>", special_tokens=[("</s>", 1)]
+    )
+    with pytest.raises(UserError, match="reading: no mask is 4 tokens before the end"):
+        before_masks(reader, "The", 5)
+
+
+def test_a_sentence_longer_than_the_model_reads_is_refused(questions):
+    scorer = Scorer(tiny_models.model("gpt2", positions=8), tokenizer("bos"))
+    with pytest.raises(UserError, match="reading has .* tokens in a sentence, the model reads at most 8"):
+        questions.ask(scorer, "reading")
+
+
+def test_a_word_without_tokens_is_refused():
+    reader = tokenizer("bos")
+    reader.backend_tokenizer.normalizer = normalizers.Replace("ë", "")
+    assert word_sequences(reader, "The", "Zoë")
+    with pytest.raises(UserError, match="no token for 'ë'"):
+        word_sequences(reader, "The", "ë")
 
 
 def test_the_one_none_is_a_context_of_its_word_but_not_of_a_word_before(questions):
@@ -140,12 +189,24 @@ def test_a_word_is_asked_for_without_its_space_and_after_a_context_tokenised_ane
     assert glued[:-1] != tuple(reader("The c").input_ids + reader("ats").input_ids[:-1])
 
 
-def test_the_spaced_variant_asks_for_the_words_as_the_text_has_them(tmp_path):
-    spaced = load_spaced([write(tmp_path / "reading_data.csv", rows())])
-    model, reader = tiny_models.model("llama").double(), tokenizer("bos")
-    scores = spaced.score(reader, token_sums(model))
+def test_the_spaced_variant_asks_for_the_words_as_the_text_has_them(data):
+    spaced = load_spaced([data / "full_eval/reading/reading_data.csv"])
+    scorer = Scorer(tiny_models.model("llama").double(), tokenizer("bos"))
     choices = [Choice(row["item"] or "None", f" {row['word']}") for row in rows()]
-    np.testing.assert_allclose([row[0] for row in scores], Scorer(model, reader).logprobs(choices), atol=1e-9)
+    found = [row[0] for row in spaced.ask(scorer, "reading_spaced")]
+    np.testing.assert_allclose(found, scorer.logprobs(choices), atol=1e-9)
+
+
+def test_the_spaced_variant_hides_what_follows_from_a_masked_model():
+    reader = tokenizer("bos+eos")
+    mask, ids = reader.mask_token_id, tuple(reader("The Zoë").input_ids)
+    word = ids[2:-1]
+    assert len(word) > 1
+    entries = hidden_ahead(Encoded(ids, (False, False, *[True] * len(word), False)), mask)
+    for count, entry in enumerate(entries, start=1):
+        assert entry.ids == (*ids[:2], *word[:count], mask, mask, 1)
+        assert entry.scored.index(True) == count + 1 and sum(entry.scored) == 1
+    assert len(entries) == len(word)
 
 
 def r_squared(outcome: np.ndarray, *columns: np.ndarray) -> float:
@@ -233,6 +294,14 @@ def test_a_limit_takes_the_first_rows_and_as_many_as_the_regressions_need(questi
     fewest = questions.first(10)
     assert len(fewest.complete) == FEWEST_ROWS and fewest.items == questions.items[: len(fewest.items)]
     assert f"its regressions need {len(fewest.items)} rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("asked", "recorded"), [(10, 51), (60, 60), (None, None)])
+def test_the_limit_that_is_recorded_is_the_rows_that_were_taken(data, asked, recorded):
+    args = Namespace(data=data, limit=asked, dtype="float32", backend="causal", ties="shared")
+    job = read_job("reading", args)
+    assert job.settings["limit"] == recorded
+    assert len(job.questions.items) == (recorded or len(rows()))
 
 
 def test_a_file_too_short_for_the_regressions_is_refused(questions):

@@ -56,14 +56,33 @@ def test_a_sequence_longer_than_the_capacity_has_a_row_of_its_own():
 
 def test_masked_rows_hide_one_token_each():
     entry = Encoded((5, 6, 7), (False, True, True))
-    mlm, mntp = masked_rows([entry], 99, 0), masked_rows([entry], 99, 1)
+    mlm, mntp = (list(masked_rows([entry], 99, shift)) for shift in (0, 1))
     assert [row.tokens for row in mlm] == [row.tokens for row in mntp] == [[5, 99, 7], [5, 6, 99]]
     assert [row.sources for row in mlm] == [[1], [2]] and [row.sources for row in mntp] == [[0], [1]]
     assert [row.targets for row in mlm] == [[6], [7]]
 
 
+def test_masked_rows_are_made_as_they_are_asked_for():
+    texts = [Encoded(tuple(range(n)), (True,) * n) for n in range(20, 0, -1)]
+    rows = masked_rows(texts, 99, 0)
+    assert [len(texts[owner].ids) for owner in next(batches(rows, 40)).owners_N] == [1]
+    assert len(list(rows)) == sum(range(2, 21)) - 1  # one more row was made to see that the batch ends
+
+
+@pytest.mark.parametrize("rows", [plain_rows, lambda entries: masked_rows(entries, 9, 1)])
+def test_rows_come_short_ones_first_and_none_is_lost(rows):
+    entries = sequences()
+    made = list(rows(entries))
+    assert [len(row.tokens) for row in made] == sorted(len(row.tokens) for row in made)
+    told = sorted(
+        (owner, target) for row in made for owner, target in zip(row.owners, row.targets, strict=True)
+    )
+    expected = [(n, ids[p]) for n, (ids, scored) in enumerate(entries) for p in range(len(ids)) if scored[p]]
+    assert told == sorted(expected)
+
+
 def test_plain_rows_share_a_batch_with_their_own_length_only():
-    made = batches(plain_rows(sequences()), 40)
+    made = list(batches(plain_rows(sequences()), 40))
     assert all(batch.ends_BR is None for batch in made)
     assert max(batch.tokens_BR.size for batch in made) <= 40
     assert sum(len(batch.targets_N) for batch in made) == sum(sum(entry.scored) for entry in sequences())

@@ -11,8 +11,10 @@ from transformers import MistralConfig, MistralForCausalLM, RobertaConfig, Rober
 
 from babylm_data.errors import UserError
 from eval.items import Choice, Item
+from eval.logits import longest_input
 from eval.model import load
-from eval.scoring import Scorer, encode, longest_input
+from eval.rows import Encoded
+from eval.scoring import Scorer, encode
 
 TEXTS = tiny_models.SENTENCES * 2 + [f"The {'old ' * n}dog sees the cat." for n in range(20)]
 
@@ -144,12 +146,26 @@ def test_every_family_reads_trees(family, monkeypatch):
     assert sentence_logprobs(model, tokenizer, TEXTS).tolist() == expected.tolist()
 
 
-def test_a_model_with_a_mask_of_its_own_making_is_asked_sentence_by_sentence():
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_model_in_bfloat16_reads_trees_though_its_rounding_is_coarse(family, monkeypatch, capsys):
+    model, tokenizer = tiny_models.model(family).bfloat16(), tiny_models.tokenizer()
+    trees = sentence_logprobs(model, tokenizer, TEXTS)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(Scorer, "_reads_trees", lambda *_: False)
+    alone = sentence_logprobs(model, tokenizer, TEXTS)
+    assert 1e-3 < np.abs(trees - alone).max() < 0.5  # nats: more than the check bears, and no other context
+
+
+def test_a_model_with_a_mask_of_its_own_making_is_asked_sentence_by_sentence(capsys):
     model, tokenizer = tiny_models.model(), tiny_models.tokenizer()
     expected = sentence_logprobs(model, tokenizer, TEXTS)
     forward = model.model.forward
     model.model.forward = lambda *, attention_mask=None, position_ids=None, **rest: forward(**rest)
-    np.testing.assert_allclose(sentence_logprobs(model, tokenizer, TEXTS), expected, atol=1e-4)
+    scorer = Scorer(model, tokenizer)
+    for _ in range(2):
+        found = scorer.logprobs([Choice("", text) for text in TEXTS])
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert capsys.readouterr().out.count("it gets them one by one") == 1
 
 
 def test_a_window_shorter_than_the_longest_sentence_is_noticed():
@@ -204,6 +220,24 @@ def test_masked_models_are_asked_with_each_token_masked_in_turn(backend, shift):
                 logprobs = model(input_ids=ids).logits[0, position - shift].log_softmax(-1)
                 expected += logprobs[encoded["input_ids"][position]].item()
         assert value == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gptj"])
+def test_greedy_is_what_plain_argmax_says_of_every_scored_token(family):
+    model, tokenizer = tiny_models.model(family), tiny_models.tokenizer()
+    entries = encode(tokenizer, [Choice("", text) for text in TEXTS])
+    entries += [Encoded(ids, (False,) * (len(ids) - 1) + (True,)) for ids, _ in entries]
+    # what the model itself would write, so that some are greedy
+    for ids, _ in entries[:8]:
+        likeliest = model(input_ids=torch.tensor([ids])).logits[0, -1].argmax().item()
+        entries.append(Encoded((*ids, likeliest), (False,) * len(ids) + (True,)))
+        entries.append(Encoded((*ids, likeliest), (False,) * (len(ids) - 1) + (True, True)))
+    sums, greedy = Scorer(model, tokenizer, batch_tokens=70).greedy_sums(entries)
+    for (ids, scored), said in zip(entries, greedy, strict=True):
+        best = model(input_ids=torch.tensor([ids])).logits[0].argmax(-1)
+        assert said == all(best[n - 1] == ids[n] for n in range(1, len(ids)) if scored[n])
+    assert greedy.any() and not greedy.all()
+    assert sums.tolist() == Scorer(model, tokenizer, batch_tokens=70).token_sums(entries).tolist()
 
 
 def test_a_backend_without_a_mask_token_is_refused():

@@ -11,7 +11,7 @@ import tuning_models
 from tuning_models import settings
 
 from babylm_data.errors import UserError
-from eval.finetune import backbone, spans, squad
+from eval.finetune import spans, squad
 from eval.finetune.__main__ import main
 
 LONG = " ".join(f"word{n}" for n in range(60))
@@ -259,4 +259,3 @@ def test_windows_too_short_for_a_question_are_refused(tmp_path):
     asked = [ask("The cat.", "cat")]
     with pytest.raises(UserError, match="windows of 8 tokens hold no question"):
         spans.prepare(asked, asked, loaded, config, settings(max_length=8, stride=4))
-    assert backbone.pick_device("cpu").type == "cpu"

@@ -3,7 +3,7 @@
 import pytest
 
 from babylm_data.errors import UserError
-from babylm_data.words import TRACKS, load_track, revision_marks
+from babylm_data.words import TRACKS, load_track, revision_marks, revision_words
 
 YEARS = ["2023", "2024", "2025", "2026"]
 
@@ -28,6 +28,13 @@ def test_strict_small_has_nineteen_revisions():
     names = [f"chck_{n}M" for n in [*range(1, 10), *range(10, 101, 10)]]
     assert [name for name, _ in marks] == names and len(names) == 19
     assert dict(marks)["chck_20M"] == 20_000_000
+
+
+def test_the_name_of_a_revision_tells_its_words():
+    for name, words in revision_marks(load_track("2025/strict-small"), 100_000_000):
+        assert revision_words(name) == words
+    assert revision_words("chck_500K") == 500_000 and revision_words("chck_1B") == 10**9
+    assert [revision_words(name) for name in ("main", "chck_1", "chck_1M-2", "xchck_1M")] == [None] * 4
 
 
 def test_strict_adds_the_hundreds_of_millions():

@@ -5,6 +5,7 @@ Do models learn words in the order in which children do? The checkpoints' surpri
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedTokenizerBase
 
+TRACKS = ("2026/strict-small", "2026/strict")  # the official program has the same checkpoints in 2025
+
 DESCRIPTION = """\
 Ages of acquisition: fit a sigmoid to each word's surprisal over the checkpoints, and correlate where the
 words are learned with the ages at which children learn them.
@@ -36,7 +39,8 @@ reads   CHECKPOINTS …     folders that `python -m eval --tasks aoa` wrote, or 
                           [that of the last checkpoint, if it is still where it was scored]
 writes  --out DIR         DIR/aoa.json; of the whole task also DIR/surprisal.json and DIR/aoa_score.json, in the
                           official form
-        --results DIR     DIR/<--model-name>/main/zero_shot/causal/AoA_word/surprisal.json for the official collator
+        --results DIR     DIR/<--model-name>/main/zero_shot/<backend>/AoA_word/surprisal.json for the official collator,
+                          and a line naming the official checkpoints that are not among these
 
 The score is a Pearson correlation. Beside it stand the official scores by two rules (eval/aoa/learning_curves.py):
 that of 2026, which is 0 where p > 0.1 or fewer than 3 words have both ages, and that of 2025."""
@@ -76,8 +80,8 @@ def read_human(path: Path) -> dict[str, "np.ndarray"]:
     return shares
 
 
-def tree_file(args: argparse.Namespace) -> Path | None:
-    """Where the surprisals go in the official results tree, or None if they go in none."""
+def results_tree(args: argparse.Namespace) -> ResultsTree | None:
+    """The official results tree that the surprisals go into, or None if they go in none."""
     if args.results is None:
         return None
     if not args.model_name:
@@ -85,7 +89,7 @@ def tree_file(args: argparse.Namespace) -> Path | None:
             "--results needs the model's name, which checkpoints do not have: add --model-name NAME"
         )
     check_writable(args.results, "--results")
-    return ResultsTree(args.results, args.model_name).folder / "AoA_word" / "surprisal.json"
+    return ResultsTree(args.results, args.model_name)
 
 
 def tokenizer_of(asked: str | None, checkpoints: Sequence[Checkpoint]) -> "PreTrainedTokenizerBase":
@@ -102,7 +106,7 @@ def main(argv: list[str]) -> None:
     """Read everything, fit, correlate, write."""
     args = parser().parse_args(argv)
     check_writable(args.out)
-    tree = tree_file(args)
+    tree = results_tree(args)
     human = read_human(args.human)
     checkpoints = find_checkpoints(args.checkpoints)
     surprisals = surprisals_by_word(checkpoints)  # all of the same rows
@@ -134,12 +138,39 @@ def main(argv: list[str]) -> None:
     print_rules(rules)
 
 
-def write_official(out: Path, tree: Path | None, checkpoints: Sequence[Checkpoint], score: float) -> None:
+def write_official(
+    out: Path, tree: ResultsTree | None, checkpoints: Sequence[Checkpoint], score: float
+) -> None:
     """The files in the official form: the surprisals, in `out` and in the results tree, and the score."""
-    rows = [row for each in checkpoints for row in with_step(each.rows, each.name, each.exposure)]
-    for path in (out / "surprisal.json", *([tree] if tree else [])):
-        write_whole(path, as_json({"results": rows}))
+    surprisals = as_json(
+        {"results": [row for each in checkpoints for row in with_step(each.rows, each.name, each.exposure)]}
+    )
+    write_whole(out / "surprisal.json", surprisals)
     write_whole(out / "aoa_score.json", as_json({"aoa": score}))
+    if tree:
+        folder = replace(tree, backend=checkpoints[0].backend).folder / "AoA_word"
+        write_whole(folder / "surprisal.json", surprisals)
+        print(f"wrote {folder / 'surprisal.json'}")
+        print_unlike(checkpoints)
+
+
+def print_unlike(checkpoints: Sequence[Checkpoint]) -> None:
+    """Where they are not the official checkpoints: those of strict-small, or of strict if any lies behind its last."""
+    from babylm_data.words import load_track, revision_marks
+
+    tracks = {name: load_track(name) for name in TRACKS}
+    marks = {name: dict(revision_marks(track, track.exposure_words)) for name, track in tracks.items()}
+    last = checkpoints[-1].exposure
+    name = next((name for name in TRACKS if last <= max(marks[name].values())), TRACKS[-1])
+    there = [checkpoint.name for checkpoint in checkpoints]
+    missing = [mark for mark in marks[name] if mark not in there]
+    others = [mark for mark in there if mark not in marks[name]]
+    for what, names in (("are missing", missing), ("are none of them", others)):
+        if names:
+            print(
+                f"the official collator takes the {len(marks[name])} checkpoints of {name} and no others; "
+                f"{len(names)} {what}: {', '.join(names)}"
+            )
 
 
 def print_rules(rules: dict[str, dict]) -> None:

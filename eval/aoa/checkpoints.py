@@ -1,21 +1,20 @@
 """The surprisals of a model's checkpoints, from results of `python -m eval --tasks aoa` or from an official file."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
+from babylm_data.words import revision_words
 from eval.json_files import read_json, require
+from eval.model import BACKENDS
 from eval.scores import intact
 
 if TYPE_CHECKING:
     import numpy as np
 
-NAME = re.compile(r"chck_(\d+)([KMB])")
-UNITS = {"K": 10**3, "M": 10**6, "B": 10**9}
 FEWEST = 5  # a sigmoid has four parameters: it passes through any four points
 ROW = ("target_word", "context_id", "context", "surprisal")
 KINDS = {"step": str, "target_word": str, "context_id": int, "context": str}
@@ -31,6 +30,7 @@ class Checkpoint:
     rows: list[dict]
     model: str = ""
     """What was scored: a folder or a hub name, where that is known."""
+    backend: str = "causal"
 
 
 def find_checkpoints(paths: Iterable[Path]) -> list[Checkpoint]:
@@ -49,6 +49,11 @@ def find_checkpoints(paths: Iterable[Path]) -> list[Checkpoint]:
     for before, after in zip(found, found[1:], strict=False):
         if before.exposure == after.exposure:
             raise UserError(f"{after.name} is there twice: name each checkpoint once")
+        if before.backend != after.backend:
+            raise UserError(
+                f"{before.name} was scored with --backend {before.backend} and {after.name} with {after.backend}: "
+                "score all with one"
+            )
     if len(found) < FEWEST:
         raise UserError(
             f"{len(found)} checkpoints are too few for a sigmoid, whose four parameters would fit anything: "
@@ -65,20 +70,23 @@ def read_scored(folder: Path) -> Checkpoint:
     if not intact(path, scores["tasks"]["aoa"].get("predictions_sha256")):
         raise UserError(f"{path} does not belong to the score in scores.json: {REMEDY}")
     parts = [*Path(scores["model"]).parts, *folder.resolve().parts]
-    names = [part for part in parts if NAME.fullmatch(part)]
+    names = [part for part in parts if revision_words(part) is not None]
     if not names:
         raise UserError(f"{folder} and its model have no checkpoint's name (chck_1M, …): rename the folder")
     rows = checked(read_json(path, REMEDY, ["results"])["results"], path, ROW)
-    return Checkpoint(names[-1], exposure(names[-1], path), rows, scores["model"])
+    backend = scores["tasks"]["aoa"].get("backend", "causal")
+    return Checkpoint(names[-1], exposure(names[-1], path), rows, scores["model"], backend)
 
 
 def read_official(path: Path) -> list[Checkpoint]:
-    """The checkpoints of an official surprisal.json."""
+    """The checkpoints of an official surprisal.json; its place in a results tree tells the backend, if it has one."""
+    above = path.resolve().parent.parent.name
+    backend = above if above in BACKENDS else "causal"
     rows = checked(read_json(path, REMEDY, ["results"])["results"], path, ("step", *ROW))
     by_step: dict[str, list[dict]] = {}
     for row in rows:
         by_step.setdefault(str(row["step"]), []).append({key: row[key] for key in ROW})
-    return [Checkpoint(step, exposure(step, path), rows) for step, rows in by_step.items()]
+    return [Checkpoint(step, exposure(step, path), rows, backend=backend) for step, rows in by_step.items()]
 
 
 def checked(rows: object, path: Path, keys: Sequence[str]) -> list[dict]:
@@ -101,9 +109,10 @@ def checked(rows: object, path: Path, keys: Sequence[str]) -> list[dict]:
 
 def exposure(name: str, path: Path) -> int:
     """Words of exposure that a checkpoint's name tells."""
-    if not (match := NAME.fullmatch(name)):
+    words = revision_words(name)
+    if words is None:
         raise UserError(f"{path}: {name!r} is no checkpoint's name (chck_1M, …): {REMEDY}")
-    return int(match[1]) * UNITS[match[2]]
+    return words
 
 
 def surprisals_by_word(checkpoints: Sequence[Checkpoint]) -> dict[str, "np.ndarray"]:

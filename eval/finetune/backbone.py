@@ -1,13 +1,13 @@
 """A model folder -> the part of it that is fine-tuned: tokenizer, config and body, without the old output head."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-from eval.model import OWN_CODE, check_tokenizer
+from eval.model import check_tokenizer, check_weights, load_error
 
 if TYPE_CHECKING:  # seconds to import
-    from torch import device
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 CONSTANTS = (
@@ -18,12 +18,6 @@ CONSTANTS = (
 )  # older versions saved them with the weights
 
 
-def _refusal(folder: Path, error: Exception) -> UserError:
-    if "custom code" in str(error):
-        return UserError(f"{folder} {OWN_CODE}")
-    return UserError(f"{folder} does not load: {str(error).strip().splitlines()[0]}")
-
-
 def read_config(folder: Path) -> "PreTrainedConfig":
     """The folder's config, with the cache of generation off; UserError for what has no single stack of layers."""
     from transformers import AutoConfig
@@ -31,7 +25,7 @@ def read_config(folder: Path) -> "PreTrainedConfig":
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
-        raise _refusal(folder, error) from error
+        raise load_error(folder, error) from error
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(
             f"{folder} is an encoder-decoder ({config.model_type}): fine-tune a causal model or an encoder"
@@ -45,7 +39,7 @@ def longest_input(config: "PreTrainedConfig") -> int | None:
     import torch
     from transformers import AutoModel
 
-    from eval.scoring import longest_input as longest_of
+    from eval.logits import longest_input as longest_of
 
     with torch.device("meta"):  # shapes alone
         return longest_of(AutoModel.from_config(config))
@@ -58,7 +52,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        raise _refusal(folder, error) from error
+        raise load_error(folder, error) from error
     check_tokenizer(folder, tokenizer)
     return tokenizer
 
@@ -88,39 +82,13 @@ def load_backbone(
             trust_remote_code=False,
         )
     except Exception as error:
-        raise _refusal(folder, error) from error
-    _check_weights(folder, model, info)
+        raise load_error(folder, error) from error
+    check_weights(folder, info, belongs=partial(_belongs, model))
     return model
 
 
-def _check_weights(folder: Path, model: "PreTrainedModel", info: dict) -> None:
-    """Refuse weights that the body lacks, and weights of the body that the config leaves no place for."""
+def _belongs(model: "PreTrainedModel", key: str) -> bool:
+    """Is this the name of a weight of the body, and not of the old head?"""
     parts = {name for name, _ in model.named_children()}
-    strangers = [
-        key
-        for key in map(str, info["unexpected_keys"])
-        if key.removeprefix(f"{model.base_model_prefix}.").split(".")[0] in parts
-        and not key.endswith(CONSTANTS)
-    ]
-    missing = [key for key in map(str, info["missing_keys"]) if not key.startswith("pooler.")]
-    mismatched = [str(key) for key in info["mismatched_keys"]]
-    for kind, keys in (("missing", missing), ("unexpected", strangers), ("mismatched", mismatched)):
-        if keys := sorted(keys):
-            more = f" and {len(keys) - 1} more" if keys[1:] else ""
-            raise UserError(
-                f"the weights in {folder} do not fit its config.json ({kind} keys: {keys[0]}{more}): "
-                "export the model again"
-            )
-
-
-def pick_device(name: str) -> "device":
-    """The device called `name`; "auto" is the GPU where there is one. UserError if it cannot be used."""
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:  # no such device, or none of that kind
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"--device {name} cannot be used: {reason}") from error
+    part = key.removeprefix(f"{model.base_model_prefix}.").split(".")[0]
+    return part in parts and not key.endswith(CONSTANTS)

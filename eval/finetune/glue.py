@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.tasks.rows import Row, read_rows
+from eval.tasks.rows import Row, has_half_character, read_rows
 
 FOLDERS = ("", "full_eval/glue_filtered", "glue_filtered", "glue_filtered_2024")
 HEADS = ("plain", "official")
@@ -145,10 +145,8 @@ def _text(row: Row, template: str) -> str:
         if not isinstance(row.values.get(field), str):
             raise row.fault(f"has no text in {field!r}")
     text = template.format(**{field: row.values[field] for field in fields})
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no tokenizer reads
-        raise row.fault("has half a character (a lone surrogate)") from None
+    if has_half_character(text):
+        raise row.fault("has half a character (a lone surrogate)")
     return text
 
 

@@ -88,7 +88,7 @@ class Runner:
     @cached_property
     def device(self) -> "torch.device":
         """Where the runs take place."""
-        from eval.finetune.backbone import pick_device
+        from eval.model import pick_device
 
         return pick_device(self.args.device)
 

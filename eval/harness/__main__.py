@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from babylm_data.errors import UserError, positive, run_stage
 from babylm_data.memory import memory_advice
 from eval.harness.files import DATASETS, OURS, dataset_of, own_name, write_task_files
-from eval.harness.results import check_free, removed_on_failure, tie_lines, write_results
+from eval.harness.results import average_groups, check_free, removed_on_failure, tie_lines, write_results
 from eval.model import DTYPES, find_model, model_sha256
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ reads   MODEL             a Hugging Face folder (config.json, *.safetensors, tok
 writes  --out DIR         DIR/results.json and DIR/samples/<task>.jsonl, in the harness's own form, and
                           DIR/tasks/*.yaml, the task files of the kit's tasks, for the command `lm_eval` also:
                             lm_eval --model hf --model_args pretrained=MODEL --include_path DIR/tasks --tasks …
+                          (where a group has groups, for the files of entity tracking, the score printed here is the
+                          mean of theirs, which is the official one; that of the command is the mean over all tasks)
 
 Nothing is written over: where DIR has results.json, samples or tasks already, another --out is asked for.
 With --data, the kit's names without babylm_ (blimp, ewok_fast, …) are taken as the kit's tasks, which is printed.
@@ -62,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         "--num-fewshot", type=int, metavar="N", help="examples in the context [the task's own]"
     )
     parse.add_argument(
-        "--batch-tokens", type=positive, default=4096, metavar="N", help="tokens a batch [4096]"
+        "--batch-tokens", type=positive, metavar="N", help="tokens a batch [1024 on a CPU, 16384 on a GPU]"
     )
     parse.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … [auto]")
     parse.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights [float32]")
@@ -125,10 +127,11 @@ def run(
     from eval.harness.model import KitModel
 
     model = KitModel(str(folder), device=args.device, dtype=args.dtype, batch_tokens=args.batch_tokens)
-    with memory_advice(f"with {args.batch_tokens:,} tokens a batch: lower --batch-tokens"), quiet():
+    with memory_advice(f"with {model.scorer.cells:,} tokens a batch: lower --batch-tokens"), quiet():
         results = simple_evaluate(
             model, tasks=tasks, task_manager=manager, limit=args.limit, num_fewshot=args.num_fewshot
         )
+    average_groups(results)
     cut = [
         f"{task}: {count:,} contexts were too long for the model and lost their beginning"
         for task, count in model.cut.items()

@@ -4,6 +4,7 @@ What a task asks stands in tasks/*.yaml; a file written here includes one of tho
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
@@ -63,22 +64,33 @@ def dataset_of(name: str) -> str | None:
     return max(owners, key=len, default=None)
 
 
-def find_subtasks(data: Path, dataset: str) -> dict[str, dict]:
-    """What `tasks/rows.py` is asked for, by subtask, in the order of the files.
+@dataclass(frozen=True)
+class Subtask:
+    """What `tasks/rows.py` is asked for, and the group inside the dataset's that it belongs to; "" for none."""
+
+    request: dict
+    group: str
+
+
+def find_subtasks(data: Path, dataset: str) -> dict[str, Subtask]:
+    """The dataset's subtasks by their names, in the order of the files.
 
     The reader of `python -m eval` says which rows there are and refuses a damaged one: lm_eval would score "None".
     """
     name, template = dataset.removeprefix(OURS), DATASETS[dataset]
     files = TASKS[name].files(data)
-    items = TASKS[name].load(files).items
+    questions = TASKS[name].load(files)
+    items, grouped = questions.items, questions.mean_over == "phenomena"
     if unlike := deviations(name, (item.subtask for item in items)):
         print(f"{dataset} is scored as it is, which is no score of the whole task: {deviation_note(unlike)}")
-    found: dict[str, dict] = {}
+    found: dict[str, Subtask] = {}
     rows = [(str(path.resolve()), row) for path in files for row in read_rows(path)]
     for (path, row), item in zip(rows, items, strict=True):
         field = SPLIT_BY.get(template)
         where = {} if row.values.get(field) is None else {field: row.values[field]}
-        request = found.setdefault(item.subtask, {"paths": [], "fields": FIELDS[template], "where": where})
+        request = {"paths": [], "fields": FIELDS[template], "where": where}
+        group = f"{dataset}_{item.phenomenon}" if grouped else ""
+        request = found.setdefault(item.subtask, Subtask(request, group)).request
         if request["where"] != where:
             raise UserError(
                 f"{row.place} is of {item.subtask}, as is another file: give one of them a new name"
@@ -95,12 +107,16 @@ def write_task_files(data: Path | None, datasets: list[str], folder: Path) -> Pa
     subtasks = {dataset: find_subtasks(data, dataset) for dataset in datasets}
     for dataset, found in subtasks.items():
         template = str(TEMPLATES / f"{DATASETS[dataset]}.yaml")
-        for subtask, request in found.items():
-            task = f"{dataset}_{subtask}"
-            write_yaml(folder, task, {"include": template, "task": task, "dataset_kwargs": request})
+        members: dict[str, list[str]] = {}
+        for name, subtask in found.items():
+            task = f"{dataset}_{name}"
+            write_yaml(folder, task, {"include": template, "task": task, "dataset_kwargs": subtask.request})
+            members.setdefault(subtask.group or dataset, []).append(task)
+        if dataset not in members:
+            members[dataset] = list(members)
         means = [{"metric": "acc", "weight_by_size": False}]
-        members = [f"{dataset}_{subtask}" for subtask in found]
-        write_yaml(folder, dataset, {"group": dataset, "task": members, "aggregate_metric_list": means})
+        for group, tasks in members.items():
+            write_yaml(folder, group, {"group": group, "task": tasks, "aggregate_metric_list": means})
     return folder
 
 

@@ -4,7 +4,8 @@
 own default, and a token belongs to the continuation if its character span ends after the continuation's beginning.
 lm_eval's own `hf` model counts the tokens of the context alone instead, moves the spaces at its end to the
 continuation, and puts BOS or EOS before an empty context. Both agree where a space is part of the word that it
-precedes and the tokenizer puts BOS before a text; elsewhere this one does what `python -m eval` does.
+precedes and the tokenizer puts BOS before a text; elsewhere this one does what `python -m eval` does. So does it with
+texts that are longer than the model's positions: a model whose positions are angles, which have no end, reads them.
 """
 
 import math
@@ -20,25 +21,14 @@ from tqdm import tqdm
 from babylm_data.errors import UserError
 from eval.harness.files import OURS
 from eval.items import Choice
+from eval.logits import longest_input
 from eval.model import find_model, load
-from eval.perplexity import WINDOW, runs, start_token, windows
+from eval.perplexity import WINDOW, start_token, windows
 from eval.rows import Encoded
-from eval.scoring import encode, longest_input, token_logprobs
+from eval.scoring import Scorer, encode
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
-
-
-class Greedy:
-    """A model that also keeps, of each call, the token that it finds likeliest at each position: (S, T)."""
-
-    def __init__(self, model) -> None:
-        self.model, self.forward, self.likeliest_ST = model, model.forward, None
-
-    def __call__(self, **inputs):
-        output = self.model(**inputs)
-        self.likeliest_ST = output.logits.argmax(dim=-1)
-        return output
 
 
 @register_model("babylm")
@@ -51,7 +41,7 @@ class KitModel(LM):
         *,
         device: str | None = "auto",
         dtype: str = "float32",
-        batch_tokens: int = 4096,
+        batch_tokens: int | None = None,
         batch_size=None,
         max_batch_size=None,
     ) -> None:
@@ -59,8 +49,9 @@ class KitModel(LM):
         super().__init__()
         self.model, self.tokenizer = load(find_model(pretrained), device=device or "auto", dtype=dtype)
         self._device = self.model.device
-        self.batch_tokens = batch_tokens
+        self.scorer = Scorer(self.model, self.tokenizer, batch_tokens=batch_tokens)
         self.limit = longest_input(self.model)
+        """Positions that its config states, for what we cut ourselves: the windows of a text, what is written."""
         self.cut: Counter[str] = Counter()
         """Requests of each task that were too long for the model and lost their beginning."""
 
@@ -100,36 +91,21 @@ class KitModel(LM):
 
     def _fit(self, entry: Encoded, request: "Instance") -> Encoded:
         """`entry`, or its end if the model has too few positions; a task of the kit is refused instead."""
-        if self.limit is None or len(entry.ids) <= self.limit:
+        if self.scorer.reads(entry):
             return entry
-        name = f"{request.task_name}, item {request.doc_id},"
-        known = f"{name} has {len(entry.ids)} tokens, the model reads at most {self.limit}"
-        if (request.task_name or "").startswith(OURS):
-            raise UserError(f"{known}: score it with a model that has more positions, or leave this task out")
-        if any(entry.scored[: -self.limit + 1]):
-            raise UserError(f"{known}, too few for its continuation: leave this task out")
+        longest = self.scorer.longest
+        # in what is left, nothing stands before the first token to judge it by
+        if (request.task_name or "").startswith(OURS) or any(entry.scored[: 1 - longest]):
+            raise self.scorer.too_long(entry, f"{request.task_name}, item {request.doc_id},")
         self.cut[request.task_name] += 1
-        return Encoded(entry.ids[-self.limit :], entry.scored[-self.limit :])
+        return Encoded(entry.ids[-longest:], entry.scored[-longest:])
 
-    @torch.inference_mode()
-    def _answers(self, encoded: Sequence[Encoded], label: str, quiet: bool) -> list[tuple[float, bool]]:
-        """Sum of the scored tokens' log-probabilities, and whether each is the likeliest; equals are scored once."""
-        distinct = sorted(set(encoded), key=lambda entry: (len(entry.ids), entry))
-        model, found = Greedy(self.model), {}
-        progress = tqdm(total=len(distinct), desc=label, disable=quiet or None, leave=False)
-        for rows in runs([len(entry.ids) for entry in distinct], self.batch_tokens):
-            batch = distinct[rows.start : rows.stop]
-            if len(batch[0].ids) < 2:  # nothing stands before the only token: an empty sum
-                found |= dict.fromkeys(batch, (0.0, True))
-                continue
-            ids_ST = torch.tensor([entry.ids for entry in batch], device=self.model.device)
-            scored_ST = torch.tensor([entry.scored for entry in batch], device=self.model.device)[:, 1:]
-            sums = torch.where(scored_ST, token_logprobs(model, ids_ST), 0.0).sum(dim=1)
-            greedy = (~scored_ST | (model.likeliest_ST == ids_ST[:, 1:])).all(dim=1)
-            found |= dict(zip(batch, zip(sums.tolist(), greedy.tolist(), strict=True), strict=True))
-            progress.update(len(batch))
-        progress.close()
-        return [found[entry] for entry in encoded]
+    def _answers(
+        self, encoded: Sequence[Encoded], label: str, disable_tqdm: bool
+    ) -> list[tuple[float, bool]]:
+        """Sum of the scored tokens' log-probabilities of each, and whether every one of them is the likeliest."""
+        sums, greedy = self.scorer.greedy_sums(encoded, None if disable_tqdm else label)
+        return list(zip(sums.tolist(), greedy.tolist(), strict=True))
 
     @torch.inference_mode()
     def _generate(self, request: "Instance") -> str:

@@ -1,6 +1,7 @@
 """The folder of one run's results: it writes over nothing, and says how many choices were ties."""
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
+from eval.harness.files import DATASETS
 from eval.items import best_choices
 
 
@@ -40,6 +42,23 @@ def write_results(out: Path, results: dict) -> None:
         write_whole(out / "samples" / f"{task}.jsonl", "".join(lines))
     text = json.dumps(results, indent=1, default=handle_non_serializable, ensure_ascii=False)
     write_whole(out / "results.json", text + "\n")
+
+
+def average_groups(results: dict) -> None:
+    """Make the score of a group of the kit's groups the mean of theirs, as the official score is.
+
+    lm_eval takes the mean over all tasks below, in which the file with the most subtasks counts the most. The standard
+    error is sqrt(sum se^2) / K, as lm_eval has it, or "N/A" if one of the K has none.
+    """
+    groups = results.get("groups", {})
+    for name, members in results["group_subtasks"].items():
+        if name not in DATASETS or not groups.keys() >= {name, *members}:
+            continue
+        means = [groups[member]["acc,none"] for member in members]
+        errors = [groups[member]["acc_stderr,none"] for member in members]
+        error = math.hypot(*errors) / len(errors) if "N/A" not in errors else "N/A"
+        for place in (groups[name], results["results"][name]):
+            place |= {"acc,none": math.fsum(means) / len(means), "acc_stderr,none": error}
 
 
 def tie_lines(results: dict) -> list[str]:

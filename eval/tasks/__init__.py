@@ -22,8 +22,6 @@ class Task:
     lists: tuple[str, ...] = ()
     """The official lists that it is on: "full", "fast"."""
     pattern: str = "*.jsonl"
-    causal_only: bool = False
-    """Only a causal model can be asked: what is defined for masked ones asks for something else."""
 
     def find(self, data: Path) -> list[Path]:
         """The task's files, in order; [] if there are none.
@@ -103,16 +101,14 @@ TASKS = {
         "reading",
         BOTH,
         pattern="reading_data.csv",
-        causal_only=True,
     ),
     "reading_spaced": Task(
         "Reading, words with their space",
         "full_eval/reading",
         reading.load_spaced,
         pattern="reading_data.csv",
-        causal_only=True,
     ),
-    "aoa": Task("Surprisals of words", "full_eval/aoa", aoa.load, pattern=aoa.FILE, causal_only=True),
+    "aoa": Task("Surprisals of words", "full_eval/aoa", aoa.load, pattern=aoa.FILE),
     "comps": Task("COMPS", "full_eval/comps", comps.load, "comps/comps", FULL),
     "entity_tracking_filtered": Task(
         "Entity tracking (2026)",

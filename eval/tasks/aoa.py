@@ -2,25 +2,23 @@
 
 `cdi_childes.json`: word -> [{"context": the text before it, …}, …], 504 words with 8,005 contexts. As in the official
 program, words of one letter are left out, the context is stripped and followed by one space, and the surprisal is that
-of the tokens that reach into the word. A context too long for the model loses its beginning, of which a line is
-printed; the official program has NaN there, or reads on where positions are not learned. What the checkpoints say
-together is the work of `python -m eval.aoa`.
+of the tokens that reach into the word. In masked models each of these is masked in turn and the word's others are seen:
+their surprisals do not compare with those of causal ones. A context too long for the model loses its beginning, of
+which a line is printed; the official program has NaN there, or reads on where positions are not learned. What the
+checkpoints say together is the work of `python -m eval.aoa`.
 """
 
-import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
 from eval.items import Choice, Item, Scores, refuse_broken
+from eval.tasks.rows import has_half_character, read_object
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from eval.rows import Encoded
     from eval.scoring import Scorer
 
@@ -42,27 +40,16 @@ class Acquisition:
 
     def ask(self, scorer: "Scorer", label: str) -> Scores:
         """The log-probability of each word, nats."""
-        return self.score(scorer.tokenizer, partial(scorer.token_sums, label=label), scorer.longest)
-
-    def score(
-        self,
-        tokenizer: "PreTrainedTokenizerBase",
-        token_sums: Callable[[list["Encoded"]], Sequence[float]],
-        longest: int | None = None,
-    ) -> list[list[float]]:
-        """Log-probability in nats of each item's word; `token_sums` gives that of each sequence's scored tokens.
-
-        `longest`: the most tokens that the model reads (None: any number).
-        """
         from eval.scoring import encode
 
-        encoded = encode(tokenizer, [item.choices[0] for item in self.items])
+        encoded = encode(scorer.tokenizer, [item.choices[0] for item in self.items], scorer.backend)
+        longest = scorer.longest
         if long := sum(longest is not None and len(entry.ids) > longest for entry in encoded):
             print(
                 f"aoa: {long:,} of {len(encoded):,} contexts lose their beginning: the model reads {longest} tokens"
             )
-            encoded = [shortened(entry, longest, tokenizer.all_special_ids) for entry in encoded]
-        return [[value] for value in token_sums(encoded)]
+            encoded = [shortened(entry, longest, scorer.tokenizer.all_special_ids) for entry in encoded]
+        return [[float(value)] for value in scorer.token_sums(encoded, label)]
 
     def summarise(self, scores: Scores) -> dict:
         """The contract of `Questions.summarise`, with a mean surprisal in nats as the score: low is good.
@@ -124,43 +111,15 @@ def with_step(rows: Sequence[dict], step: str, word_count: int) -> list[dict]:
 
 
 def _rows(path: Path) -> list[dict]:
-    try:
-        words = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): {REMEDY}") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}, is not JSON ({error.msg}): {REMEDY}") from error
-    except ValueError as error:
-        raise UserError(f"{path} {error}: {REMEDY}") from error
-    if not isinstance(words, dict):
-        raise UserError(f"{path} is not a JSON object of words: {REMEDY}")
     rows = []
-    for word, contexts in words.items():
+    for word, contexts in read_object(path).items():
         if not word.strip() or not isinstance(contexts, list):
             raise UserError(f"{path}, word {word!r}, has no list of contexts: {REMEDY}")
         for number, entry in enumerate(contexts):
             context = entry.get("context") if isinstance(entry, dict) else None
-            if not isinstance(context, str) or not _is_text(word + context):
+            if not isinstance(context, str) or has_half_character(word + context):
                 raise UserError(
                     f"{path}, word {word!r}, context {number}, has no text in 'context': {REMEDY}"
                 )
             rows.append({"target_word": word, "context_id": number, "context": context})
     return [row for row in rows if len(row["target_word"]) > 1]
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict:
-    """A JSON object; a name that stands in it twice would hide the first one's value."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"has {next(name for name in names if names.count(name) > 1)!r} twice in one object")
-    return found
-
-
-def _is_text(value: str) -> bool:
-    """JSON can spell half of a surrogate pair, which no tokenizer reads."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

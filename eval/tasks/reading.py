@@ -6,22 +6,16 @@ fraction of what that left unexplained: "rt", the mean over the eye-tracking mea
 knows the word before and its surprisal as well (spill-over). The task's score is the mean of the two. A predictor of
 pure noise gains 1 in (rows - parameters) on average: 0.0006.
 
-Surprisals are those of the official program for causal models, with its peculiarities, which a sentence as a whole and
-its offsets would not give:
-- The word is tokenised alone, without a space. A byte-level tokenizer that adds none by itself is asked for "Arthur
-  placedthe": its models score near zero, whatever they know. `load_spaced` asks for " the" instead: no official task,
-  but one that compares models of any tokenizer.
-- What stands before a sub-word is tokenised anew, special tokens and all, so it may be cut otherwise than in the word.
-- From the second sub-word on, what is asked for is the first token of the sub-word's own text.
-- The file's one "None" ("None of the city people …") was read as a missing value and put back, but only as a context of
-  the word itself: the row after it has no surprisal of the word before. 206 rows have none, 205 of them first words.
+Surprisals are those of the official program, for causal and for masked models, with its peculiarities
+(eval/tasks/reading_words.py). `load_spaced` asks for words with the space before them: no official task, but one that
+compares models of any tokenizer. One peculiarity is the file's: its one "None" ("None of the city people …") was read
+as a missing value and put back, but only as a context of the word itself: the row after it has no surprisal of the word
+before. 206 rows have none, 205 of them first words.
 """
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +23,11 @@ from babylm_data.errors import UserError
 from eval.csv_files import number, read_table, text
 from eval.items import Choice, Item, Scores, refuse_broken
 from eval.tasks.gains import gain, gains_without_each_sentence, jackknife_error
+from eval.tasks.reading_words import official_sequences, spaced_sequences
 
 if TYPE_CHECKING:
     import pandas as pd
-    from transformers import PreTrainedTokenizerBase
 
-    from eval.rows import Encoded
     from eval.scoring import Scorer
 
 EYE_TRACKING = ("RTfirstfix", "RTfirstpass", "RTgopast", "RTrightbound")
@@ -80,22 +73,18 @@ class Reading:
         return replace(self, items=self.items[:limit], columns=columns)
 
     def ask(self, scorer: "Scorer", label: str) -> Scores:
-        """The log-probability of each word, nats."""
-        return self.score(scorer.tokenizer, partial(scorer.token_sums, label=label), scorer.longest)
-
-    def score(
-        self,
-        tokenizer: "PreTrainedTokenizerBase",
-        token_sums: Callable[[list["Encoded"]], Sequence[float]],
-        longest: int | None = None,
-    ) -> list[list[float]]:
-        """Log-probability in nats of each item's choices; `token_sums` gives that of each sequence's scored tokens.
-
-        `longest`, the most tokens that the model reads, is not asked for here: the file's sentences are short.
-        """
-        sequences = (spaced_sequences if self.spaced else reading_sequences)(tokenizer, self.items)
-        sums = iter(token_sums([entry for item in sequences for choice in item for entry in choice]))
-        return [[math.fsum(next(sums) for _ in choice) for choice in item] for item in sequences]
+        """The log-probability of each word, nats; a UserError where the model has too few positions."""
+        sequences_of = spaced_sequences if self.spaced else official_sequences
+        items = sequences_of(scorer.tokenizer, self.items, scorer.backend)
+        entries = [entry for item in items for choice in item for entry in choice]
+        tokens = max(len(entry.ids) for entry in entries)
+        if scorer.longest is not None and tokens > scorer.longest:
+            raise UserError(
+                f"{label} has {tokens} tokens in a sentence, the model reads at most {scorer.longest}: "
+                "score it with a model that has more positions, or leave this task out"
+            )
+        sums = iter(scorer.token_sums(entries, label))
+        return [[math.fsum(next(sums) for _ in choice) for choice in item] for item in items]
 
     def summarise(self, scores: Scores) -> dict:
         """The contract of `Questions.summarise`; errors are those of drawing other sentences (a jackknife)."""
@@ -185,39 +174,3 @@ def load_spaced(files: list[Path]) -> Reading:
         for item in read.items
     ]
     return replace(read, items=items, spaced=True)
-
-
-def spaced_sequences(
-    tokenizer: "PreTrainedTokenizerBase", items: Sequence[Item]
-) -> list[list[list["Encoded"]]]:
-    """Item -> choice -> its one token sequence, with the tokens of the word scored."""
-    from eval.scoring import encode
-
-    encoded = iter(encode(tokenizer, [choice for item in items for choice in item.choices]))
-    return [[[next(encoded)] for _ in item.choices] for item in items]
-
-
-def reading_sequences(
-    tokenizer: "PreTrainedTokenizerBase", items: Sequence[Item]
-) -> list[list[list["Encoded"]]]:
-    """Item -> choice -> one token sequence a sub-word, whose last token alone is scored."""
-    return [
-        [word_sequences(tokenizer, choice.context, choice.completion) for choice in item.choices]
-        for item in items
-    ]
-
-
-def word_sequences(tokenizer: "PreTrainedTokenizerBase", context: str, word: str) -> list["Encoded"]:
-    """What the official program asks for the surprisal of `word` after `context`, sub-word by sub-word."""
-    from eval.rows import Encoded
-
-    sequences = []
-    for place, piece in enumerate(tokenizer(word, add_special_tokens=False)["input_ids"]):
-        piece_text = tokenizer.decode(piece)
-        target = tokenizer(piece_text, add_special_tokens=False)["input_ids"][:1] if place else [piece]
-        if not target:
-            raise UserError(f"reading: a sub-word of {word!r} has no text of its own: use another tokenizer")
-        ids = (*tokenizer(context)["input_ids"], *target)
-        sequences.append(Encoded(ids, (False,) * (len(ids) - 1) + (True,)))
-        context += piece_text
-    return sequences

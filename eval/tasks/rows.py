@@ -1,4 +1,4 @@
-"""JSON-lines files of evaluation data, read so that a damaged row is named and never becomes another question."""
+"""JSON files of evaluation data, read so that a damaged row is named and never becomes another question."""
 
 import json
 from collections.abc import Sequence
@@ -51,10 +51,8 @@ class Row:
     def _checked_text(self, text: object, field: str) -> str:
         if not isinstance(text, str) or not text.strip():
             raise self.fault(f"has no text in {field!r}")
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no tokenizer reads
-            raise self.fault(f"has half a character (a lone surrogate) in {field!r}") from None
+        if has_half_character(text):
+            raise self.fault(f"has half a character (a lone surrogate) in {field!r}")
         return text
 
 
@@ -79,6 +77,20 @@ def read_rows(path: Path, optional: Sequence[str] = ()) -> list[Row]:
     return rows
 
 
+def read_object(path: Path) -> dict:
+    """The one JSON object of a file; a UserError, with the line where there is one, for whatever is wrong with it."""
+    return _parsed("\n".join(_lines(path)), str(path))
+
+
+def has_half_character(text: str) -> bool:
+    """JSON can spell half of a surrogate pair, which no tokenizer reads."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _lines(path: Path) -> list[str]:
     data = path.read_bytes()
     try:
@@ -89,11 +101,12 @@ def _lines(path: Path) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _parsed(line: str, place: str) -> dict:
+def _parsed(text: str, place: str) -> dict:
     try:
-        row = json.loads(line, object_pairs_hook=_object, parse_constant=_no_number)
+        row = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
     except json.JSONDecodeError as error:
-        raise UserError(f"{place} is not JSON ({error.msg}): fetch the file again") from None
+        inside = f", line {error.lineno}," if "\n" in text else ""
+        raise UserError(f"{place}{inside} is not JSON ({error.msg}): fetch the file again") from None
     except (ValueError, RecursionError) as error:
         # a key twice, NaN, a number of thousands of digits; or nesting beyond the parser's stack
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).split(";")[0]
