@@ -25,6 +25,13 @@ def run(stage: str, config: str) -> None:
 
 if __name__ == "__main__":
     job = LaunchConfig(
-        1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="two", start_method="fork"
+        1,
+        1,
+        2,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id="two",
+        start_method="fork",
+        max_restarts=0,
     )
     elastic_launch(job, run)(*sys.argv[1:])
