@@ -48,6 +48,16 @@ def data_folder(tmp_path_factory) -> Path:
     return make_data(folder / "data", write_corpus(folder / "raw"))
 
 
+@pytest.fixture(scope="session")
+def runs_template(tmp_path_factory) -> Path:
+    """A runs/ tree to copy, made once: paths inside it are resolved beside the student."""
+    from run_tree import write_runs
+
+    folder = tmp_path_factory.mktemp("template") / "runs"
+    write_runs(folder)
+    return folder.rename(folder.parent / "kept")
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch) -> Path:
     """An empty current folder, where runs/ goes."""
