@@ -54,7 +54,7 @@ endif
 	$(RUN) eval.submission build runs/$(PRESET)
 
 test: .venv/installed        ## the whole quick suite, about a minute
-	.venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4
+	.venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 test-slow: .venv/installed   ## the tests that take minutes
 	.venv/bin/python -m pytest -m slow

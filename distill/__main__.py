@@ -14,6 +14,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import run_stage
+from babylm_data.tokens import read_manifest
 from distill.config import DistillConfig
 from train_teachers.config import describe, load_config
 
@@ -41,6 +42,8 @@ def main(argv: list[str]) -> None:
     )
     args = parser.parse_intermixed_args(argv)  # key=value may stand behind an option
     config = load_config(DistillConfig, args.config, args.overrides)
+    if not args.check:  # a wrong path is told at once: to load torch takes seconds
+        read_manifest(config.data.path)
 
     from train_teachers.stage import check, run_training
 

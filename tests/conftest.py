@@ -48,6 +48,16 @@ def data_folder(tmp_path_factory) -> Path:
     return make_data(folder / "data", write_corpus(folder / "raw"))
 
 
+@pytest.fixture(scope="session")
+def runs_template(tmp_path_factory) -> Path:
+    """A runs/ tree to copy, made once: paths inside it are resolved beside the student."""
+    from run_tree import write_runs
+
+    folder = tmp_path_factory.mktemp("template") / "runs"
+    write_runs(folder)
+    return folder.rename(folder.parent / "kept")
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch) -> Path:
     """An empty current folder, where runs/ goes."""
@@ -95,18 +105,24 @@ def make_config(config_values):
 
 @pytest.fixture
 def on_two_processes(workplace):
-    """on_two_processes(stage, config): run a stage on two processes; returns the run folder."""
+    """on_two_processes(stage, config): run a stage on two processes; returns the run folder.
+
+    `forked=True` spares each of them the start of Python and torch.
+    """
     from train_teachers.config import dump_config
 
-    def run(stage: str, config) -> Path:
+    def run(stage: str, config, *, forked: bool = False) -> Path:
         path = Path(f"{config.name}.yaml")
         path.write_text(dump_config(config), encoding="utf-8")
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+        if forked:
+            launcher = [str(Path(__file__).parent / "forked_ranks.py")]
         done = subprocess.run(
-            [sys.executable, *launcher, "-m", stage, str(path)],
+            [sys.executable, *launcher, stage, str(path)],
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
             capture_output=True,
             text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         return workplace / "runs" / config.name

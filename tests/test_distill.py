@@ -210,10 +210,16 @@ def test_filters_learn_first_and_are_matched_then(make_setting):
         assert (objective.filtering, "ted.a" in objective.active) == (filtering, not filtering)
 
 
-@every_loss
-def test_a_run_with_any_loss_trains_stops_and_goes_on(make_distill, workplace, monkeypatch, name):
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(list(EVERY), id="all"),
+        *(pytest.param([name], id=name, marks=pytest.mark.slow) for name in EVERY),
+    ],
+)
+def test_a_run_with_any_loss_trains_stops_and_goes_on(make_distill, workplace, monkeypatch, names):
     """Through the loop: own optimisers, terms that come and go, and the checkpoint of all of it."""
-    losses = {**BOTH_USED, name: EVERY[name]}
+    losses = {**BOTH_USED, **{name: EVERY[name] for name in names}}
     whole = distil(make_distill(name="whole", losses=losses, data={"words": 200}))
     config = make_distill(name="killed", losses=losses, data={"words": 200}, checkpoint_seconds=1e-9)
     steps = iter(range(99))
@@ -502,7 +508,12 @@ def test_a_run_in_bf16_with_teachers_in_bf16_trains(make_distill, teachers_folde
     AcceleratorState._reset_state()  # it would hold another test's precision for this one
     try:
         folder = distil(
-            make_distill(precision="bf16", teachers=teachers, losses={**BOTH_USED, name: EVERY[name]})
+            make_distill(
+                precision="bf16",
+                teachers=teachers,
+                losses={**BOTH_USED, name: EVERY[name]},
+                data={"words": 100},
+            )
         )
     finally:
         AcceleratorState._reset_state()

@@ -3,9 +3,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,10 +13,10 @@ from safetensors.torch import load_file
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from train_teachers import loop
+from train_teachers.__main__ import main
 from train_teachers.config import dump_config
 from train_teachers.objective import HardObjective
-from train_teachers.stage import run_training
-from train_teachers.step import Trained
+from train_teachers.step import Stepper, Trained
 
 
 def weights(folder):
@@ -178,7 +175,7 @@ def test_a_run_that_never_took_a_step_may_be_corrected(train_tiny, stop_at):
 def test_two_processes_train_the_same_model_as_one(make_config, on_two_processes, train_tiny):
     """The same global batches, split: equal but for the order of the sums."""
     alone = train_tiny(name="alone", data={"words": 1000})
-    both = on_two_processes("train_teachers", make_config(name="both", data={"words": 1000}))
+    both = on_two_processes("train_teachers", make_config(name="both", data={"words": 1000}), forked=True)
     values = [[r["val/hard"] for r in metrics(f) if "val/hard" in r] for f in (alone, both)]
     assert values[0] == pytest.approx(values[1], abs=1e-3)
     norms = [[r["grad_norm"] for r in metrics(f) if "grad_norm" in r] for f in (alone, both)]
@@ -212,25 +209,28 @@ def test_compiling_changes_no_more_than_rounding(train_tiny):
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
 
 
-def test_a_signal_saves_and_the_same_command_goes_on(make_config, workplace, train_tiny):
-    whole = train_tiny(name="whole", data={"words": 8000})
-    config = make_config(name="stopped", data={"words": 8000})
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, monkeypatch, capsys, number):
+    whole = train_tiny(name="whole")
+    config = make_config(name="stopped")
     Path("stopped.yaml").write_text(dump_config(config))
-    root = Path(loop.__file__).parent.parent
-    command = [sys.executable, "-m", "train_teachers", "stopped.yaml"]
-    with open("log", "w") as log:
-        child = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(root)}, stderr=log, stdout=log)
-        while child.poll() is None and "loss/hard" not in (
-            Path("runs/stopped/metrics.jsonl").read_text()
-            if Path("runs/stopped/metrics.jsonl").exists()
-            else ""
-        ):
-            time.sleep(0.01)
-        child.send_signal(signal.SIGTERM)
-        assert child.wait(60) == loop.STOPPED, Path("log").read_text()
-    assert "the same command goes on" in Path("log").read_text()
-    run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
-    assert weights(workplace / "runs/stopped") == weights(whole)
+    take_step = Stepper.__call__
+
+    def signalled(self, step, tokens):
+        if step == 4:
+            os.kill(os.getpid(), number)
+        return take_step(self, step, tokens)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as planted, pytest.raises(SystemExit) as end:
+        planted.setattr(Stepper, "__call__", signalled)
+        main(["stopped.yaml"])
+    assert end.value.code == loop.STOPPED
+    assert "stopped at step 5 of " in (said := capsys.readouterr().err) and "the same command goes on" in said
+    assert signal.getsignal(number) is before
+    main(["stopped.yaml"])
+    assert weights(Path("runs/stopped")) == weights(whole)
+    assert curve(Path("runs/stopped")) == curve(whole)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The page, made from a small synthetic runs/ tree."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from eval.submission.card import model_card
 
 
 @pytest.fixture
-def student(tmp_path: Path) -> Path:
-    return write_runs(tmp_path / "runs")
+def student(runs_template: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(runs_template, tmp_path / "runs") / "nursery"
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from run_tree import add_start, edit, read_scores, write_json, write_runs
+from run_tree import add_start, edit, read_scores, write_json
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
@@ -14,8 +14,8 @@ from eval.run_folders import read_summary
 
 
 @pytest.fixture
-def student(tmp_path: Path) -> Path:
-    return write_runs(tmp_path / "runs")
+def student(runs_template: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(runs_template, tmp_path / "runs") / "nursery"
 
 
 def test_a_torn_last_metrics_line_is_left_out(student):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-from run_tree import BASE, PREPARED, read_scores, write_json, write_runs
+from run_tree import BASE, PREPARED, read_scores, write_json
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
@@ -14,22 +14,14 @@ from eval.submission.__main__ import main
 from eval.submission.bundle import build
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A runs/ tree to copy: paths inside it are resolved beside the student."""
-    folder = tmp_path_factory.mktemp("template") / "runs"
-    write_runs(folder)
-    return folder.rename(folder.parent / "kept")
-
-
 @pytest.fixture
-def student(template: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(template, tmp_path / "runs") / "nursery"
+def student(runs_template: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(runs_template, tmp_path / "runs") / "nursery"
 
 
 @pytest.fixture(scope="module")
-def bundle(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(shutil.copytree(template, tmp_path_factory.mktemp("bundle") / "runs") / "nursery")
+def bundle(runs_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(shutil.copytree(runs_template, tmp_path_factory.mktemp("bundle") / "runs") / "nursery")
 
 
 def test_the_bundle_is_complete_and_sealed(bundle):

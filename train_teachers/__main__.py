@@ -12,6 +12,7 @@ stopped goes on with the same command.
 import argparse
 
 from babylm_data.errors import run_stage
+from babylm_data.tokens import read_manifest
 from train_teachers.config import TrainConfig, describe, load_config
 
 
@@ -33,6 +34,8 @@ def main(argv: list[str]) -> None:
     )
     args = parser.parse_intermixed_args(argv)
     config = load_config(TrainConfig, args.config, args.overrides)
+    if not args.check:  # a wrong path is told at once: to load torch takes seconds
+        read_manifest(config.data.path)
 
     from train_teachers.objective import HardObjective
     from train_teachers.stage import check, run_training
