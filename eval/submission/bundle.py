@@ -1,7 +1,10 @@
 """The bundle: a student's export with its predictions, scores, ledger, model card and report.
 
-Everything is read from run folders; whatever is missing is named before anything is written.
-"""
+    python -m eval.submission build runs/x                  # writes runs/x/submission/
+    python -m eval.submission build runs/x --rules 2025     # with the leaderboard's file and the official results tree
+
+Everything is read from run folders; whatever is missing is named before anything is written. A file that lacks parts,
+or was scored on stand-ins for the official data, is written with --partial alone, and its name says so."""
 
 import argparse
 import json
@@ -10,11 +13,19 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sealed_folder
+from eval.json_files import read_json
 from eval.ledger import ledger
 from eval.lineup import Lineup, read_lineup
 from eval.report import page
+from eval.revisions import FOLDER, revisions
+from eval.results_tree import ResultsTree
+from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.card import model_card
+from eval.submission.check import check_file
+from eval.submission.collate import AGAIN, Collected, collate
+from eval.submission.rules import Rules, add_rules, load_rules
+from eval.tasks import TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,22 +39,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--partial",
         action="store_true",
-        help="also where tasks were scored with --limit or on partial data; the card says so",
+        help="also where parts are missing, or were scored with --limit or on partial data; the card says so",
     )
+    add_rules(parser.add_argument, default=None)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the evaluation data: predictions are checked by them")
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the bundle, say where."""
-    print(f"wrote {build(arguments.run, partial=arguments.partial)}")
+    rules = load_rules(arguments.rules) if arguments.rules else None
+    print(f"wrote {build(arguments.run, partial=arguments.partial, rules=rules, data=arguments.data)}")
 
 
-def build(folder: Path, *, partial: bool = False) -> Path:
+def build(
+    folder: Path, *, partial: bool = False, rules: Rules | None = None, data: Path | None = None
+) -> Path:
     """Write `folder`/submission, sealed; one that stood there is replaced when the new one is complete."""
     lineup = read_lineup(folder)
     if not partial:
         refuse_partial(lineup)
+    collected = collate(lineup.student, rules) if rules else None
+    if collected and not partial:
+        refuse_incomplete(collected, rules)
     predictions = prediction_files(lineup)
-    html, card, words = page(lineup), model_card(lineup), ledger(lineup)
+    html, card, words = page(lineup), model_card(lineup, collected), ledger(lineup)
     with sealed_folder(folder / "submission") as bundle:
         shutil.copytree(folder / "export", bundle / "export")
         for task, path in predictions.items():
@@ -53,7 +72,48 @@ def build(folder: Path, *, partial: bool = False) -> Path:
         (bundle / "ledger.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
         (bundle / "README.md").write_text(card, encoding="utf-8")
         (bundle / "report.html").write_text(html, encoding="utf-8")
+        if collected:
+            write_official(bundle, lineup.student, collected, rules, data)
     return folder / "submission"
+
+
+def refuse_incomplete(collected: Collected, rules: Rules) -> None:
+    """What the rules ask for is there, and was scored on the official data, or it is no submission."""
+    lines = [*collected.missing, *(f"{key}: scored on synthetic stand-ins" for key in collected.synthetic)]
+    for line in lines:
+        print(f"missing: {line}")
+    if lines:
+        raise UserError(
+            f"{len(lines)} parts of a submission by the rules of {rules.name} are missing, see above; "
+            "--partial writes what there is, under a name that says so"
+        )
+
+
+def write_official(bundle: Path, student: Run, collected: Collected, rules: Rules, data: Path | None) -> None:
+    """The leaderboard's file and the results tree; a UserError if the file has a fault, but for what is missing."""
+    marks = [("INCOMPLETE_", collected.missing), ("SYNTHETIC_", collected.synthetic)]
+    path = bundle / ("".join(mark for mark, holds in marks if holds) + rules.file)
+    path.write_text(json.dumps(collected.content), encoding="utf-8")
+    if not collected.missing:
+        due = [revision.name for revision in revisions(student)]
+        faults = check_file(path, rules, due, data, student.folder / FOLDER)
+        for fault in faults:
+            print(f"{'warning' if fault.warning else 'fault'}: {fault}")
+        if count := sum(not fault.warning for fault in faults):
+            raise UserError(f"the leaderboard would not take the file, {count} faults: see above")
+    tree = student.folder / "results"
+    if tree.is_dir():
+        check_tree(ResultsTree(tree, student.name).folder, collected, rules)
+        shutil.copytree(tree, bundle / "results")
+
+
+def check_tree(tree: Path, collected: Collected, rules: Rules) -> None:
+    """The official tree holds the very predictions that the file holds; UserError if one of them is of another time."""
+    for key, content in collected.content.items():
+        task = rules.keys[key].task if key in rules.keys else None
+        place = TASKS[task].tree if task in TASKS else None
+        if place and read_json(tree / place / "predictions.json", AGAIN) != content:
+            raise UserError(f"{tree / place} has other predictions than {key} in RUN/eval: {AGAIN}")
 
 
 def refuse_partial(lineup: Lineup) -> None:

@@ -1,0 +1,154 @@
+"""What a run's evaluation has, as the one file of the leaderboard; and what it lacks, a line for each part.
+
+Nothing is scored here: predictions are those of RUN/eval and RUN/finetune, fast scores and surprisals those of
+RUN/eval_revisions. A result counts only where it is whole, and of the very weights that the run has now.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from babylm_data.errors import UserError
+from eval.aoa.checkpoints import read_scored
+from eval.finetune.results import FILE
+from eval.json_files import read_json, require
+from eval.model import model_sha256
+from eval.revisions import Revision, damaged, revisions
+from eval.run_folders import Run
+from eval.scores import intact
+from eval.submission.rules import FastList, Rules, Section
+from eval.tasks import extent_note
+from eval.tasks.aoa import with_step
+
+AGAIN = "score it with `python -m eval.submission evaluate`"
+
+
+@dataclass
+class Collected:
+    """The submission file as far as it goes."""
+
+    content: dict = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    """What it lacks, a line for each part."""
+    synthetic: list[str] = field(default_factory=list)
+    """Its parts that were scored on stand-ins for the official data."""
+
+
+def collate(run: Run, rules: Rules) -> Collected:
+    """All that the rules ask of a finished and scored run, in their order, from the files of its evaluation."""
+    due = revisions(run)
+    found = Collected(missing=list(damaged(due)))
+    if not due:
+        found.missing.append("revisions: the run wrote none, train it with `revisions: true`")
+    scored = {revision: revision.scores() for revision in due}
+    for key, section in rules.keys.items():
+        parts: dict | None = {}
+        if section.form == "score":
+            parts = _read_part(run.folder / "aoa" / "aoa_score.json", key, found)
+        elif section.form == "surprisals":
+            parts = _surprisals(scored, key, found)
+        elif section.tasks:
+            for task in section.tasks:
+                parts |= _finetuned(run, task, section, found)
+        else:
+            parts = _predictions(run, section.task, key, found)
+        if parts:
+            found.content[key] = parts
+    found.content[rules.fast_key] = {
+        key: _fast(scored, key, entry, found) for key, entry in rules.fast.items() if due
+    }
+    return found
+
+
+def _read_part(path: Path, key: str, found: Collected) -> dict | None:
+    try:
+        return read_json(path, AGAIN)
+    except UserError as error:
+        found.missing.append(f"{key}: {error}")
+        return None
+
+
+def _usable(result: dict | None, place: Path, key: str, found: Collected) -> bool:
+    """Whether a result is there, whole, and beside the predictions that it sums up; else why not, in `found`."""
+    if result is None:
+        found.missing.append(f"{key}: not scored, {AGAIN}")
+    elif note := extent_note(result["limit"], result["partial"]):
+        found.missing.append(f"{key}: scored on {result['items']:,} items, {note}: {AGAIN} on the whole data")
+    elif not intact(place / "predictions.json", result["predictions_sha256"]):
+        found.missing.append(f"{key}: {place / 'predictions.json'} is not that of scores.json, {AGAIN}")
+    else:
+        _note_stand_in(result, key, found)
+        return True
+    return False
+
+
+def _note_stand_in(result: dict, key: str, found: Collected) -> None:
+    if result.get("synthetic") and key not in found.synthetic:
+        found.synthetic.append(key)
+
+
+def _predictions(run: Run, task: str, key: str, found: Collected) -> dict | None:
+    """subtask -> {"predictions": rows} of a task of the final model."""
+    place = run.folder / "eval" / task
+    if not _usable(run.scores["tasks"].get(task), place, key, found):
+        return None
+    return read_json(place / "predictions.json", AGAIN)
+
+
+def _finetuned(run: Run, task: str, section: Section, found: Collected) -> dict:
+    """{task: {"predictions": rows}} of the first seed that the task was fine-tuned with; {} if it was not."""
+    path, key = run.folder / "finetune" / FILE, f"glue {task}"
+    results = read_json(path, AGAIN, ("model_sha256", "random_weights", "tasks")) if path.exists() else None
+    if results is None or task not in results["tasks"]:
+        found.missing.append(f"{key}: not fine-tuned, {AGAIN}")
+        return {}
+    if results["model_sha256"] != model_sha256(run.folder / "export") or results["random_weights"]:
+        found.missing.append(f"{key}: {path} is of another model than export/, delete it and {AGAIN}")
+        return {}
+    result = results["tasks"][task]
+    if (count := result["examples"]["valid"]) != section.rows[task]:
+        found.missing.append(f"{key}: predicted {count:,} of {section.rows[task]:,} rows, {AGAIN}")
+        return {}
+    _note_stand_in(result, key, found)
+    seed = next(iter(result["by_seed"]))
+    return read_json(run.folder / "finetune" / task / f"seed-{seed}" / "predictions.json", AGAIN, [task])
+
+
+def _lacking(names: Iterable[str], key: str, found: Collected) -> None:
+    if names := list(names):
+        found.missing.append(f"{key}: not scored on {', '.join(names)}: {AGAIN}")
+
+
+def _surprisals(scored: dict[Revision, dict], key: str, found: Collected) -> dict:
+    """{"results": the rows of each revision, one after the other}."""
+    there = [revision for revision, tasks in scored.items() if "aoa" in tasks]
+    _lacking([revision.name for revision in scored if revision not in there], key, found)
+    results = []
+    for revision in there:
+        if _usable(scored[revision]["aoa"], revision.out / "aoa", f"{key} {revision.name}", found):
+            checkpoint = read_scored(revision.out)
+            results += with_step(checkpoint.rows, checkpoint.name, checkpoint.exposure)
+    return {"results": results} if results else {}
+
+
+def _fast(scored: dict[Revision, dict], key: str, entry: FastList, found: Collected) -> list[dict]:
+    """{name: score} of each revision that was scored, in order."""
+    key = f"fast {key}"
+    _lacking([revision.name for revision, tasks in scored.items() if entry.task not in tasks], key, found)
+    rows = []
+    for revision, tasks in scored.items():
+        result = tasks.get(entry.task)
+        if result and _usable(result, revision.out / entry.task, f"{key} {revision.name}", found):
+            rows.append(_values(result["by_subtask"], entry))
+    return rows
+
+
+def _values(cells: dict[str, dict], entry: FastList) -> dict[str, float]:
+    """The scores as the official collator finds them in the predictions, which know no half for a tie."""
+    kind = "predicted" if entry.value == "fraction" else "score"
+    for name, cell in cells.items():
+        require(cell, [kind], f"the scores of {name}", AGAIN)
+    names = entry.scores or [name for name in cells if name.startswith(entry.only)]
+    return {name: cells[name][kind] for name in names}
+
+

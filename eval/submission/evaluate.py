@@ -1,0 +1,154 @@
+"""Score all that a submission needs: the full suite on the final model and on what stands beside it (teachers and
+control), the fast suite and the surprisals of words on every revision, fine-tuning. What is scored already is not
+scored again, so a call that was stopped goes on with the same line.
+
+    python -m eval.submission evaluate runs/x --data evaluation_data --text runs/x-data/text
+    python -m eval.submission evaluate runs/x --data evaluation_data --list      # what is missing, and no more
+
+writes RUN/eval, RUN/eval_revisions/chck_1M …, RUN/finetune, RUN/aoa, RUN/results (the official tree), and eval/ in the
+run folders of teachers and control
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from babylm_data.errors import UserError, positive
+from eval.aoa.checkpoints import FEWEST
+from eval.finetune import glue
+from eval.lineup import taught_by
+from eval.results_tree import model_name
+from eval.revisions import SCORES, damaged, revisions
+from eval.run_folders import Run, locate, read_run
+from eval.submission.collate import collate
+from eval.submission.rules import Rules, add_rules, load_rules
+from eval.tasks import TASKS
+
+GIB = 2**30
+A_PROCESS = 1.5 * GIB  # libraries, a batch and its logits
+TIMES_WEIGHTS = 4  # float32 weights, a bfloat16 copy, activations
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `evaluate`."""
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a student's run folder, finished")
+    add("--data", type=Path, required=True, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
+    add("--text", nargs="+", default=[], metavar="PATH", help="held-out text: perplexity too")
+    add_rules(add)
+    add("--full", nargs="+", metavar="TASK", help="of the final model and those beside it [those of the rules]")
+    add("--fast", nargs="+", metavar="TASK", help="of every revision [those of the rules, and aoa]")
+    add("--glue", nargs="*", metavar="TASK", help="to fine-tune the final model on [those of the rules]")
+    add("--seeds", nargs="+", default=["42"], metavar="N", help="of fine-tuning; the first is submitted [42]")
+    add("--epochs", type=positive, metavar="N", help="of fine-tuning [the task's]")
+    add("--partial", action="store_true", help="leave out what --data lacks, and say so")
+    add("--limit", type=positive, metavar="N", help="first N items of each subtask, for trying; no results tree")
+    add("--processes", type=positive, metavar="N", help="revisions scored at a time [as many as fit]")
+    add("--list", action="store_true", help="say what is missing, score nothing")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which tasks one call scores, all of which have data."""
+
+    full: list[str]
+    fast: list[str]
+    glue: list[str]
+
+
+def main(args: argparse.Namespace) -> int | None:
+    """Name what is missing, then score it; 1 if --list found anything missing."""
+    run, rules = read_run(args.run, "student", scored=False), load_rules(args.rules)
+    asked = tasks_with_data(args, rules)
+    if lost := list(damaged(revisions(run))):
+        raise UserError(lost[0])
+    if args.list:
+        return list_missing(run, rules)
+    for command in commands(run, asked, args):
+        print(f"== python -m {' '.join(command)}", flush=True)
+        if subprocess.run([sys.executable, "-m", *command]).returncode:
+            raise UserError("the evaluation stopped here: see above; the same command goes on")
+    return None
+
+
+def list_missing(run: Run, rules: Rules) -> int:
+    """Print what the submission file would lack, and whether that is anything."""
+    run = read_run(run.folder, "student", scored=(run.folder / "eval" / "scores.json").exists())
+    missing = collate(run, rules).missing
+    for line in missing:
+        print(f"missing: {line}")
+    print(f"{len(missing)} parts are missing" if missing else "nothing is missing")
+    return int(bool(missing))
+
+
+def tasks_with_data(args: argparse.Namespace, rules: Rules) -> Asked:
+    """What is asked for; a UserError that names all tasks without data, unless they may be left out."""
+    sections = rules.keys.values()
+    full = args.full or [section.task for section in sections if section.task and section.form == "predictions"]
+    fast = args.fast or [entry.task for entry in rules.fast.values()] + ["aoa"]
+    tuned = [task for section in sections for task in section.tasks] if args.glue is None else args.glue
+    lacking = [task for task in dict.fromkeys([*full, *fast]) if task in TASKS and not TASKS[task].find(args.data)]
+    for task in tuned:
+        try:
+            glue.find_files(task, [args.data], glue.TASKS[task].names)
+        except (UserError, KeyError):
+            lacking.append(task)
+    if lacking and not args.partial:
+        raise UserError(
+            f"{args.data} lacks the data of {', '.join(lacking)}: put them there, or --partial leaves them out "
+            "of a submission that then is incomplete"
+        )
+    if lacking:
+        print(f"left out, for {args.data} lacks their data: {', '.join(lacking)}")
+    return Asked(*([task for task in names if task not in lacking] for names in (full, fast, tuned)))
+
+
+def commands(run: Run, asked: Asked, args: argparse.Namespace) -> list[list[str]]:
+    """The calls of the other programs that make up the whole evaluation, each of which knows what it has done."""
+    folder, data = run.folder, ["--data", str(args.data)]
+    limit = ["--limit", str(args.limit)] if args.limit else []
+    name = model_name(str(folder / "export"))
+    tree = [] if limit else ["--results", str(folder / "results"), "--model-name", name]
+    full = [*asked.full, *(["perplexity"] if args.text else [])]
+    text = ["--text", *args.text] if args.text else []
+    calls = []
+    for beside in [folder, *beside_it(run)]:
+        own = tree if beside == folder else []
+        calls.append(["eval", f"{beside}/export", "--tasks", *full, *data, *text, *limit, "--out", f"{beside}/eval", *own])
+    if found := revisions(run):
+        models, out = [str(revision.export) for revision in found], folder / SCORES
+        processes = args.processes or fitting_processes(folder / "export", len(models))
+        count = ["--processes", str(processes)]
+        if len(models) == 1:  # a call for one model has its results in --out itself
+            out, count = out / found[0].name, ["--revision", found[0].name] if tree else []
+        calls.append(["eval", *models, "--tasks", *asked.fast, *data, *limit, "--out", str(out), *count, *tree])
+        if "aoa" in asked.fast and not limit and len(models) >= FEWEST:
+            human = ["--human", str(args.data / "full_eval/aoa/cdi_human.csv"), "--tokenizer", f"{folder}/export"]
+            calls.append(["eval.aoa", str(out), *human, "--out", f"{folder}/aoa", *tree])
+    if asked.glue:
+        epochs = ["--epochs", str(args.epochs)] if args.epochs else []
+        options = ["--seeds", *args.seeds, *epochs, *limit, "--out", f"{folder}/finetune", *tree]
+        calls.append(["eval.finetune", f"{folder}/export", "--tasks", *asked.glue, *data, *options])
+    return calls
+
+
+def beside_it(run: Run) -> list[Path]:
+    """The run folders of teachers and control, which every table has beside the student."""
+    control = run.summary.get("control")
+    return [*taught_by(run), *([locate(str(control), run.folder)] if control else [])]
+
+
+def fitting_processes(export: Path, models: int) -> int:
+    """How many models can be scored at a time: one a core, or one a part of the GPU's memory, and no more than fit."""
+    import psutil
+    import torch
+
+    need = A_PROCESS + TIMES_WEIGHTS * sum(path.stat().st_size for path in export.glob("*.safetensors"))
+    if torch.cuda.is_available():
+        free = torch.cuda.mem_get_info()[0]
+    else:
+        free = psutil.virtual_memory().available
+    return max(1, min(models, os.cpu_count() or 1, int(free // need)))
