@@ -145,7 +145,7 @@ def print_contents(jobs: list[Job], limit: int | None) -> None:
     for job in jobs:
         asked = job.questions
         content = f"{len(asked.items):,} items" if asked else f"{len(job.texts):,} texts"
-        note = extent_note(limit if asked else None, job.partial)
+        note = extent_note(limit if asked else None, job.partial, job.synthetic)
         print(f"{job.task}: {content} in {len(job.files):,} files{f' ({note})' if note else ''}")
 
 

@@ -12,6 +12,7 @@ from eval.choices import Choices
 from eval.items import Questions, refuse_broken
 from eval.tasks import SPELLINGS, TASKS, on_list
 from eval.tasks.official import deviation_note, deviations
+from eval.tasks.rows import is_synthetic
 from eval.texts import Text, find_texts, read_text
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Job:
     settings: dict
     partial: bool = False
     """Has it other rows than the official data?"""
+    synthetic: bool = False
+    """Do its files, or some of them, say that their rows only stand in for official ones?"""
     questions: Questions | None = None
     texts: tuple[Text, ...] = ()
 
@@ -49,7 +52,8 @@ class Job:
             "predictions": self.questions.predictions(scores),
             "items": self.questions.per_item(scores),
         }
-        return self.settings | {"partial": self.partial} | self.questions.summarise(scores), details
+        marks = {"partial": self.partial} | ({"synthetic": True} if self.synthetic else {})
+        return self.settings | marks | self.questions.summarise(scores), details
 
 
 def asked_tasks(args: argparse.Namespace) -> list[str]:
@@ -111,7 +115,7 @@ def read_job(task: str, args: argparse.Namespace) -> Job:
     settings = {"dtype": args.dtype, "limit": args.limit, "backend": args.backend}
     if isinstance(questions, Choices):
         questions, settings = replace(questions, tie_rule=args.ties), settings | {"tie_rule": args.ties}
-    return Job(task, files, settings, bool(unlike), questions.first(args.limit))
+    return Job(task, files, settings, bool(unlike), is_synthetic(files), questions.first(args.limit))
 
 
 def read_texts(args: argparse.Namespace) -> Job:

@@ -1,11 +1,15 @@
 """JSON-lines files of evaluation data, read so that a damaged row is named and never becomes another question."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
+
+SYNTHETIC = re.compile(rb'"synthetic"\s*:\s*true')
+"""The mark of a row that stands in for an official one. A text that quotes it has backslashes before its quotes."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ def read_rows(path: Path, optional: Sequence[str] = ()) -> list[Row]:
                 lacking, other = (row, first) if row.values.get(field) is None else (first, row)
                 raise lacking.fault(f"has no text in {field!r}, which line {other.place.split()[-1]} has")
     return rows
+
+
+def is_synthetic(files: Iterable[Path]) -> bool:
+    """Whether any row of any file is marked as a stand-in for official data: a search in its bytes, no parsing."""
+    return any(SYNTHETIC.search(path.read_bytes()) for path in files)
 
 
 def _lines(path: Path) -> list[str]:
