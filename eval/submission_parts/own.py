@@ -1,4 +1,4 @@
-"""Our scores, wherever they are: in a run folder, in a scores.json, or still to be made of a submission's predictions."""
+"""Our scores: of a run folder, of a scores.json, or still to be made of the predictions in a submission file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.finetune.results import FILE as FINETUNE
 from eval.json_files import read_json
+from eval.results_tree import model_name
 from eval.submission_parts.gold import is_submission, score_submission
 from eval.table import is_scored
 from eval.tasks import extent_note
@@ -34,7 +35,7 @@ def read_own(path: Path, data: Path | None) -> Own:
     else:
         content = read_json(path, WHAT)
         if isinstance(content.get("tasks"), dict):
-            own = Own(str(content.get("model", path)), scored(content["tasks"]))
+            own = Own(name_of(content, path), scored(content["tasks"]))
         elif not is_submission(content):
             raise UserError(f"{path} holds neither scores nor predictions: {WHAT}")
         elif data is None:
@@ -59,7 +60,7 @@ def of_folder(folder: Path) -> Own:
     if not found:
         raise UserError(f"{folder} has no eval/scores.json: score it with `python -m eval`, or {WHAT}")
     content = read_json(found[0], "score again", ["tasks"])
-    own = Own(folder.resolve().name, scored(content["tasks"]))
+    own = Own(name_of(content, folder), scored(content["tasks"]))
     if (tuned := folder / "finetune" / FINETUNE).is_file():
         tasks = read_json(tuned, "fine-tune again", ["tasks"])["tasks"]
         own.results |= {f"glue {task}": result for task, result in tasks.items()}
@@ -68,6 +69,11 @@ def of_folder(folder: Path) -> Own:
         own.track = str(summary["track"]).rpartition("/")[2] if summary.get("track") else None
         own.caveats = circumstances(summary)
     return own
+
+
+def name_of(scores: dict, path: Path) -> str:
+    """What the model is called that a scores.json is of: its run's or folder's name."""
+    return model_name(scores["model"]) if isinstance(scores.get("model"), str) else path.resolve().stem
 
 
 def scored(tasks: dict[str, dict]) -> dict[str, dict]:

@@ -4,17 +4,16 @@ The published scores are in eval/published.yaml, each with its source. All numbe
 """
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
 from eval.scores import as_json, check_writable
 from eval.submission_parts.own import Own, read_own
+from eval.submission_parts.published import Column, Group, Published, load_published
 from eval.table import percent
 from eval.tasks import title
 
-PUBLISHED = Path(__file__).parent.parent / "published.yaml"
 DEFAULT_TRACK = "strict-small"
 HELP = """\
 Place a model's scores beside published ones. Ranks are counted inside a group of one year and one scorer.
@@ -23,62 +22,8 @@ reads   FILE              a run folder, a scores.json, or the submission file
         --data DIR        gold data (DIR/full_eval/…), with which a submission file's predictions are scored
 writes  --json OUT        what is printed, as JSON
 
-A score of a task that was not scored whole (--limit, other rows, synthetic stand-ins) is not placed: one line says why."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """What is compared: a task's score, or that of one of its subtasks."""
-
-    title: str
-    task: str
-    subtask: str | None = None
-
-    def find(self, results: dict[str, dict]) -> dict | None:
-        """Our cell with "score" and "standard_error", fractions of 1; None if we have none."""
-        result = results.get(self.task)
-        return result["by_subtask"].get(self.subtask) if result and self.subtask else result
-
-
-@dataclass(frozen=True)
-class Row:
-    """A published model; `scores` are percent by column."""
-
-    model: str
-    scores: dict[str, float]
-    source: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Rows that may be compared with each other: one year, one track, one scorer."""
-
-    name: str
-    year: int
-    track: str
-    scorer: str
-    note: str
-    rows: list[Row]
-
-
-@dataclass(frozen=True)
-class Published:
-    """eval/published.yaml."""
-
-    columns: dict[str, Column]
-    caveats: list[str]
-    groups: list[Group]
-
-
-def load_published(path: Path = PUBLISHED) -> Published:
-    """The published scores; a TypeError for a field that is not known or not there."""
-    from omegaconf import OmegaConf
-
-    content = OmegaConf.to_container(OmegaConf.load(path))
-    groups = [Group(**group | {"rows": [Row(**row) for row in group["rows"]]}) for group in content["groups"]]
-    columns = {name: Column(**column) for name, column in content["columns"].items()}
-    return Published(columns, content["caveats"], groups)
+A score that is not of a whole official task (--limit, other rows, synthetic stand-ins) is not placed; a line says why.
+The glue tasks of a submission file are counted by accuracy, as the leaderboard counts them."""
 
 
 def stand(own: Own, published: Published, track: str) -> dict:
@@ -130,7 +75,7 @@ def tie_caveats(results: dict[str, dict]) -> list[str]:
         f"{title(task)}: ours counts a tie of k choices as 1/k; by the official rule, the first wins, "
         f"it has {100 * result['official_score']:.2f}"
         for task, result in results.items()
-        if f"{result.get('official_score', result['score']):.4f}" != f"{result['score']:.4f}"
+        if "tie_rule" in result and f"{result['official_score']:.4f}" != f"{result['score']:.4f}"
     ]
 
 
