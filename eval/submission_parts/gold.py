@@ -34,10 +34,9 @@ def task_of(key: str, told: object) -> str | None:
     """The task of a submission's key, or None. Of 2025 and 2026 entity tracking, the one that has as many rows."""
     task = SPELLINGS.get(key, key)
     if task == "entity_tracking" and isinstance(told, dict):
-        lengths = {
-            name: len(part.get("predictions", [])) for name, part in told.items() if isinstance(part, dict)
-        }
-        if lengths == official_rows("entity_tracking_filtered"):
+        parts = {name: part.get("predictions") for name, part in told.items() if isinstance(part, dict)}
+        counts = {name: len(rows) for name, rows in parts.items() if isinstance(rows, list)}
+        if counts == official_rows("entity_tracking_filtered"):
             return "entity_tracking_filtered"
     return task if task in TASKS else None
 
@@ -51,7 +50,8 @@ def score_submission(content: dict, name: str, data: Path) -> tuple[dict[str, di
             refused[task] = f"{data} has no gold data of it"
         elif task:
             results[task] = score_task(task, told, f"{name}, {key}", data)
-    for task, told in content.get("glue", {}).items():
+    require(tuned := content.get("glue", {}), [], f"{name}, glue,", REMEDY)
+    for task, told in tuned.items():
         path = gold_file(task, data)
         if path is None:
             refused[f"glue {task}"] = f"{data} has no gold data of it"
@@ -88,15 +88,17 @@ def rows_of(told: object, items: Sequence[Item], place: str) -> list[dict]:
     """The prediction of each item, in the items' order; a UserError unless there is one for each, by its id."""
     parts = list(dict.fromkeys(item.subtask for item in items))
     require(told, parts, place, REMEDY)
-    found = {}
+    found, count = {}, 0
     for part in parts:
-        require(told[part], ["predictions"], f"{place}, {part}", REMEDY)
-        for row in told[part]["predictions"]:
-            require(row, ["id", "pred"], f"a row of {place}, {part}", REMEDY)
-            found[f"{part}_{row['id']}" if isinstance(row["id"], int) else row["id"]] = row
-    if set(found) != {item.uid for item in items}:
+        require(told[part], ["predictions"], f"{place}, {part},", REMEDY)
+        rows = told[part]["predictions"]
+        for row in rows if isinstance(rows, list) else [rows]:
+            require(row, ["id", "pred"], f"a row of {place}, {part},", REMEDY)
+            found[f"{part}_{row['id']}" if type(row["id"]) is int else str(row["id"])] = row
+            count += 1
+    if set(told) != set(parts) or count != len(items) or set(found) != {item.uid for item in items}:
         raise UserError(
-            f"{place} has {len(found):,} rows, and not those of the {len(items):,} in --data: {REMEDY}"
+            f"{place} has {count:,} rows, and not those of the {len(items):,} in --data: {REMEDY}"
         )
     return [found[item.uid] for item in items]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.finetune.results import FILE as FINETUNE
 from eval.json_files import read_json
-from eval.results_tree import model_name
+from eval.many import names_of
 from eval.submission_parts.gold import is_submission, score_submission
 from eval.table import is_scored
 from eval.tasks import extent_note
@@ -73,7 +73,8 @@ def of_folder(folder: Path) -> Own:
 
 def name_of(scores: dict, path: Path) -> str:
     """What the model is called that a scores.json is of: its run's or folder's name."""
-    return model_name(scores["model"]) if isinstance(scores.get("model"), str) else path.resolve().stem
+    model = scores.get("model")
+    return names_of([model])[model] if isinstance(model, str) else path.resolve().stem
 
 
 def scored(tasks: dict[str, dict]) -> dict[str, dict]:
