@@ -155,6 +155,7 @@ def test_what_is_not_of_a_whole_official_task_is_named_and_not_placed(tmp_path, 
     assert "  Entity tracking: only the first 5 of each subtask\n" in said
     assert "> mine " in said and "90.00" not in said
     found = json.loads((tmp_path / "standing.json").read_text())
+    assert found["unpublished"] == {}
     assert list(found["ours"]) == ["blimp"] and list(found["not_placed"]) == [
         "comps",
         "ewok_filtered",

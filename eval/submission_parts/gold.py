@@ -6,7 +6,6 @@ counted. Scores are fractions of 1 or correlations, in the form in which `scores
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from babylm_data.errors import UserError
@@ -81,7 +80,7 @@ def as_questions(questions: Questions, rows: list[dict], place: str) -> dict:
     """The task's own summary of scores that lead to these predictions."""
     if isinstance(questions, Reading):
         return questions.summarise(surprisals(questions, rows, place))
-    return replace(questions, tie_rule="official").summarise(chosen(questions, rows, place))
+    return questions.summarise(chosen(questions, rows, place))
 
 
 def rows_of(told: object, items: Sequence[Item], place: str) -> list[dict]:
