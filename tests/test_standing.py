@@ -12,7 +12,7 @@ from choice_rows import write_rows, write_task
 
 from babylm_data.errors import UserError
 from eval.submission_parts import standing
-from eval.submission_parts.gold import score_submission, task_of
+from eval.submission_parts.grading import score_submission, task_of
 from eval.submission_parts.own import Own, read_own
 from eval.submission_parts.published import Column, Group, Published, Row, load_published
 from eval.tasks import TASKS, official

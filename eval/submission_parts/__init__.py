@@ -1,1 +1,1 @@
-"""Parts of the submission, each a module with `add_arguments(parser)` and `main(args)`."""
+"""The submission file: what the rules ask for, and whether a file is that."""
