@@ -146,7 +146,7 @@ def print_contents(jobs: list[Job]) -> None:
     for job in jobs:
         asked = job.questions
         content = f"{len(asked.items):,} items" if asked else f"{len(job.texts):,} texts"
-        note = extent_note(job.settings.get("limit"), job.partial)
+        note = extent_note(job.settings.get("limit"), job.partial, job.synthetic)
         print(f"{job.task}: {content} in {len(job.files):,} files{f' ({note})' if note else ''}")
 
 

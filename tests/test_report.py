@@ -122,13 +122,20 @@ def test_data_prepared_by_an_unknown_command_say_so(student):
     assert "<li>prepare nursery-data: not recorded</li>" in page(read_lineup(student))
 
 
-def test_a_task_on_other_rows_is_marked(student):
-    assert "other rows than the official ones" not in page(read_lineup(student))
+@pytest.mark.parametrize(
+    ("mark", "note"),
+    [
+        ("partial", "other rows than the official ones"),
+        ("synthetic", "synthetic stand-ins, not the official data"),
+    ],
+)
+def test_a_task_on_other_rows_is_marked(student, mark, note):
+    assert note not in page(read_lineup(student))
     for run in BASE:
         found = read_scores(student.parent / run)
-        found["tasks"]["nursery"]["partial"] = True
+        found["tasks"]["nursery"][mark] = True
         write_json(student.parent / run / "eval" / "scores.json", found)
-    assert "Nursery pairs 550 (other rows than the official ones)" in page(read_lineup(student))
+    assert f"Nursery pairs 550 ({note})" in page(read_lineup(student))
 
 
 def test_the_held_out_loss_is_said_to_be_on_evenly_spread_sequences(html):

@@ -66,6 +66,15 @@ def test_every_table_of_the_card_has_equally_many_cells_in_its_rows(bundle):
     assert tables == 6
 
 
+def test_the_card_marks_a_task_on_synthetic_stand_ins(student):
+    for run in BASE:
+        found = read_scores(student.parent / run)
+        found["tasks"]["nursery"]["synthetic"] = True
+        write_json(student.parent / run / "eval" / "scores.json", found)
+    card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
+    assert "550 items, synthetic stand-ins, not the official data: **not the whole task**" in card
+
+
 @pytest.mark.parametrize("run", ["nursery-llama", "nursery-control", "nursery"])
 def test_a_missing_score_is_named_with_its_command_and_nothing_is_written(student, run):
     (student.parent / run / "eval" / "scores.json").unlink()

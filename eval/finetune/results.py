@@ -92,6 +92,7 @@ def summarise(results: dict[int, dict]) -> dict:
         "spread": spread[first["metric"]],
         "n": len(results),
         **{key: first[key] for key in SHARED},
+        **({"synthetic": True} if first.get("synthetic") else {}),
         "mean": mean,
         "standard_deviation": spread,
         "by_seed": {

@@ -17,8 +17,8 @@ from eval.json_files import read_json
 from eval.ledger import ledger
 from eval.lineup import Lineup, read_lineup
 from eval.report import page
-from eval.revisions import FOLDER, revisions
 from eval.results_tree import ResultsTree
+from eval.revisions import FOLDER, revisions
 from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.card import model_card
@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also where parts are missing, or were scored with --limit or on partial data; the card says so",
     )
     add_rules(parser.add_argument, default=None)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="the evaluation data: predictions are checked by them")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="the evaluation data: predictions are checked by them"
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -150,5 +150,3 @@ def _values(cells: dict[str, dict], entry: FastList) -> dict[str, float]:
         require(cell, [kind], f"the scores of {name}", AGAIN)
     names = entry.scores or [name for name in cells if name.startswith(entry.only)]
     return {name: cells[name][kind] for name in names}
-
-

@@ -39,13 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, required=True, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
     add("--text", nargs="+", default=[], metavar="PATH", help="held-out text: perplexity too")
     add_rules(add)
-    add("--full", nargs="+", metavar="TASK", help="of the final model and those beside it [those of the rules]")
+    add(
+        "--full",
+        nargs="+",
+        metavar="TASK",
+        help="of the final model and those beside it [those of the rules]",
+    )
     add("--fast", nargs="+", metavar="TASK", help="of every revision [those of the rules, and aoa]")
     add("--glue", nargs="*", metavar="TASK", help="to fine-tune the final model on [those of the rules]")
     add("--seeds", nargs="+", default=["42"], metavar="N", help="of fine-tuning; the first is submitted [42]")
     add("--epochs", type=positive, metavar="N", help="of fine-tuning [the task's]")
     add("--partial", action="store_true", help="leave out what --data lacks, and say so")
-    add("--limit", type=positive, metavar="N", help="first N items of each subtask, for trying; no results tree")
+    add(
+        "--limit",
+        type=positive,
+        metavar="N",
+        help="first N items of each subtask, for trying; no results tree",
+    )
     add("--processes", type=positive, metavar="N", help="revisions scored at a time [as many as fit]")
     add("--list", action="store_true", help="say what is missing, score nothing")
 
@@ -87,10 +97,14 @@ def list_missing(run: Run, rules: Rules) -> int:
 def tasks_with_data(args: argparse.Namespace, rules: Rules) -> Asked:
     """What is asked for; a UserError that names all tasks without data, unless they may be left out."""
     sections = rules.keys.values()
-    full = args.full or [section.task for section in sections if section.task and section.form == "predictions"]
+    full = args.full or [
+        section.task for section in sections if section.task and section.form == "predictions"
+    ]
     fast = args.fast or [entry.task for entry in rules.fast.values()] + ["aoa"]
     tuned = [task for section in sections for task in section.tasks] if args.glue is None else args.glue
-    lacking = [task for task in dict.fromkeys([*full, *fast]) if task in TASKS and not TASKS[task].find(args.data)]
+    lacking = [
+        task for task in dict.fromkeys([*full, *fast]) if task in TASKS and not TASKS[task].find(args.data)
+    ]
     for task in tuned:
         try:
             glue.find_files(task, [args.data], glue.TASKS[task].names)
@@ -117,16 +131,36 @@ def commands(run: Run, asked: Asked, args: argparse.Namespace) -> list[list[str]
     calls = []
     for beside in [folder, *beside_it(run)]:
         own = tree if beside == folder else []
-        calls.append(["eval", f"{beside}/export", "--tasks", *full, *data, *text, *limit, "--out", f"{beside}/eval", *own])
+        calls.append(
+            [
+                "eval",
+                f"{beside}/export",
+                "--tasks",
+                *full,
+                *data,
+                *text,
+                *limit,
+                "--out",
+                f"{beside}/eval",
+                *own,
+            ]
+        )
     if found := revisions(run):
         models, out = [str(revision.export) for revision in found], folder / SCORES
         processes = args.processes or fitting_processes(folder / "export", len(models))
         count = ["--processes", str(processes)]
         if len(models) == 1:  # a call for one model has its results in --out itself
             out, count = out / found[0].name, ["--revision", found[0].name] if tree else []
-        calls.append(["eval", *models, "--tasks", *asked.fast, *data, *limit, "--out", str(out), *count, *tree])
+        calls.append(
+            ["eval", *models, "--tasks", *asked.fast, *data, *limit, "--out", str(out), *count, *tree]
+        )
         if "aoa" in asked.fast and not limit and len(models) >= FEWEST:
-            human = ["--human", str(args.data / "full_eval/aoa/cdi_human.csv"), "--tokenizer", f"{folder}/export"]
+            human = [
+                "--human",
+                str(args.data / "full_eval/aoa/cdi_human.csv"),
+                "--tokenizer",
+                f"{folder}/export",
+            ]
             calls.append(["eval.aoa", str(out), *human, "--out", f"{folder}/aoa", *tree])
     if asked.glue:
         epochs = ["--epochs", str(args.epochs)] if args.epochs else []

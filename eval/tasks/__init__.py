@@ -152,8 +152,9 @@ def title(name: str) -> str:
     return TASKS[name].title if name in TASKS else name.replace("_", " ")
 
 
-def extent_note(limit: int | None, partial: bool) -> str:
+def extent_note(limit: int | None, partial: bool, synthetic: bool = False) -> str:
     """What keeps a score from being one on the whole official task, in words; empty if nothing does."""
-    notes = ["other rows than the official ones"] if partial else []
+    notes = ["synthetic stand-ins, not the official data"] if synthetic else []
+    notes += ["other rows than the official ones"] if partial else []
     notes += [f"only the first {limit} of each subtask"] if limit else []
     return ", ".join(notes)
