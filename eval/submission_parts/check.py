@@ -116,7 +116,7 @@ def check_content(
     content: object, rules: Rules, due: Sequence[str], data: Path | None, faults: Faults, notes: list[str]
 ) -> None:
     """Add what is wrong with the JSON value of a file. The order of keys says nothing in JSON and is not looked at."""
-    found = check_keys(content, "the file", [*rules.keys, rules.fast_key], faults)
+    found = check_keys(content, "", [*rules.keys, rules.fast_key], faults)
     if found is None:
         return
     for key, section in rules.keys.items():

@@ -4,7 +4,7 @@ The lists do not say which revision an entry is of, so one that is missing shows
 repeated in its scores, and an order that is wrong not at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from eval.submission_parts.check_predictions import AGAIN
 from eval.submission_parts.faults import Faults, check_keys
@@ -53,7 +53,15 @@ def check_list(
     return texts if len(texts) == len(due) else []
 
 
-def _check_score(where: str, name: str, score: object, check, rows: int | None, faults: Faults) -> None:
+def _check_score(
+    where: str,
+    name: str,
+    score: object,
+    check: Callable[[object], str | None],
+    rows: int | None,
+    faults: Faults,
+) -> None:
+    """One score: of its kind and, where it is a mean over `rows`, a share of so many."""
     if problem := check(score):
         what = f"{shown(score)} {problem}"
         faults.add_row(where, name, f"score {problem}", what, "write fractions of 1, as the collator does")
@@ -63,8 +71,8 @@ def _check_score(where: str, name: str, score: object, check, rows: int | None, 
 
 
 def check_repeated(place: str, key: str, texts: list[str], due: Sequence[str], faults: Faults) -> None:
-    """Revisions are different models: equal scores in one task are odd, and in all of its revisions they are a fault."""
-    if len(texts) > 1 and len(set(texts)) == 1:
+    """Different models seldom have equal scores: odd for two revisions, and a fault for all of three or more."""
+    if len(texts) > 2 and len(set(texts)) == 1:
         faults.add_constant(place, key, f"all {len(texts):,} revisions have the same scores")
         return
     told: dict[str, int] = {}

@@ -33,9 +33,8 @@ def check_predictions(key: str, section: Section, value: object, gold: Gold | No
             }
             fit = check_fields(rows, checks, place, faults)
             own = section.row["id"] == "row"
-            check_ids(
-                rows, fit, [number if own else f"{name}_{number}" for number in range(count)], place, faults
-            )
+            ids = [number if own else f"{name}_{number}" for number in range(count)]
+            check_ids(rows, ids, place, faults)
             known[name] = [row for row, fits in zip(rows, fit, strict=True) if fits]
             if section.no_previous:
                 check_previous(rows, fit, section.no_previous, gold, place, faults)
@@ -90,7 +89,7 @@ def _row_faults(row: object, checks: Checks) -> Iterator[tuple[str, str]]:
             yield "unknown", f"the key {shown(field)} is none of the rules'"
 
 
-def check_ids(rows: list, fit: list[bool], expected: list, place: str, faults: Faults) -> None:
+def check_ids(rows: list, expected: list, place: str, faults: Faults) -> None:
     """Rows in the order of the data, by their ids."""
     kind = type(expected[0])
     found = [row.get("id") if isinstance(row, dict) else None for row in rows]
@@ -128,7 +127,7 @@ def check_choices(
 
 
 def check_places(key: str, known: dict[str, list[dict]], gold: Gold, faults: Faults) -> None:
-    """A model does not choose by place: the first is the answer nearly everywhere, and wins the ties of a broken scorer."""
+    """No model chooses by place: the first choice is the answer, and what a broken scorer gives for ties."""
     pairs = [
         (row["pred"].strip(), texts)
         for name, rows in known.items()

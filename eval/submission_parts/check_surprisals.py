@@ -25,8 +25,11 @@ def check_surprisals(
     checks = {field: checker(kind) for field, kind in section.row.items()}
     contexts: dict[str, list] = {}
     surprisals: dict[str, tuple] = {}
+    by_step: dict[str | None, list] = {}
+    for row, step in zip(rows, steps, strict=True):
+        by_step.setdefault(step, []).append(row)
     for step in [*due, None]:
-        own = [row for row, of in zip(rows, steps, strict=True) if of == step]
+        own = by_step.get(step, [])
         place = f"{key}, {step}" if step else f"{key}, rows without a revision"
         fit = check_fields(own, checks, place, faults)
         if step and own:
@@ -39,8 +42,8 @@ def check_surprisals(
 
 def check_steps(key: str, steps: Sequence[str | None], due: Sequence[str], faults: Faults) -> None:
     """Each revision that is due, in one block of rows, in order; and no other."""
-    blocks = [(step, len(list(rows))) for step, rows in groupby(steps) if step is not None]
-    counts = Counter(step for step, _ in blocks)
+    blocks = [step for step, _ in groupby(step for step in steps if step is not None)]
+    counts = Counter(blocks)
     for step in due:
         if step not in counts:
             faults.add(f"{key}, {step}", "the revision is missing", "score it, and collate the file again")
@@ -53,7 +56,7 @@ def check_steps(key: str, steps: Sequence[str | None], due: Sequence[str], fault
             faults.add(
                 key, what, f"revisions are {due[0]} … {due[-1]}; of a shorter run, say so with --words"
             )
-    first = [step for step in dict.fromkeys(step for step, _ in blocks) if step in due]
+    first = [step for step in counts if step in due]
     for before, after in zip(first, first[1:], strict=False):
         if due.index(after) < due.index(before):
             what = f"the revision stands after {before}: out of order"

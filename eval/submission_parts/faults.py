@@ -64,7 +64,11 @@ class Faults:
 def check_keys(
     value: object, place: str, needed: Collection[str], faults: Faults, optional: Collection[str] = ()
 ) -> dict | None:
-    """`value` if it is an object, with a fault for each key that it lacks, has twice or should not have; else None."""
+    """`value` if it is an object, with a fault for each key that it lacks, has twice or should not have; else None.
+
+    `place` is empty for the file as a whole.
+    """
+    inside, place = f"{place}/" if place else "", place or "the file"
     if not isinstance(value, dict):
         faults.add(place, f"{shown(value)} stands where an object belongs", "collate the file again")
         return None
@@ -72,7 +76,7 @@ def check_keys(
         faults.add(place, f"the key {shown(value.twice)} stands in it twice", "leave only the right one")
     for key in needed:
         if key not in value:
-            faults.add(f"{place}/{key}", "is missing", "evaluate it, and collate the file again")
+            faults.add(f"{inside}{key}", "is missing", "evaluate it, and collate the file again")
     for key in value:
         if key not in needed and key not in optional:
             near = difflib.get_close_matches(key, [name for name in needed if name not in value], n=1)
