@@ -69,7 +69,7 @@ def sound(rules: Rules, due: Sequence[str], rng: random.Random, data: Path | Non
     """The content of a file without a fault, its predictions drawn; from the choices in `data`, if given."""
     content: dict = {}
     for key, section in rules.keys.items():
-        gold = read_gold(section, data) if data else None
+        gold = read_gold(section, data) if data and section.task else None
         gold = gold if isinstance(gold, Gold) else Gold()
         if section.form == "surprisals":
             content[key] = {"results": _surprisals(section, due, gold, rng)}
@@ -97,7 +97,9 @@ def _predictions(section: Section, gold: Gold, rng: random.Random) -> dict:
                 f"Choice {n} of {name}." for n in "ab"
             )
             # at first some of each place: a few draws can be all alike, which is a fault
-            place = {0: 0, 1: -1, 2: -1}.get(placed if not section.labels else number, rng.randrange(len(texts)))
+            place = {0: 0, 1: -1, 2: -1}.get(
+                placed if not section.labels else number, rng.randrange(len(texts))
+            )
             placed += 1
             made.append(
                 {
@@ -112,7 +114,7 @@ def _predictions(section: Section, gold: Gold, rng: random.Random) -> dict:
 def _value(kind, name, number, texts, place, section, gold, rng) -> object:
     if kind == "label":
         return place % section.labels[name] if number < 2 else rng.randrange(section.labels[name])
-    if kind == "number_or_nan":
+    if kind == "surprisal_or_nan":
         alone = gold.no_previous if gold.no_previous is not None else range(section.no_previous)
         return math.nan if number in alone else rng.uniform(0, 20)
     drawn = {
@@ -120,7 +122,7 @@ def _value(kind, name, number, texts, place, section, gold, rng) -> object:
         "row": number,
         "text": texts[place],
         "fraction": rng.random(),
-        "number": rng.uniform(0, 20),
+        "surprisal": rng.uniform(0, 20),
     }
     return drawn[kind]
 

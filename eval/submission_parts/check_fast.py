@@ -48,9 +48,15 @@ def check_list(
         if (found := check_keys(scores, where, entry.rows, faults)) is not None:
             for name in (name for name in entry.rows if name in found):
                 _check_score(where, name, found[name], check, entry.rows[name], faults)
-    texts = [repr(sorted(scores.items())) if isinstance(scores, dict) else repr(scores) for scores in value]
+    texts = [_text(scores, entry) or f"entry {number}" for number, scores in enumerate(value)]
     check_repeated(place, key, texts, due, faults)
     return texts if len(texts) == len(due) else []
+
+
+def _text(scores: object, entry: FastList) -> str:
+    """The scores of one revision, to compare; empty if they are not all there."""
+    found = [scores.get(name) for name in entry.rows] if isinstance(scores, dict) else [None]
+    return str(found) if all(type(score) in (int, float) for score in found) else ""
 
 
 def _check_score(

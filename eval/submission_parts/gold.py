@@ -27,15 +27,15 @@ class Gold:
 
 
 def read_gold(section: Section, data: Path) -> Gold | str:
-    """The gold data of a section from the folder `data`; or why there are none to compare with, in a few words."""
-    if section.task is None or section.examples:
-        return "have no gold data here"  # labels are in the rules; how examples are named was not seen
+    """The gold data of a section with a task, from the folder `data`; or why there are none, in a few words."""
+    if section.examples:
+        return "are of a form of which no official data were seen"
     task = TASKS[section.task]
     if not (files := task.find(data)):
-        return f"are not in {data / task.folder}"
+        return f"have no data in {data / task.folder}"
     questions = task.load(files)
     if Counter(item.subtask for item in questions.items) != section.rows:
-        return f"have other rows than the official ones in {data / task.folder}"
+        return f"are other ones in {data / task.folder}, not the official"
     if isinstance(questions, Acquisition):
         return Gold(
             contexts=[(row["target_word"], row["context_id"], row["context"]) for row in questions.rows]

@@ -12,7 +12,10 @@ LONGEST = 60
 
 def shown(value: object) -> str:
     """A value on one line, cut, in ASCII: half a surrogate pair could not be printed."""
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value)
+    except RecursionError:  # what the reader's stack just bore
+        text = "a value in very many brackets"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
@@ -49,8 +52,12 @@ def _number(value: object) -> str | None:
     return None if math.isfinite(value) else "is not finite"
 
 
-def _number_or_nan(value: object) -> str | None:
-    return None if type(value) is float and math.isnan(value) else _number(value)
+def _surprisal(value: object) -> str | None:
+    return _number(value) or (None if value >= -_ROUNDED_LOG else "is below 0, which no surprisal is")
+
+
+def _surprisal_or_nan(value: object) -> str | None:
+    return None if type(value) is float and math.isnan(value) else _surprisal(value)
 
 
 def _between(value: object, least: float, most: float) -> str | None:
@@ -62,6 +69,7 @@ def _label(value: object, labels: int) -> str | None:
     return None if known else f"is none of the labels {', '.join(map(str, range(labels)))}"
 
 
+_ROUNDED_LOG = 1e-3  # nats; -log p of a p that rounding made more than 1
 _ROUNDING = 1e-9  # a gain in R^2 is 0 or more but for rounding, and 1 at most
 _CHECKS: dict[str, Callable[[object], str | None]] = {
     "subtask_row": _text,
@@ -69,8 +77,8 @@ _CHECKS: dict[str, Callable[[object], str | None]] = {
     "text": _text,
     "any_text": _any_text,
     "whole": _whole,
-    "number": _number,
-    "number_or_nan": _number_or_nan,
+    "surprisal": _surprisal,
+    "surprisal_or_nan": _surprisal_or_nan,
     "fraction": partial(_between, least=0, most=1),
     "correlation": partial(_between, least=-1, most=1),
     "gain": partial(_between, least=-_ROUNDING, most=1),

@@ -17,7 +17,7 @@ RULES = Path(__file__).parent.parent / "rules"
 TRACKS = ("strict-small", "strict")
 
 Kind = Literal[
-    "subtask_row", "row", "text", "any_text", "whole", "number", "number_or_nan", "fraction", "correlation",
+    "subtask_row", "row", "text", "any_text", "whole", "surprisal", "surprisal_or_nan", "fraction", "correlation",
     "gain", "label",
 ]  # fmt: skip
 """What a field may hold; eval/submission_parts/kinds.py says what each means."""
@@ -44,7 +44,7 @@ class Section(Part):
     optional: list[str] = []
     """Keys that may stand beside the rows."""
     no_previous: int = 0
-    """Most rows whose field of the kind "number_or_nan" may be NaN."""
+    """Most rows whose field of the kind "surprisal_or_nan" may be NaN."""
     examples: bool = False
     """True: each example is a subtask with one row, and the names are those of the data."""
     rows: dict[str, int] = {}
