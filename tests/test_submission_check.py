@@ -189,7 +189,7 @@ def test_revisions_with_the_same_weights_are_told(tmp_path, rules):
     assert "chck_3M: has no *.safetensors" in absent
 
 
-@pytest.mark.parametrize(("ties", "level"), [(10, None), (13, "warning"), (105, "fault")])
+@pytest.mark.parametrize(("ties", "level"), [(12, None), (13, "warning"), (102, "warning"), (103, "fault")])
 def test_many_ties_are_odd_and_a_tenth_is_a_fault(tmp_path, rules, ties, level):
     (tmp_path / "file.json").write_text(json.dumps(sound(rules["2025"], REVISIONS, random.Random(0))))
     task = {"items": 1000, "ties": ties, "identical": ["a_0", "a_1"]}
@@ -197,6 +197,93 @@ def test_many_ties_are_odd_and_a_tenth_is_a_fault(tmp_path, rules, ties, level):
     found = check_file(tmp_path / "file.json", rules["2025"], REVISIONS, scores=[tmp_path / "scores.json"])
     assert [(fault.place.split()[0], fault.warning) for fault in found] == (
         [("comps", level == "warning")] if level else []
+    )
+
+
+def aoa_rows(content: dict) -> list[dict]:
+    return content["aoa"]["results"]
+
+
+def rename_a_context(content: dict) -> None:
+    for row in aoa_rows(content):
+        row["context"] = row["context"].replace("The old", "The new")
+
+
+def skip_a_number(content: dict) -> None:
+    for row in aoa_rows(content):
+        row["context_id"] += row["target_word"] == "Zo\u00eb"
+
+
+def leave_no_revision_whole(content: dict) -> None:
+    content["aoa"]["results"] = [row for row in aoa_rows(content) if row["target_word"] != "cats"]
+
+
+def one_revision_too_many(content: dict) -> None:
+    content["aoa"]["results"] += [row | {"step": "chck_4M"} for row in aoa_rows(content)[:6]]
+
+
+@pytest.mark.parametrize(
+    ("plant", "gold", "said"),
+    [
+        (
+            rename_a_context,
+            True,
+            'aoa, chck_3M, row 0: the word, number and context is ["dog", 0, "The new"]',
+        ),
+        (rename_a_context, False, None),  # the same at every revision
+        (skip_a_number, False, "aoa, every revision, row 5: 1 in 'context_id' of \"Zo\\u00eb\""),
+        (leave_no_revision_whole, False, "aoa, chck_2M: has 4 rows, the data 6"),
+        (one_revision_too_many, False, 'aoa: the revision "chck_4M" is none of those that are due'),
+    ],
+)
+def test_contexts_are_those_of_the_data_or_else_of_most_revisions(tmp_path, rules, data, plant, gold, said):
+    content = sound(rules["2025"], REVISIONS, random.Random(0), data)
+    plant(content)
+    found = checked(tmp_path, content, rules["2025"], REVISIONS, data if gold else None)
+    assert any(line.startswith(said) for line in found) if said else found == []
+
+
+def test_what_is_odd_but_possible_is_a_warning(tmp_path, rules, data):
+    content = sound(rules["2025"], REVISIONS, random.Random(0), data)
+    fast = content["fast_eval_results"]
+    fast["blimp"][1]["island"] = 0.3
+    fast["wug_past"][2] = fast["wug_past"][0]
+    content["reading"]["reading"]["predictions"][0]["pred"] = -1e-6  # -log p of a p that was rounded
+    for row in content["wug_past"]["wug_past"]["predictions"]:  # what people say most often comes first
+        row["pred"] = read_gold(rules["2025"].keys["wug_past"], data).choices["wug_past"][int(row["id"][-1])][
+            0
+        ]
+    assert checked(tmp_path, content, rules["2025"], REVISIONS, data) == []
+    found = [str(fault) for fault in check_file(tmp_path / "file.json", rules["2025"], REVISIONS)]
+    assert [line.partition(":")[0] for line in found] == [
+        "fast_eval_results/blimp, chck_2M, island",
+        "fast_eval_results/wug_past, chck_3M",
+    ]
+    content["reading"]["reading"]["predictions"][0]["pred"] = -1.0
+    assert len(checked(tmp_path, content, rules["2025"], REVISIONS, data)) == 1
+
+
+def test_data_with_other_rows_than_the_official_ones_are_not_compared(tmp_path, rules, data):
+    content = sound(rules["2025"], REVISIONS, random.Random(0), data)
+    whole = rules["2025"].keys["comps"]
+    other = whole.model_copy(update={"rows": whole.rows | {"base": 2}})
+    changed = rules["2025"].model_copy(update={"keys": rules["2025"].keys | {"comps": other}})
+    content["comps"]["base"]["predictions"].pop()
+    content["comps"]["wugs"]["predictions"][0]["pred"] = "Never a choice."
+    notes: list[str] = []
+    assert checked(tmp_path, content, changed, REVISIONS, data, notes=notes) == []
+    assert [note.partition(":")[0] for note in notes] == ["comps was not compared with gold data"]
+
+
+def test_examples_have_names_of_their_own_and_one_row_each(tmp_path, rules):
+    content = sound(rules["2026-unverified"], REVISIONS, random.Random(0))
+    piqa = content["global_piqa_parallel"]
+    del piqa["eng_latn_0"]
+    (fault,) = checked(tmp_path, content, rules["2026-unverified"], REVISIONS)
+    assert fault.startswith("global_piqa_parallel: has 3 examples, the data 4")
+    piqa["other"] = {"predictions": [{"id": "other_0", "pred": "a"}, {"id": "other_1", "pred": "b"}]}
+    assert any(
+        "has 2 rows, the data 1" in f for f in checked(tmp_path, content, rules["2026-unverified"], REVISIONS)
     )
 
 
