@@ -1,0 +1,1 @@
+"""The submission file: what the rules ask for, and whether a file is that."""
