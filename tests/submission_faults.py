@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Callable
 
-from eval.submission_parts.rules import Rules
+from eval.submission.rules import Rules
 
 Planted = tuple[str, str]
 """(what the line's place must begin with, what must stand in the line)."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from choice_rows import ROWS, write_task
 
 from babylm_data.words import MILLION
-from eval.submission_parts.gold import Gold, read_gold
-from eval.submission_parts.rules import FastList, Rules, Section
+from eval.submission.gold import Gold, read_gold
+from eval.submission.rules import FastList, Rules, Section
 from eval.tasks import TASKS
 from eval.tasks.reading import MEASURED
 

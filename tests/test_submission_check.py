@@ -12,10 +12,10 @@ from submission_faults import FAULTS, REVISIONS
 from submission_files import fitted, sound, write_data
 
 from babylm_data.errors import UserError
-from eval.submission_parts import check
-from eval.submission_parts.check import add_arguments, check_file, main
-from eval.submission_parts.gold import read_gold
-from eval.submission_parts.rules import known_rules, load_rules
+from eval.submission import check
+from eval.submission.check import add_arguments, check_file, main
+from eval.submission.gold import read_gold
+from eval.submission.rules import known_rules, load_rules
 
 DRAWS = range(15)
 NEED_GOLD = ("no choice of its item", "not finite")  # all else the rules alone can tell

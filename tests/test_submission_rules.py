@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from babylm_data.errors import UserError
-from eval.submission_parts import rules
-from eval.submission_parts.rules import known_rules, load_rules
+from eval.submission import rules
+from eval.submission.rules import known_rules, load_rules
 
 KEYS = [
     "blimp",

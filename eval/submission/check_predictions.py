@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Iterator
 
-from eval.submission_parts.faults import Faults, check_keys, check_order
-from eval.submission_parts.gold import Gold
-from eval.submission_parts.kinds import checker, shown
-from eval.submission_parts.rules import Section
+from eval.submission.faults import Faults, check_keys, check_order
+from eval.submission.gold import Gold
+from eval.submission.kinds import checker, shown
+from eval.submission.rules import Section
 
 AGAIN = "evaluate it again, and collate the file again"
 Checks = dict[str, Callable[[object], str | None]]

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from eval.submission_parts.rules import Kind
+from eval.submission.rules import Kind
 
 LONGEST = 60
 

@@ -5,6 +5,7 @@ track (babylm_data/tracks): a Rules object has it all put together.
 """
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,7 @@ Kind = Literal[
     "subtask_row", "row", "text", "any_text", "whole", "surprisal", "surprisal_or_nan", "fraction", "correlation",
     "gain", "label",
 ]  # fmt: skip
-"""What a field may hold; eval/submission_parts/kinds.py says what each means."""
+"""What a field may hold; eval/submission/kinds.py says what each means."""
 
 
 class Part(BaseModel):
@@ -56,7 +57,7 @@ class Section(Part):
 class FastList(Part):
     """The scores of one fast task, a {name: score} for each revision."""
 
-    task: str | None = None
+    task: str
     only: str = ""
     """Of the task's subtasks, only those whose names begin so."""
     scores: list[str] = []
@@ -98,6 +99,11 @@ class Rules(Part):
 def known_rules() -> list[str]:
     """The names that `load_rules` takes."""
     return [path.stem for path in sorted(RULES.glob("*.yaml"))]
+
+
+def add_rules(add: Callable, default: str | None = "2025") -> None:
+    """The option that names the rules; `add` is the `add_argument` of a parser."""
+    add("--rules", choices=known_rules(), default=default, help=f"of the leaderboard [{default or 'none'}]")
 
 
 def load_rules(name: str) -> Rules:
@@ -143,7 +149,7 @@ def _section(section: dict, official: dict[str, dict[str, int]]) -> Section:
 
 def _fast_list(entry: dict, official: dict[str, dict[str, int]]) -> FastList:
     names: dict[str, int | None] = dict.fromkeys(entry.get("scores", ()))
-    for subtask, count in official.get(entry.get("task", ""), {}).items():
+    for subtask, count in official[entry["task"]].items() if not names else ():
         if subtask.startswith(entry.get("only", "")):
             names[subtask] = count if entry["value"] == "fraction" else None
     return FastList(**entry, rows=names)

@@ -6,10 +6,10 @@ repeated in its scores, and an order that is wrong not at all.
 
 from collections.abc import Callable, Sequence
 
-from eval.submission_parts.check_predictions import AGAIN
-from eval.submission_parts.faults import Faults, check_keys
-from eval.submission_parts.kinds import checker, shown
-from eval.submission_parts.rules import FastList, Rules
+from eval.submission.check_predictions import AGAIN
+from eval.submission.faults import Faults, check_keys
+from eval.submission.kinds import checker, shown
+from eval.submission.rules import FastList, Rules
 
 NEAR = 1e-6  # of a whole number of right answers
 

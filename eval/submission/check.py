@@ -8,15 +8,15 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from babylm_data.errors import UserError, positive
-from eval.submission_parts.check_beside import check_ties, check_weights
-from eval.submission_parts.check_fast import check_fast
-from eval.submission_parts.check_predictions import AGAIN, check_predictions
-from eval.submission_parts.check_surprisals import check_surprisals
-from eval.submission_parts.faults import Fault, Faults, check_keys
-from eval.submission_parts.gold import Gold, read_gold
-from eval.submission_parts.kinds import checker, shown
-from eval.submission_parts.rules import TRACKS, Rules, Section, known_rules, load_rules
-from eval.submission_parts.strict_json import read_submission
+from eval.submission.check_beside import check_ties, check_weights
+from eval.submission.check_fast import check_fast
+from eval.submission.check_predictions import AGAIN, check_predictions
+from eval.submission.check_surprisals import check_surprisals
+from eval.submission.faults import Fault, Faults, check_keys
+from eval.submission.gold import Gold, read_gold
+from eval.submission.kinds import checker, shown
+from eval.submission.rules import TRACKS, Rules, Section, add_rules, load_rules
+from eval.submission.strict_json import read_submission
 
 DESCRIPTION = """\
 Check a submission file: keys, sizes, ids and their order, revisions, numbers that are not finite, predictions that
@@ -38,7 +38,7 @@ def add_arguments(parse: argparse.ArgumentParser) -> None:
     parse.description, parse.formatter_class = DESCRIPTION, argparse.RawDescriptionHelpFormatter
     add = parse.add_argument
     add("file", type=Path, metavar="FILE", help="the submission file")
-    add("--rules", choices=known_rules(), default="2025", help="[2025]")
+    add_rules(add)
     add("--track", choices=TRACKS, default=TRACKS[0], help=f"which revisions are due [{TRACKS[0]}]")
     add("--words", type=positive, metavar="N", help="words of exposure of a shorter run [the track's]")
     add(

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from babylm_data.words import MILLION
-from eval.submission_parts.check_predictions import AGAIN, check_fields, row_list
-from eval.submission_parts.faults import Faults, check_order
-from eval.submission_parts.gold import Gold
-from eval.submission_parts.kinds import checker, shown
-from eval.submission_parts.rules import Section
+from eval.submission.check_predictions import AGAIN, check_fields, row_list
+from eval.submission.faults import Faults, check_order
+from eval.submission.gold import Gold
+from eval.submission.kinds import checker, shown
+from eval.submission.rules import Section
 
 
 def check_surprisals(

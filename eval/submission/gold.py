@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eval.items import Item
-from eval.submission_parts.rules import Section
+from eval.submission.rules import Section
 from eval.tasks import TASKS
 from eval.tasks.aoa import Acquisition
 from eval.tasks.reading import Reading
