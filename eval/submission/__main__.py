@@ -6,9 +6,14 @@ python -m eval.submission build runs/nursery        # writes runs/nursery/submis
 import argparse
 
 from babylm_data.errors import run_stage
-from eval.submission import bundle
+from eval.submission import bundle, check, evaluate, standing
 
-ACTIONS = {"build": (bundle, "bundle a finished, scored student")}
+ACTIONS = {
+    "evaluate": (evaluate, "score all that a submission needs"),
+    "build": (bundle, "bundle a finished, scored student, with the leaderboard's file"),
+    "check": (check, "find every fault of a submission file"),
+    "standing": (standing, "place the scores beside the published ones"),
+}
 
 
 def main(argv: list[str]) -> int | None:
