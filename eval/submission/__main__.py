@@ -1,6 +1,9 @@
 """From a finished run to the leaderboard.
 
-python -m eval.submission build runs/nursery        # writes runs/nursery/submission/
+python -m eval.submission evaluate runs/x --data DIR            # scores what is not scored yet
+python -m eval.submission build runs/x --rules 2025             # writes runs/x/submission/
+python -m eval.submission check FILE --rules 2025 --data DIR    # finds every fault of a submission file
+python -m eval.submission standing runs/x                       # beside the published scores
 """
 
 import argparse

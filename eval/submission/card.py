@@ -3,13 +3,19 @@
 import json
 
 from babylm_data.sealed import sha256
+from eval.finetune.results import FILE
+from eval.json_files import read_json
 from eval.lineup import Lineup
 from eval.report import facts, templates
+from eval.submission.collate import Collected
 from eval.tasks import title
 
 
-def model_card(lineup: Lineup) -> str:
-    """The bundle's README.md in the Hub's format; every fact in it is read from the runs' files."""
+def model_card(lineup: Lineup, collected: Collected | None = None) -> str:
+    """The bundle's README.md in the Hub's format; every fact in it is read from the runs' files.
+
+    `collected`: what the leaderboard's file holds, None where there is none.
+    """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     student, export = lineup.student, lineup.student.folder / "export"
@@ -29,7 +35,16 @@ def model_card(lineup: Lineup) -> str:
     template = templates().get_template("model_card.md")
     body = template.render(
         **facts(lineup),
+        collected=collected,
+        revisions=student.summary.get("revisions", []),
+        tuned=fine_tuned(lineup),
         shape=json.loads((export / "config.json").read_text(encoding="utf-8")),
         hashes={path.name: sha256(path) for path in files},
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
+
+
+def fine_tuned(lineup: Lineup) -> dict[str, dict]:
+    """task -> its summary over seeds, of the student; {} where it was not fine-tuned."""
+    path = lineup.student.folder / "finetune" / FILE
+    return read_json(path, "fine-tune again", ["tasks"])["tasks"] if path.exists() else {}
