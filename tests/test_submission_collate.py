@@ -1,0 +1,181 @@
+"""What was evaluated becomes a file without a fault; what was not is named, and nothing takes its place."""
+
+import json
+import random
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import tiny_models
+from submission_files import fitted, sound, write_data
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import sealed_folder
+from eval.__main__ import main as score
+from eval.finetune.results import TuningFolder
+from eval.model import model_sha256
+from eval.run_folders import Run
+from eval.submission.check import check_file
+from eval.submission.collate import collate
+from eval.submission.rules import load_rules
+from eval.tasks import TASKS, official
+
+REVISIONS = ("chck_1M", "chck_2M", "chck_3M")
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """(folder of a run with three revisions, all evaluated on tiny data; the rules fitted to these; the data)."""
+    place = tmp_path_factory.mktemp("evaluated")
+    data, run = write_data(place / "data"), place / "runs" / "x"
+    rules = fitted(load_rules("2025"), data)
+    full = [section.task for section in rules.keys.values() if section.task and section.form == "predictions"]
+    fast = [*(entry.task for entry in rules.fast.values()), "aoa"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(official, "ROWS", official_rows(place / "rows.yaml", {*full, *fast}, data))
+        tiny_models.save(run / "export")
+        score([f"{run}/export", "--tasks", *full, "--data", str(data), "--out", f"{run}/eval"])
+        for seed, name in enumerate(REVISIONS, start=1):
+            with sealed_folder(run / "revisions" / name) as folder:
+                tiny_models.save(folder, seed=seed)
+            out = str(run / "eval_revisions" / name)
+            score([f"{run}/revisions/{name}", "--tasks", *fast, "--data", str(data), "--out", out])
+    fine_tune(run, sound(rules, REVISIONS, random.Random(0))["glue"])
+    return run, rules, data
+
+
+def official_rows(path: Path, tasks: set[str], data: Path) -> Path:
+    """A list of the rows of these data, which makes them the official ones."""
+    rows = {
+        task: dict(Counter(item.subtask for item in TASKS[task].load(TASKS[task].files(data)).items))
+        for task in sorted(tasks)
+    }
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    return path
+
+
+def fine_tune(run: Path, predictions: dict) -> None:
+    """The files of a fine-tuning with these predictions."""
+    out = TuningFolder(
+        run / "finetune", {"model_sha256": model_sha256(run / "export"), "random_weights": False}
+    )
+    for task, content in predictions.items():
+        result = {
+            "metric": "accuracy", "metrics": {"accuracy": 0.5}, "majority": {}, "notes": [], "truncated": [],
+            "examples": {"train": 9, "valid": len(content["predictions"])}, "settings": {}, "data": {},
+            "kept_epoch": 1, "versions": {}, "command": "",
+        }  # fmt: skip
+        out.add(task, 42, "asked", result, {task: content})
+
+
+@pytest.fixture
+def run(evaluated, tmp_path) -> Path:
+    """A copy of the run folder to do harm to."""
+    return shutil.copytree(evaluated[0], tmp_path / "x")
+
+
+def of(folder: Path) -> Run:
+    """The run in a folder, as `read_run` gives it."""
+    scores = json.loads((folder / "eval/scores.json").read_text(encoding="utf-8"))
+    summary = {"revisions": [{"name": name, "words_seen": 10**6 * n} for n, name in enumerate(REVISIONS, 1)]}
+    return Run(folder, "student", {"name": "x", **summary}, {}, {}, {}, None, scores)
+
+
+def test_what_is_whole_becomes_a_file_without_a_fault(evaluated, tmp_path):
+    folder, rules, data = evaluated
+    found = collate(of(folder), rules)
+    assert (found.missing, found.synthetic) == ([], [])
+    path = tmp_path / rules.file
+    path.write_text(json.dumps(found.content), encoding="utf-8")
+    assert list(found.content) == [*rules.keys, rules.fast_key]
+    constant = [*rules.keys, *rules.keys["glue"].tasks]  # of four items a tiny model may well say the same
+    faults = check_file(path, rules, REVISIONS, data, folder / "revisions", allow_constant=constant)
+    assert [str(fault) for fault in faults if not fault.warning] == []
+
+
+def test_the_fast_scores_are_those_of_the_predictions(evaluated):
+    folder, rules, _ = evaluated
+    found = collate(of(folder), rules).content[rules.fast_key]
+    assert [len(scores) for scores in found.values()] == [3] * len(rules.fast)
+    for revision, scores in zip(REVISIONS, found["blimp"], strict=True):
+        place = folder / "eval_revisions" / revision / "blimp_fast/predictions.json"
+        for subtask, cell in json.loads(place.read_text(encoding="utf-8")).items():
+            right = {item.uid: item.choices[0].text for item in TASKS["blimp_fast"].load(
+                TASKS["blimp_fast"].files(evaluated[2])).items}  # fmt: skip
+            share = sum(row["pred"] == right[row["id"]] for row in cell["predictions"])
+            assert scores[subtask] == share / len(cell["predictions"])
+
+
+def forget(path: str, *keys: str):
+    """Harm: take an entry out of a JSON file, or the whole file away."""
+
+    def do(run: Path) -> None:
+        if not keys:
+            return (run / path).unlink()
+        content = json.loads((run / path).read_text(encoding="utf-8"))
+        inner = content
+        for key in keys[:-1]:
+            inner = inner[key]
+        del inner[keys[-1]]
+        (run / path).write_text(json.dumps(content), encoding="utf-8")
+
+    return do
+
+
+def put(path: str, value: object, *keys: str):
+    """Harm: put a value into a JSON file."""
+
+    def do(run: Path) -> None:
+        content = inner = json.loads((run / path).read_text(encoding="utf-8"))
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+        (run / path).write_text(json.dumps(content), encoding="utf-8")
+
+    return do
+
+
+SCORES, FAST = "eval/scores.json", "eval_revisions/chck_2M/scores.json"
+HARM = {
+    "a task": (forget(SCORES, "tasks", "comps"), "comps: not scored"),
+    "its predictions": (forget("eval/comps/predictions.json"), "comps: .*predictions.json is not that of"),
+    "half a task": (put(SCORES, 7, "tasks", "comps", "limit"), "comps: scored on .* only the first 7"),
+    "other rows": (put(SCORES, True, "tasks", "comps", "partial"), "comps: scored on .* other rows"),
+    "a fast task": (forget(FAST, "tasks", "blimp_fast"), "fast blimp: not scored on chck_2M"),
+    "surprisals": (forget(FAST, "tasks", "aoa"), "aoa: not scored on chck_2M"),
+    "all of one": (forget(FAST), "fast reading: not scored on chck_2M"),
+    "fine-tuning": (forget("finetune/finetune.json", "tasks", "rte"), "glue rte: not fine-tuned"),
+    "of another": (put("finetune/finetune.json", "0", "model_sha256"), "glue wsc: .* of another model"),
+    "random": (put("finetune/finetune.json", True, "random_weights"), "glue wsc: .* of another model"),
+    "some rows": (
+        put("finetune/finetune.json", 3, "tasks", "rte", "examples", "valid"),
+        "glue rte: predicted 3 of 4 rows",
+    ),
+    "a revision": (forget("revisions/chck_2M/model.safetensors"), "chck_2M/model.safetensors is missing: train"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_what_is_missing_is_named_and_the_rest_is_there(run, evaluated, harm):
+    do, said = HARM[harm]
+    do(run)
+    if harm == "a revision":  # its scores are of weights that are gone
+        shutil.rmtree(run / "eval_revisions/chck_2M")
+    found = collate(of(run), evaluated[1])
+    assert any(re.search(said, line) for line in found.missing)
+    assert {"blimp", "reading", "glue"} <= set(found.content)
+
+
+def test_scores_of_other_weights_are_refused(run, evaluated):
+    put("eval_revisions/chck_3M/scores.json", "0", "model_sha256")(run)
+    with pytest.raises(UserError, match="chck_3M/scores.json is of another model"):
+        collate(of(run), evaluated[1])
+
+
+def test_stand_ins_are_named(run, evaluated):
+    put(SCORES, True, "tasks", "comps", "synthetic")(run)
+    put("finetune/finetune.json", True, "tasks", "boolq", "synthetic")(run)
+    put(FAST, True, "tasks", "ewok_fast", "synthetic")(run)
+    assert collate(of(run), evaluated[1]).synthetic == ["comps", "glue boolq", "fast ewok chck_2M"]
