@@ -125,11 +125,11 @@ def wrong_order(content, rules, rng) -> Planted:
         first, second = sorted(rng.sample(range(len(own)), 2))
         a, b = rows.index(own[first]), rows.index(own[second])
         rows[a], rows[b] = rows[b], rows[a]
-        return f"{key}, {revision}, row {first + 1}", "out of order"
+        return f"{key}, {revision}, row {first}", "out of order (and 1 more rows"
     _, place, rows = rng.choice(lists(content, rules))
     first, second = sorted(rng.sample(range(len(rows)), 2))
     rows[first], rows[second] = rows[second], rows[first]
-    return f"{place}, row {first + 1}", "out of order"
+    return f"{place}, row {first}", "out of order (and 1 more rows"
 
 
 def wrong_type(content, rules, rng) -> Planted:

@@ -101,7 +101,6 @@ def check_order(found: Sequence, expected: Sequence, place: str, what: str, faul
     places = {identity: number for number, identity in enumerate(expected)}
     seen: dict = {}
     excused = set()  # rows that are there, but do not say which they are
-    before = -1
     for row, identity in enumerate(found):
         if identity is None or identity not in places:
             excused.add(expected[min(row, len(expected) - 1)])
@@ -114,10 +113,10 @@ def check_order(found: Sequence, expected: Sequence, place: str, what: str, faul
             faults.add_row(place, row, "twice", problem, "keep each row once")
         else:
             seen[identity] = row
-            if places[identity] < before:
-                problem = f"the {what} {shown(identity)} is that of row {places[identity]}: out of order"
-                faults.add_row(place, row, "order", problem, "put the rows into the order of the data file")
-            before = places[identity]
+    for (identity, row), right in zip(seen.items(), sorted(seen, key=places.__getitem__), strict=True):
+        if identity != right:
+            problem = f"the {what} {shown(identity)} stands where {shown(right)} belongs: out of order"
+            faults.add_row(place, row, "order", problem, "put the rows into the order of the data file")
     for identity in expected:
         if identity not in seen and identity not in excused:
             problem = f"the row with the {what} {shown(identity)} is missing"
