@@ -4,7 +4,6 @@ RUN/revisions/chck_1M/          a Hugging Face folder, and exposure.json
 RUN/eval_revisions/chck_1M/     what `python -m eval` wrote of it
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +52,10 @@ def revisions(run: Run) -> list[Revision]:
     ]
 
 
-def damaged(found: list[Revision]) -> Iterator[str]:
-    """A line for each revision that is not there as it was written."""
-    for revision in found:
-        if what := damage(revision.export):
-            yield f"{what}: train the run again, for a revision cannot be made afterwards"
+def damaged(found: list[Revision]) -> dict[Revision, str]:
+    """The revisions that are not there as they were written, each with a line that says so."""
+    remedy = "train the run again, for a revision cannot be made afterwards"
+    return {each: f"{what}: {remedy}" for each in found if (what := damage(each.export))}
 
 
 def learning_curves(run: Run) -> dict[str, list[tuple[int, float, float | None]]]:

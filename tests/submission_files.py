@@ -28,12 +28,13 @@ def write_data(folder: Path) -> Path:
     aoa.write_text(json.dumps(found), encoding="utf-8")
     reading = folder / TASKS["reading"].folder / "reading_data.csv"
     reading.parent.mkdir(parents=True)
+    rng = random.Random(0)
     with open(reading, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["item", "word", "prev_item", "prev_word", "sent_id", *MEASURED])
         for row in range(48):
             before = ["The", "old"] if row % 8 else ["", ""]
-            table.writerow(["The old", "dog", *before, row // 8, *[1.0 + row % 5] * len(MEASURED)])
+            table.writerow(["The old", "dog", *before, row // 8, *(rng.uniform(1, 9) for _ in MEASURED)])
     return folder
 
 

@@ -37,10 +37,11 @@ class Collected:
 def collate(run: Run, rules: Rules) -> Collected:
     """All that the rules ask of a finished and scored run, in their order, from the files of its evaluation."""
     due = revisions(run)
-    found = Collected(missing=list(damaged(due)))
+    lost = damaged(due)
+    found = Collected(missing=list(lost.values()))
     if not due:
         found.missing.append("revisions: the run wrote none, train it with `revisions: true`")
-    scored = {revision: revision.scores() for revision in due}
+    scored = {revision: {} if revision in lost else revision.scores() for revision in due}
     for key, section in rules.keys.items():
         parts: dict | None = {}
         if section.form == "score":

@@ -73,10 +73,10 @@ def main(args: argparse.Namespace) -> int | None:
     """Name what is missing, then score it; 1 if --list found anything missing."""
     run, rules = read_run(args.run, "student", scored=False), load_rules(args.rules)
     asked = tasks_with_data(args, rules)
-    if lost := list(damaged(revisions(run))):
-        raise UserError(lost[0])
     if args.list:
         return list_missing(run, rules)
+    for line in damaged(revisions(run)).values():
+        raise UserError(line)
     for command in commands(run, asked, args):
         print(f"== python -m {' '.join(command)}", flush=True)
         if subprocess.run([sys.executable, "-m", *command]).returncode:
