@@ -4,7 +4,6 @@ Nothing is scored here: predictions are those of RUN/eval and RUN/finetune, fast
 RUN/eval_revisions. A result counts only where it is whole, and of the very weights that the run has now.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,18 +114,20 @@ def _finetuned(run: Run, task: str, section: Section, found: Collected) -> dict:
     return read_json(run.folder / "finetune" / task / f"seed-{seed}" / "predictions.json", AGAIN, [task])
 
 
-def _lacking(names: Iterable[str], key: str, found: Collected) -> None:
-    if names := list(names):
-        found.missing.append(f"{key}: not scored on {', '.join(names)}: {AGAIN}")
+def _scored_on(task: str, scored: dict[Revision, dict], key: str, found: Collected) -> dict[Revision, dict]:
+    """The revisions that have a result of a task, each with it; a line for those that have none."""
+    there = {revision: tasks[task] for revision, tasks in scored.items() if task in tasks}
+    if lacking := [revision.name for revision in scored if revision not in there]:
+        named = ", ".join(lacking) if there else f"any of the {len(lacking)} revisions"
+        found.missing.append(f"{key}: not scored on {named}: {AGAIN}")
+    return there
 
 
 def _surprisals(scored: dict[Revision, dict], key: str, found: Collected) -> dict:
     """{"results": the rows of each revision, one after the other}."""
-    there = [revision for revision, tasks in scored.items() if "aoa" in tasks]
-    _lacking([revision.name for revision in scored if revision not in there], key, found)
     results = []
-    for revision in there:
-        if _usable(scored[revision]["aoa"], revision.out / "aoa", f"{key} {revision.name}", found):
+    for revision, result in _scored_on("aoa", scored, key, found).items():
+        if _usable(result, revision.out / "aoa", f"{key} {revision.name}", found):
             checkpoint = read_scored(revision.out)
             results += with_step(checkpoint.rows, checkpoint.name, checkpoint.exposure)
     return {"results": results} if results else {}
@@ -135,11 +136,9 @@ def _surprisals(scored: dict[Revision, dict], key: str, found: Collected) -> dic
 def _fast(scored: dict[Revision, dict], key: str, entry: FastList, found: Collected) -> list[dict]:
     """{name: score} of each revision that was scored, in order."""
     key = f"fast {key}"
-    _lacking([revision.name for revision, tasks in scored.items() if entry.task not in tasks], key, found)
     rows = []
-    for revision, tasks in scored.items():
-        result = tasks.get(entry.task)
-        if result and _usable(result, revision.out / entry.task, f"{key} {revision.name}", found):
+    for revision, result in _scored_on(entry.task, scored, key, found).items():
+        if _usable(result, revision.out / entry.task, f"{key} {revision.name}", found):
             rows.append(_values(result["by_subtask"], entry))
     return rows
 

@@ -72,6 +72,8 @@ class Asked:
 def main(args: argparse.Namespace) -> int | None:
     """Name what is missing, then score it; 1 if --list found anything missing."""
     run, rules = read_run(args.run, "student", scored=False), load_rules(args.rules)
+    if args.list:
+        args.partial = True
     asked = tasks_with_data(args, rules)
     if args.list:
         return list_missing(run, rules)
@@ -116,7 +118,7 @@ def tasks_with_data(args: argparse.Namespace, rules: Rules) -> Asked:
             "of a submission that then is incomplete"
         )
     if lacking:
-        print(f"left out, for {args.data} lacks their data: {', '.join(lacking)}")
+        print(f"without data in {args.data}: {', '.join(lacking)}")
     return Asked(*([task for task in names if task not in lacking] for names in (full, fast, tuned)))
 
 
