@@ -117,18 +117,17 @@ def read_job(task: str, args: argparse.Namespace) -> Job:
     unlike = deviations(task, (item.subtask for item in questions.items))
     if unlike:
         print(f"{task} is scored as it is and marked partial: {deviation_note(unlike)}")
-    questions = questions.first(args.limit)
-    settings = {"dtype": args.dtype, "limit": taken(questions, args.limit), "backend": args.backend}
+    whole, questions = len(questions.items), questions.first(args.limit)
+    limit = taken(questions) if len(questions.items) < whole else None  # one that leaves nothing out is none
+    settings = {"dtype": args.dtype, "limit": limit, "backend": args.backend}
     if isinstance(questions, Choices):
         questions = replace(questions, tie_rule=args.ties)  # no setting: the model is asked the same
     return Job(task, files, settings, bool(unlike), is_synthetic(files), questions)
 
 
-def taken(questions: Questions, limit: int | None) -> int | None:
+def taken(questions: Questions) -> int:
     """How many items of each subtask a limit came to: reading takes more than it is asked for where it has to."""
-    if limit is None:
-        return None
-    return max(limit, *Counter(item.subtask for item in questions.items).values())
+    return max(Counter(item.subtask for item in questions.items).values())
 
 
 def read_texts(args: argparse.Namespace) -> Job:

@@ -172,12 +172,20 @@ def refuse_other_items(run: Run, student: Run) -> None:
     for task, result in student.scores["tasks"].items():
         other = run.scores["tasks"][task]
         if any(result.get(key) != other.get(key) for key in ("measured_on", "tie_rule", "window", "items")):
-            ours, theirs = extent(result), extent(other)
-            unlike = f"{theirs} of {task}, {student.name} on {ours}"
-            unlike = unlike if ours != theirs else f"other files of {task} than {student.name}, or otherwise"
             raise UserError(
-                f"{run.name} was scored on {unlike}: score both with the same options of `python -m eval`"
+                f"{run.name} was scored {unlike(other, result, task, student.name)}: "
+                "score both with the same options of `python -m eval`"
             )
+
+
+def unlike(result: dict, other: dict, task: str, name: str) -> str:
+    """In what a task's result is not like another one, of the run `name`."""
+    ours, theirs = extent(result), extent(other)
+    if ours != theirs:
+        return f"on {ours} of {task}, {name} on {theirs}"
+    if result.get("tie_rule") != other.get("tie_rule"):
+        return f"on {task} with --ties {result['tie_rule']}, {name} with --ties {other['tie_rule']}"
+    return f"on other files of {task} than {name}, or otherwise"
 
 
 def extent(result: dict) -> str:

@@ -102,9 +102,15 @@ def pick_device(name: str) -> "Device":
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:  # no such device, or none of that kind
-        reason = str(error).strip().splitlines()[0]
+        one = torch.ones(1, device=name)
+        one.item()  # "meta" makes tensors, and has no numbers in them
+        return one.device
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:  # no such device, or none of that kind
+        reason = str(error).strip().splitlines()[0].split(". ")[0]
         raise UserError(f"--device {name} cannot be used: {reason}") from error
 
 

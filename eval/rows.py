@@ -59,16 +59,22 @@ def shared(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def tree_rows(sequences: Sequence[Encoded], capacity: int) -> list[Row]:
-    """Rows for sorted `sequences`, the short ones first, of at most `capacity` cells or of one sequence alone."""
+    """Rows for sorted `sequences`, the short ones first.
+
+    A row has at most `capacity` cells, or one and a half times its own longest sequence where that is more: the
+    sequences of a long prompt share it, and make no row long but theirs.
+    """
     rows: list[Row] = []
+    longest = 0  # of the row that is being filled
     path: list[int] = []  # cells of the tokens of the sequence before
     before: tuple[int, ...] = ()
     for owner, (ids, scored) in enumerate(sequences):
         read = ids[:-1]
         common = shared(before, read)
-        if not rows or len(rows[-1].tokens) + len(read) - common > capacity:
+        longest = max(longest, len(ids))
+        if not rows or len(rows[-1].tokens) + len(read) - common > max(capacity, 3 * longest // 2):
             rows.append(Row())
-            path, common = [], 0
+            path, common, longest = [], 0, len(ids)
         row = rows[-1]
         del path[common:]
         for token in read[common:]:

@@ -155,8 +155,7 @@ class Scorer:
     def _rows(self, sequences: Sequence[Encoded]) -> Iterable[Row]:
         if self.backend != "causal":
             return masked_rows(sequences, self.tokenizer.mask_token_id, int(self.backend == "mntp"))
-        longest = max((len(entry.ids) for entry in sequences), default=0)
-        rows = tree_rows(sequences, max(CAPACITY, 3 * longest // 2))
+        rows = tree_rows(sequences, CAPACITY)
         if self._reads_trees(sequences, rows):
             return rows
         if not self.told:

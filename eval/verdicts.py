@@ -16,7 +16,8 @@ class Difference:
     value: float
     standard_error: float | None
     """Of the paired differences: both answered the same items and find the same ones hard, so it is taken item by
-    item (a correlation's by a bootstrap over rows). None where one of the scores has no error."""
+    item (a correlation's by a bootstrap over rows, that of reading sentence by sentence). None where one of the scores
+    has no error."""
     by_subtask: dict[str, "Difference"] = field(default_factory=dict)
 
     @property

@@ -175,6 +175,16 @@ def write_scores(run: Path, order: int, tasks: dict, texts: dict, level: float, 
     file.add("perplexity", task_key(identity["model_sha256"], asked), result)
 
 
+def add_task(run: Path, task: str, questions, scores) -> None:
+    """One more task of a run of the tree, stamped like the others."""
+    file = ScoreFile(run / "eval", read_scores(run))
+    like = next(iter(file.scores["tasks"].values()))
+    settings = {"dtype": "float32", "limit": None, "partial": False, "measured_on": f"the {task} items"}
+    made = {key: like[key] for key in ("created", "command", "versions")}
+    details = {"predictions": questions.predictions(scores), "items": questions.per_item(scores)}
+    file.add(task, "key", settings | questions.summarise(scores) | made, details)
+
+
 def held_out(texts: dict, level: float) -> dict:
     """What eval.perplexity.measure gives for texts of so many words."""
     counts = {

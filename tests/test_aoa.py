@@ -366,7 +366,13 @@ def test_the_surprisals_of_masked_models_go_below_their_backend(scored):
     tree = ["--results", str(scored / "results"), "--model-name", "x"]
     first = run(scored, more=tree)
     written = scored / "results/x/main/zero_shot/mlm/AoA_word/surprisal.json"
-    assert {each.backend for each in find_checkpoints([written])} == {"mlm"}
+    own = scored / "out" / "surprisal.json"
+    for path in (written, own):
+        assert {each.backend for each in find_checkpoints([path])} == {"mlm"}
+    elsewhere = scored / "mlm" / "aoa" / "surprisal.json"  # a folder that is called so, and no results tree
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_bytes(written.read_bytes())
+    assert {each.backend for each in find_checkpoints([elsewhere])} == {"causal"}
     assert run(scored, written, more=tree) == first
     rescore(scored, NAMES[3], results_of(3))
     with pytest.raises(UserError, match="chck_4M was scored with --backend mlm and chck_8M with causal"):

@@ -188,6 +188,9 @@ def test_the_bootstrap_of_two_correlations_covers_and_tells_a_better_model():
     found = correlation_difference(truth + rng.normal(0, 0.1, 200), rng.random(200), truth, resamples=300)
     assert found["interval_items"][0] > 0.5
     assert found["interval_items"][1] - found["interval_items"][0] < 0.5
+    assert "interval_items" not in correlation_difference(
+        [0.1], [0.2], [0.3]
+    )  # one item, which shows no spread
     again = correlation_difference(truth, truth, truth)
     assert again["difference"] == 0 and again["interval_items"] == [0, 0]
 

@@ -296,7 +296,13 @@ def test_the_results_tree_is_written_also_from_what_was_scored_before(folder, tm
 )
 @pytest.mark.parametrize("task", ["blimp_filtered", "perplexity"])
 def test_a_full_memory_is_one_line_that_says_what_to_lower(folder, tmp_path, monkeypatch, task, error):
-    def fail(*_, **__):
+    from eval import scoring
+
+    honest = scoring.judge
+
+    def fail(*arguments, **options):
+        if getattr(arguments[1], "ends_BR", "of a tree") is None:  # sentences one by one need less
+            return honest(*arguments, **options)
         raise error
 
     for name in ("scoring.judge", "logits.token_logprobs"):
@@ -336,8 +342,9 @@ def test_a_place_that_cannot_hold_scores_is_refused_before_the_model_is_loaded(f
 
 
 def test_a_device_that_is_not_there_is_named(folder):
-    with pytest.raises(UserError, match="--device nowhere cannot be used"):
-        load(folder / "model", device="nowhere")
+    for device in ("nowhere", "meta"):
+        with pytest.raises(UserError, match=f"--device {device} cannot be used: .{{10,220}}$"):
+            load(folder / "model", device=device)
     assert eval_model.pick_device("cpu").type == "cpu"
 
 

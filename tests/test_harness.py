@@ -189,6 +189,12 @@ def test_a_group_has_the_score_that_python_m_eval_gives(folder, tmp_path, model,
     assert found["babylm_entity_tracking"] != pytest.approx(sum(leaves) / 3)  # which is lm_eval's own
     files = [found["babylm_entity_tracking_regular"], found["babylm_entity_tracking_moves"]]
     assert found["babylm_entity_tracking"] == pytest.approx(sum(files) / 2)
+    errors = [
+        results["groups"][f"babylm_entity_tracking_{name}"]["acc_stderr,none"]
+        for name in ("regular", "moves")
+    ]
+    error = results["groups"]["babylm_entity_tracking"]["acc_stderr,none"]
+    assert error == pytest.approx(math.hypot(*errors) / 2) and error > 0
     assert f"{found['babylm_entity_tracking']:.4f}" in capsys.readouterr().out
 
 

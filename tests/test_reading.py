@@ -13,6 +13,7 @@ import torch
 from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 
 from babylm_data.errors import UserError
+from eval.compare.paired import item_difference
 from eval.items import Choice
 from eval.jobs import read_job
 from eval.rows import Encoded
@@ -261,6 +262,26 @@ def test_the_errors_are_those_of_leaving_out_one_sentence_at_a_time(questions):
     assert result["standard_error"] == pytest.approx(error(left.mean(axis=1)), rel=1e-6)
 
 
+def test_the_difference_of_two_models_has_the_error_of_leaving_out_each_sentence_of_both(questions):
+    one, two = (
+        planted(questions),
+        [[2 * value + row for value in item] for row, item in enumerate(planted(questions))],
+    )
+    found = item_difference(questions.per_item(one), questions.per_item(two))
+    left = []
+    for number in sorted(set(questions.columns["sentence"])):
+        kept = [row for row, sentence in enumerate(questions.columns["sentence"]) if sentence != number]
+        rest = Reading(
+            [questions.items[row] for row in kept],
+            {name: [values[row] for row in kept] for name, values in questions.columns.items()},
+        )
+        sides = [rest.summarise([scores[row] for row in kept])["score"] for scores in (one, two)]
+        left.append(sides[0] - sides[1])
+    spread = sum((value - sum(left) / len(left)) ** 2 for value in left)
+    expected = math.sqrt((len(left) - 1) / len(left) * spread)
+    assert found == {"standard_error": pytest.approx(expected, rel=1e-6)} and expected > 0
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_surprisal_that_says_nothing_of_its_own_gains_nothing(questions):
     flat = [[-3.0] * len(item.choices) for item in questions.items]
@@ -275,8 +296,6 @@ def test_predictions_are_the_official_rows_with_nan_where_there_is_no_word_befor
     predicted = json.loads(written)["reading"]["predictions"]
     assert predicted[4] == {"id": 4, "pred": -scores[4][0], "prev_pred": -scores[4][1]}
     assert written.count('"prev_pred": NaN') == len(SENTENCES) + 1
-    columns = questions.per_item(scores)["reading"]
-    assert columns["prev_pred"][:3] == [None, None, -scores[2][1]] and columns["pred"][0] == -scores[0][0]
 
 
 @pytest.mark.parametrize("broken", [math.nan, -math.inf])

@@ -25,6 +25,13 @@ def seen_from(row, cell: int) -> list[int]:
     return [row.tokens[other] for other in seen]
 
 
+def test_one_long_sequence_makes_no_other_row_long():
+    short = [Encoded((0, n, n + 1, n + 2), (False, True, True, True)) for n in range(1, 200, 3)]
+    long = Encoded((0, *range(300, 600)), (False,) + (True,) * 300)
+    widths = [len(row.tokens) for row in tree_rows(sorted([*short, long]), 16)]
+    assert max(widths[:-1]) <= 16 and widths[-1] >= 300
+
+
 @pytest.mark.parametrize("capacity", [1, 7, 30, 10_000])
 def test_in_a_tree_each_prediction_sees_its_own_prefix_and_nothing_else(capacity):
     entries = sequences()
@@ -43,7 +50,7 @@ def test_a_tree_holds_each_prefix_once():
     assert len(row.tokens) == len({ids[:n] for ids, _ in entries for n in range(1, len(ids))})
 
 
-@pytest.mark.parametrize("capacity", [9, 30])
+@pytest.mark.parametrize("capacity", [14, 30])
 def test_a_row_keeps_to_its_capacity(capacity):
     assert max(len(row.tokens) for row in tree_rows(sequences(), capacity)) <= capacity
 

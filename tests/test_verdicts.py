@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_tree import edit, read_scores, write_json, write_runs
+from run_tree import BASE, add_task, edit, read_scores, write_json, write_runs
+from test_reading import rows, write
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
@@ -14,6 +15,7 @@ from eval.compare.paired import choice_difference, correlation_difference
 from eval.lineup import read_lineup
 from eval.report import page
 from eval.submission.card import model_card
+from eval.tasks.reading import load
 from eval.verdicts import Difference, differences, verdicts
 
 
@@ -49,6 +51,20 @@ def test_the_error_of_a_difference_is_that_of_the_paired_differences(student):
         pytest.approx(part["difference"]), part["standard_error"]
     )
     cell = f"± {100 * whole['standard_error']:.2f}"
+    assert cell in page(lineup) and cell in model_card(lineup)
+
+
+def test_reading_has_a_verdict_with_the_error_of_leaving_out_sentences(student, tmp_path):
+    questions = load([write(tmp_path / "reading_data.csv", rows())])
+    draw = np.random.default_rng(0)
+    for run in BASE:
+        told = [[-abs(draw.normal(9, 2)) for _ in item.choices] for item in questions.items]
+        add_task(student.parent / run, "reading", questions, told)
+    lineup = read_lineup(student)
+    found = differences(lineup)["reading"]
+    assert found.standard_error > 0 and set(found.by_subtask) == {"rt", "spr"}
+    assert found.by_subtask["spr"].standard_error > 0
+    cell = f"± {100 * found.standard_error:.2f}"
     assert cell in page(lineup) and cell in model_card(lineup)
 
 

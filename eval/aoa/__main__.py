@@ -123,6 +123,7 @@ def main(argv: list[str]) -> None:
         **{key: rules["2026"][key] for key in ("score", "standard_error", "official_score")},
         "chance": 0.0,
         "checkpoints": [checkpoint.name for checkpoint in checkpoints],
+        "backend": checkpoints[0].backend,
         "contexts": len(checkpoints[0].rows),
         "words": len(found),
         "partial": bool(partial),

@@ -79,14 +79,22 @@ def read_scored(folder: Path) -> Checkpoint:
 
 
 def read_official(path: Path) -> list[Checkpoint]:
-    """The checkpoints of an official surprisal.json; its place in a results tree tells the backend, if it has one."""
-    above = path.resolve().parent.parent.name
-    backend = above if above in BACKENDS else "causal"
+    """The checkpoints of an official surprisal.json, which does not say by which backend: see `backend_of`."""
+    backend = backend_of(path.resolve())
     rows = checked(read_json(path, REMEDY, ["results"])["results"], path, ("step", *ROW))
     by_step: dict[str, list[dict]] = {}
     for row in rows:
         by_step.setdefault(str(row["step"]), []).append({key: row[key] for key in ROW})
     return [Checkpoint(step, exposure(step, path), rows, backend=backend) for step, rows in by_step.items()]
+
+
+def backend_of(path: Path) -> str:
+    """The backend of a surprisal.json: of its place in a results tree, or of the aoa.json beside it, else causal."""
+    place, above, tree = (path.parents[number].name for number in range(3))
+    if (place, tree) == ("AoA_word", "zero_shot") and above in BACKENDS:
+        return above
+    beside = path.with_name("aoa.json")
+    return read_json(beside, REMEDY).get("backend", "causal") if beside.exists() else "causal"
 
 
 def checked(rows: object, path: Path, keys: Sequence[str]) -> list[dict]:

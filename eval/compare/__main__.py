@@ -65,7 +65,7 @@ def read_sides(args: argparse.Namespace) -> list[list[Path]]:
 
 def paired(a: "Scored", b: "Scored", task: str) -> dict:
     """One task of two models: {"metric", "a", "b", "difference", …} and, of a choice task, its parts."""
-    from eval.compare.paired import columns_of, item_difference
+    from eval.compare.paired import Z, columns_of, item_difference
     from eval.compare.scored import headline
 
     result = a.tasks[task]
@@ -77,6 +77,9 @@ def paired(a: "Scored", b: "Scored", task: str) -> dict:
     ours, theirs = a.items(task), b.items(task)
     check_alike(ours, theirs, f"{a.folder} and {b.folder} have other items of {task}")
     found |= item_difference(ours, theirs)
+    if "interval_items" not in found and (error := found.get("standard_error")) is not None:
+        reach, value = Z * error, found["difference"]
+        found["interval_items"] = [value - reach, value + reach]
     if "credit" not in columns_of(ours):
         return found
     return found | {

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from eval.correlation import RESAMPLES, resampled, spearman
+from eval.tasks.gains import jackknife_error
 
 Z = 1.959963984540054  # the normal distribution holds 95 % between -Z and Z
 Credits = Mapping[str, Sequence[float]]  # subtask -> what each item earned, 0-1
@@ -33,8 +34,8 @@ def weights(subtasks: Sequence[str]) -> np.ndarray:
 def squared_error(deltas: np.ndarray) -> float:
     """Squared standard error of the mean of paired differences, each -1 … 1.
 
-    One item more won by each side than seen, so that it is never 0: the interval of Agresti and Min (2005) for
-    paired proportions, which keeps its coverage where few items differ.
+    Half an item more in each cell of the table of who is right, so that it is never 0: the interval of Agresti and
+    Min (2005) for paired proportions, which keeps its coverage where few items differ.
     """
     n = len(deltas) + 2
     return float((np.sum(deltas**2) + 1 - np.sum(deltas) ** 2 / n) / n**2)
@@ -93,13 +94,18 @@ def choice_difference(a: Credits, b: Credits) -> dict:
 
 
 def item_difference(a: Columns, b: Columns) -> dict:
-    """`choice_difference` or `correlation_difference`, as the columns of the same items ask for; {} for neither."""
+    """The difference as the columns of the same items ask for it, of choices, a correlation or a score that is known
+    without each cluster of items (then its error alone); {} for none of these.
+    """
     columns = columns_of(a)
     if "credit" in columns:
         return choice_difference(*({name: side[name]["credit"] for name in side} for side in (a, b)))
     if {"prob", "ratio"} <= columns and len(a) == 1:
         (mine,), (other,) = a.values(), b.values()
         return correlation_difference(mine["prob"], other["prob"], mine["ratio"])
+    if "without" in columns:
+        deltas = [np.subtract(a[name]["without"], b[name]["without"]) for name in a]
+        return {"standard_error": jackknife_error(sum(deltas) / len(deltas))}
     return {}
 
 
@@ -132,16 +138,14 @@ def correlation_difference(
         return spearman(a, truth, axis) - spearman(b, truth, axis)
 
     data = tuple(np.asarray(values, dtype=float) for values in (a, b, truth))
-    value = float(statistic(*data))
-    found = None
-    if not np.array_equal(data[0], data[1]):
-        found = resampled(statistic, *data, resamples=resamples)
-    return {
-        "difference": value,
-        "standard_error": float(found.standard_error) if found else 0.0,
-        "interval_items": [float(end) for end in found.confidence_interval] if found else [0.0, 0.0],
-        "items": len(data[0]),
-    }
+    known = {"difference": float(statistic(*data)), "items": len(data[0])}
+    if len(data[0]) < 2:
+        return known
+    if np.array_equal(data[0], data[1]):
+        return known | {"standard_error": 0.0, "interval_items": [0.0, 0.0]}
+    found = resampled(statistic, *data, resamples=resamples)
+    interval = [float(end) for end in found.confidence_interval]
+    return known | {"standard_error": float(found.standard_error), "interval_items": interval}
 
 
 def run_difference(a: Sequence[float], b: Sequence[float]) -> dict:

@@ -26,6 +26,7 @@ from eval.tasks.gains import gain, gains_without_each_sentence, jackknife_error
 from eval.tasks.reading_words import official_sequences, spaced_sequences
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from eval.scoring import Scorer
@@ -91,20 +92,14 @@ class Reading:
         refuse_broken(scores, "reading")
         data = self.table(scores)
         gains = {name: gain(data, name, BASELINE) for name in EYE_TRACKING}
-        without = {name: gains_without_each_sentence(data, name, BASELINE) for name in EYE_TRACKING}
-        found = {
-            "rt": (statistics.fmean(gains.values()), sum(without.values()) / len(without)),
-            "spr": (
-                gain(data, SELF_PACED, SPILL_OVER),
-                gains_without_each_sentence(data, SELF_PACED, SPILL_OVER),
-            ),
-        }
+        values = {"rt": statistics.fmean(gains.values()), "spr": gain(data, SELF_PACED, SPILL_OVER)}
+        without = without_each_sentence(data)
         rows = {"rt": len(data[[*BASELINE]].dropna()), "spr": len(data[[*SPILL_OVER]].dropna())}
-        score = statistics.fmean(value for value, _ in found.values())
+        score = statistics.fmean(values.values())
         return {
             "metric": "r2_gain",
             "score": score,
-            "standard_error": jackknife_error(sum(values for _, values in found.values()) / len(found)),
+            "standard_error": jackknife_error(sum(without.values()) / len(without)),
             "chance": 0.0,
             "items": len(self.items),
             "ties": 0,
@@ -112,11 +107,11 @@ class Reading:
             "by_subtask": {
                 name: {
                     "score": value,
-                    "standard_error": jackknife_error(values),
+                    "standard_error": jackknife_error(without[name]),
                     "items": rows[name],
                     "ties": 0,
                 }
-                for name, (value, values) in found.items()
+                for name, value in values.items()
             },
             "by_phenomenon": {},
         }
@@ -142,10 +137,18 @@ class Reading:
         return {"reading": {"predictions": predicted}}
 
     def per_item(self, scores: Scores) -> dict:
-        """The surprisals of each row, nats; None where there is no word before. No row has a share in the score."""
-        found = self.surprisals(scores)
-        previous = [None if math.isnan(value) else value for value in found["prev_pred"]]
-        return {"reading": {"pred": found["pred"], "prev_pred": previous}}
+        """score -> {"without": what it is without each sentence in turn}: two models' differences have an error by it.
+
+        No row has a share in the scores; the surprisals stand in the predictions.
+        """
+        without = without_each_sentence(self.table(scores))
+        return {name: {"without": values.tolist()} for name, values in without.items()}
+
+
+def without_each_sentence(data: "pd.DataFrame") -> dict[str, "np.ndarray"]:
+    """Both scores, of all sentences but one: one number a sentence each."""
+    gains = [gains_without_each_sentence(data, name, BASELINE) for name in EYE_TRACKING]
+    return {"rt": sum(gains) / len(gains), "spr": gains_without_each_sentence(data, SELF_PACED, SPILL_OVER)}
 
 
 def load(files: list[Path]) -> Reading:
