@@ -124,7 +124,7 @@ def serve(token: str) -> Iterator[Hub]:
 
 
 class Refusal(Exception):
-    """An answer other than 200: (status, code of the error for the client)."""
+    """An answer other than 200: (status, code of the error for the client, further fields as pairs)."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -142,10 +142,11 @@ class Handler(BaseHTTPRequestHandler):
             self.hub.requests.append(request)
             fault = self.hub.due(request)
         how = fault.how if fault else None
+        length = int(self.headers.get("Content-Length") or 0)
         if how == "cut":
-            self.rfile.read(10)
+            self.rfile.read(min(10, length))
             return self.hang_up()
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.body = self.rfile.read(length)
         if isinstance(how, int):
             return self.reply(how, fault.body, fault.headers)
         self.wrong = how == "wrong"
@@ -153,8 +154,8 @@ class Handler(BaseHTTPRequestHandler):
             with self.hub.lock:
                 status, content, headers = 200, self.route(request), self.links
         except Refusal as refusal:
-            status, code = refusal.args
-            content, headers = {"error": code, "url": f"{self.hub.url}/{path}"}, {"X-Error-Code": code}
+            status, code, *more = refusal.args
+            content, headers = {"error": code, **dict(more)}, {"X-Error-Code": code}
         if how == "lost":
             return self.hang_up()
         return self.reply(status, json.dumps(content).encode(), headers)
@@ -196,12 +197,13 @@ class Handler(BaseHTTPRequestHandler):
     def create_repo(self) -> dict:
         asked = json.loads(self.body)
         name = f"{asked['organization']}/{asked['name']}"
+        url = f"{self.hub.url}/{name}"
         if not self.hub.may_write:
             raise Refusal(403, "Forbidden")
         if name in self.hub.repos:
-            raise Refusal(409, "AlreadyExists")
+            raise Refusal(409, "AlreadyExists", ("url", url))
         self.hub.create(name, private=asked.get("visibility") == "private")
-        return {"url": f"{self.hub.url}/{name}"}
+        return {"url": url}
 
     def info(self, repo: str, revision: str = "main") -> dict:
         found = self.repo(repo, revision)

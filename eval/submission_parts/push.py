@@ -9,12 +9,14 @@ is found before anything is sent. A second call sends only what is not there wit
 
 import argparse
 import re
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.submission_parts.branches import Branch, planned
-from eval.submission_parts.repository import FIRST_WAIT, Repository
+from eval.submission_parts.repository import Repository
 
 ATTRIBUTES = ".gitattributes"  # the hub's own
 
@@ -72,14 +74,19 @@ def find_token(file: Path | None) -> str:
 
 
 def push(
-    branches: list[Branch], name: str, token: str, *, private: bool = False, first_wait: float = FIRST_WAIT
+    branches: list[Branch],
+    name: str,
+    token: str,
+    *,
+    private: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Send `branches` and verify each; UserError for the first that does not arrive whole."""
     from huggingface_hub import is_offline_mode
 
     if is_offline_mode():
         raise UserError("HF_HUB_OFFLINE is set: unset it to push")
-    repo = Repository(name, token, first_wait=first_wait)
+    repo = Repository(name, token, sleep=sleep)
     with repo.clean_logs():
         open_repository(repo, [branch.name for branch in branches], private=private)
         for branch in branches:
@@ -90,7 +97,7 @@ def push(
 def open_repository(repo: Repository, names: list[str], *, private: bool) -> None:
     """Make the repository and the branches that it lacks, each from its first commit, which holds next to nothing."""
     api, name = repo.api, repo.name
-    doing = f"cannot open {name}"
+    doing = f"opening {name}"
     create = partial(api.create_repo, name, private=private or None, exist_ok=True)
     repo.patiently(create, doing)
     if private and not repo.patiently(partial(api.repo_info, name), doing).private:
@@ -102,7 +109,7 @@ def open_repository(repo: Repository, names: list[str], *, private: bool) -> Non
         first = repo.patiently(partial(api.list_repo_commits, name), doing)[-1].commit_id
         for branch in missing:
             create = partial(api.create_branch, name, branch=branch, revision=first, exist_ok=True)
-            repo.patiently(create, f"cannot make branch {branch}")
+            repo.patiently(create, f"making branch {branch}")
 
 
 def deliver(repo: Repository, branch: Branch) -> set[str]:

@@ -6,6 +6,7 @@ with the limit on what a server may ask for. The token goes to the hub alone: no
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,10 +28,10 @@ Result = TypeVar("Result")
 class Repository:
     """`name` ("USER/NAME") on the hub that HF_ENDPOINT names, with a token that may write to it."""
 
-    def __init__(self, name: str, token: str, *, first_wait: float = FIRST_WAIT) -> None:
+    def __init__(self, name: str, token: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
         from huggingface_hub import HfApi
 
-        self.name, self.first_wait, self._token = name, first_wait, token
+        self.name, self._token, self._sleep = name, token, sleep
         self.api = HfApi(token=token)
 
     def patiently(self, act: Callable[[], Result], doing: str) -> Result:
@@ -47,9 +48,9 @@ class Repository:
                 error = cause(caught)
                 if isinstance(error, LongWait) or not (left and passes(error)):
                     raise UserError(self.clean(f"{doing}: {self.explain(error)}")) from None
-                wait = asked_wait(headers(error)) or self.first_wait * 2 ** (TRIES - 1 - left)
+                wait = asked_wait(headers(error)) or FIRST_WAIT * 2 ** (TRIES - 1 - left)
                 print(self.clean(f"{doing}: {first_line(error)}; trying again in {wait:.0f} s"), flush=True)
-            time.sleep(wait)
+            self._sleep(wait)
         raise AssertionError("the last try returns or raises")
 
     def clean(self, text: str) -> str:
@@ -81,14 +82,12 @@ class Repository:
             403: f"the token may not write to {self.name} (403): change that at {hub}/settings/tokens, or --repo",
             404: f"the hub has no such address (404): look at --repo {self.name} and at HF_ENDPOINT ({hub})",
         }
+        if status(error) == 404 and "xet-write-token" in str(error):
+            return f"{hub} has no Xet storage (404): set HF_HUB_DISABLE_XET=1"
         if known := advice.get(status(error)):
             return known
-        reason = first_line(error)
-        if passes(error) or isinstance(error, LongWait):
-            return f"{reason}: push again later, what has arrived stays there"
-        if type(error).__module__.startswith("hf_xet"):
-            reason += " (where the hub has no Xet storage, set HF_HUB_DISABLE_XET=1)"
-        return reason
+        later = passes(error) or isinstance(error, LongWait)
+        return first_line(error) + (": push again later, what has arrived stays there" if later else "")
 
 
 class LongWait(Exception):
@@ -121,8 +120,11 @@ def cause(error: BaseException) -> BaseException:
 
 
 def status(error: BaseException) -> int | None:
-    """The HTTP status that an error tells of, if any."""
-    return getattr(getattr(error, "response", None), "status_code", None)
+    """The HTTP status that an error tells of, if any; the Xet client has it in its text alone."""
+    if response := getattr(error, "response", None):
+        return response.status_code
+    found = re.search(r"HTTP status \w+ error \((\d{3}) ", str(error))
+    return int(found[1]) if found else None
 
 
 def headers(error: BaseException) -> Mapping[str, str]:
@@ -143,6 +145,7 @@ def passes(error: BaseException) -> bool:
 
 def first_line(error: BaseException) -> str:
     """An error in one line."""
-    if code := status(error):
-        return f"the hub answers {code}"
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    said = getattr(error, "server_message", None) if status(error) else str(error)
+    lines = [line.strip() for line in (said or "").splitlines() if line.strip()]
+    code = [f"the hub answers {status(error)}"] if status(error) else []
+    return ": ".join(code + lines[:2]) or type(error).__name__
