@@ -130,6 +130,7 @@ class Refusal(Exception):
 class Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
     wrong = False
 
     def log_message(self, *_: object) -> None:

@@ -63,6 +63,8 @@ class Repository:
 
         def hide(record: logging.LogRecord) -> bool:
             record.msg, record.args = self.clean(record.getMessage()), ()
+            if record.exc_info:  # formatters take the text that is there
+                record.exc_text = self.clean(logging.Formatter().formatException(record.exc_info))
             return True
 
         handlers = list(logging.getLogger("huggingface_hub").handlers)
