@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hub_server import File, Hub, serve
+from hub_server import Commit, File, Hub, serve
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, damage, sealed_folder
@@ -287,6 +287,16 @@ def test_what_others_put_on_main_stays_and_what_lies_on_a_revision_goes(hub, sen
     send()
     assert "LICENSE" in hub.repos[NAME].files("main")
     assert "LICENSE" not in hub.repos[NAME].files("chck_1M")
+
+
+def test_a_branch_made_later_does_not_begin_with_what_main_holds(hub, run, send):
+    main = hub.create(NAME).branches["main"]
+    main.append(
+        Commit("f" * 40, "an older model", main[0].files | {"older.safetensors": File(b"x", lfs=True)})
+    )
+    send()
+    titles = [commit.title for commit in hub.repos[NAME].branches["chck_1M"]]
+    assert titles == ["initial commit", "tiny after 1,000,007 words of exposure"]
 
 
 def test_a_card_that_the_hub_refuses_is_one_line(hub, send):
