@@ -10,7 +10,7 @@ from pathlib import Path
 from choice_rows import ROWS, write_task
 
 from babylm_data.words import MILLION
-from eval.submission.gold import Gold, read_gold
+from eval.submission.check.gold import Gold, read_gold
 from eval.submission.rules import FastList, Rules, Section
 from eval.tasks import TASKS
 from eval.tasks.reading import MEASURED

@@ -16,10 +16,10 @@ from hub_server import Commit, File, Hub, serve
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, damage, sealed_folder
-from eval.submission_parts import push as command
-from eval.submission_parts.branches import planned
-from eval.submission_parts.push import find_token, push
-from eval.submission_parts.repository import LONGEST_WAIT, TRIES, Repository
+from eval.submission.push import send as command
+from eval.submission.push.branches import planned
+from eval.submission.push.repository import LONGEST_WAIT, TRIES, Repository
+from eval.submission.push.send import find_token, push
 
 TOKEN, NAME = "hf_TheTokenThatNobodyMaySee", "someone/tiny"
 MODEL = ["README.md", SEAL, "config.json", "exposure.json", "model.safetensors"]
@@ -364,7 +364,7 @@ def test_errors_of_the_xet_client_are_read_by_their_text(hub):
 def test_the_program_shows_the_token_nowhere(run, tmp_path):
     """As a user starts it: HF_ENDPOINT and HF_TOKEN of the environment, all that the library can log, its cache."""
     program = (
-        "import argparse; from babylm_data.errors import run_stage; from eval.submission_parts import push\n"
+        "import argparse; from babylm_data.errors import run_stage; from eval.submission.push import send as push\n"
         "parser = argparse.ArgumentParser(); push.add_arguments(parser)\n"
         "run_stage(lambda argv: push.main(parser.parse_args(argv)))"
     )

@@ -11,10 +11,10 @@ import test_reading
 from choice_rows import write_rows, write_task
 
 from babylm_data.errors import UserError
-from eval.submission import standing
-from eval.submission.grading import score_submission, task_of
-from eval.submission.own import Own, read_own
-from eval.submission.published import Column, Group, Published, Row, load_published
+from eval.submission.standing import place as standing
+from eval.submission.standing.grading import score_submission, task_of
+from eval.submission.standing.own import Own, read_own
+from eval.submission.standing.published import Column, Group, Published, Row, load_published
 from eval.tasks import TASKS, official
 from eval.tasks.official import official_rows
 from eval.tasks.reading import load as load_reading

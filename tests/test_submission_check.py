@@ -12,9 +12,9 @@ from submission_faults import FAULTS, REVISIONS
 from submission_files import fitted, sound, write_data
 
 from babylm_data.errors import UserError
-from eval.submission import check
-from eval.submission.check import add_arguments, check_file, main
-from eval.submission.gold import read_gold
+from eval.submission.check import file as check
+from eval.submission.check.file import add_arguments, check_file, main
+from eval.submission.check.gold import read_gold
 from eval.submission.rules import known_rules, load_rules
 
 DRAWS = range(15)

@@ -17,7 +17,7 @@ from eval.__main__ import main as score
 from eval.finetune.results import TuningFolder
 from eval.model import model_sha256
 from eval.run_folders import Run
-from eval.submission.check import check_file
+from eval.submission.check.file import check_file
 from eval.submission.collate import collate
 from eval.submission.rules import load_rules
 from eval.tasks import TASKS, official

@@ -9,13 +9,17 @@ python -m eval.submission standing runs/x                       # beside the pub
 import argparse
 
 from babylm_data.errors import run_stage
-from eval.submission import bundle, check, evaluate, standing
+from eval.submission import bundle, evaluate
+from eval.submission.check import file
+from eval.submission.push import send
+from eval.submission.standing import place
 
 ACTIONS = {
     "evaluate": (evaluate, "score all that a submission needs"),
     "build": (bundle, "bundle a finished, scored student, with the leaderboard's file"),
-    "check": (check, "find every fault of a submission file"),
-    "standing": (standing, "place the scores beside the published ones"),
+    "check": (file, "find every fault of a submission file"),
+    "push": (send, "send the bundle and the revisions to the hub"),
+    "standing": (place, "place the scores beside the published ones"),
 }
 
 

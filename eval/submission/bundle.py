@@ -22,7 +22,7 @@ from eval.revisions import FOLDER, revisions
 from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.card import model_card
-from eval.submission.check import check_file
+from eval.submission.check.file import check_file
 from eval.submission.collate import AGAIN, Collected, collate
 from eval.submission.rules import Rules, add_rules, load_rules
 from eval.tasks import TASKS

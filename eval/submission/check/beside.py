@@ -6,7 +6,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.json_files import read_json, require
 from eval.model import weights_sha256
-from eval.submission.faults import Faults
+from eval.submission.check.faults import Faults
 
 TIES_ODD, TIES_BROKEN = 0.01, 0.10
 

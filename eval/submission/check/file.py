@@ -8,15 +8,15 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from babylm_data.errors import UserError, positive
-from eval.submission.check_beside import check_ties, check_weights
-from eval.submission.check_fast import check_fast
-from eval.submission.check_predictions import AGAIN, check_predictions
-from eval.submission.check_surprisals import check_surprisals
-from eval.submission.faults import Fault, Faults, check_keys
-from eval.submission.gold import Gold, read_gold
-from eval.submission.kinds import checker, shown
+from eval.submission.check.beside import check_ties, check_weights
+from eval.submission.check.fast import check_fast
+from eval.submission.check.faults import Fault, Faults, check_keys
+from eval.submission.check.gold import Gold, read_gold
+from eval.submission.check.kinds import checker, shown
+from eval.submission.check.predictions import AGAIN, check_predictions
+from eval.submission.check.strict_json import read_submission
+from eval.submission.check.surprisals import check_surprisals
 from eval.submission.rules import TRACKS, Rules, Section, add_rules, load_rules
-from eval.submission.strict_json import read_submission
 
 DESCRIPTION = """\
 Check a submission file: keys, sizes, ids and their order, revisions, numbers that are not finite, predictions that

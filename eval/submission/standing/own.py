@@ -7,7 +7,7 @@ from babylm_data.errors import UserError
 from eval.finetune.results import FILE as FINETUNE
 from eval.json_files import read_json
 from eval.many import names_of
-from eval.submission.grading import is_submission, score_submission
+from eval.submission.standing.grading import is_submission, score_submission
 from eval.table import is_scored
 from eval.tasks import extent_note
 

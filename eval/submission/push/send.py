@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.submission_parts.branches import Branch, planned
-from eval.submission_parts.repository import Repository
+from eval.submission.push.branches import Branch, planned
+from eval.submission.push.repository import Repository
 
 ATTRIBUTES = ".gitattributes"  # the hub's own
 

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Iterator
 
-from eval.submission.faults import Faults, check_keys, check_order
-from eval.submission.gold import Gold
-from eval.submission.kinds import checker, shown
+from eval.submission.check.faults import Faults, check_keys, check_order
+from eval.submission.check.gold import Gold
+from eval.submission.check.kinds import checker, shown
 from eval.submission.rules import Section
 
 AGAIN = "evaluate it again, and collate the file again"

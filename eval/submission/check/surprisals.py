@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from babylm_data.words import MILLION
-from eval.submission.check_predictions import AGAIN, check_fields, row_list
-from eval.submission.faults import Faults, check_order
-from eval.submission.gold import Gold
-from eval.submission.kinds import checker, shown
+from eval.submission.check.faults import Faults, check_order
+from eval.submission.check.gold import Gold
+from eval.submission.check.kinds import checker, shown
+from eval.submission.check.predictions import AGAIN, check_fields, row_list
 from eval.submission.rules import Section
 
 

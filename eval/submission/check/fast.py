@@ -6,9 +6,9 @@ repeated in its scores, and an order that is wrong not at all.
 
 from collections.abc import Callable, Sequence
 
-from eval.submission.check_predictions import AGAIN
-from eval.submission.faults import Faults, check_keys
-from eval.submission.kinds import checker, shown
+from eval.submission.check.faults import Faults, check_keys
+from eval.submission.check.kinds import checker, shown
+from eval.submission.check.predictions import AGAIN
 from eval.submission.rules import FastList, Rules
 
 NEAR = 1e-6  # of a whole number of right answers

@@ -9,8 +9,8 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
 from eval.scores import as_json, check_writable
-from eval.submission.own import Own, read_own
-from eval.submission.published import Column, Group, Published, load_published
+from eval.submission.standing.own import Own, read_own
+from eval.submission.standing.published import Column, Group, Published, load_published
 from eval.table import percent
 from eval.tasks import title
 

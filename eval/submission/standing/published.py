@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-PUBLISHED = Path(__file__).parent.parent / "published.yaml"
+PUBLISHED = Path(__file__).parents[2] / "published.yaml"
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from eval.submission.kinds import shown
-from eval.submission.strict_json import Doubled
+from eval.submission.check.kinds import shown
+from eval.submission.check.strict_json import Doubled
 
 
 @dataclass(frozen=True)
