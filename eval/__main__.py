@@ -175,6 +175,7 @@ def score_jobs(
             result, details = job.run(scorer)
         except UserError as error:  # what one task lacks is no reason to leave out the others
             refused[job.task] = error
+            file.refuse(job.task, str(error))
             print(f"{job.task} has no result: {error}")
             continue
         file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, details)

@@ -31,7 +31,8 @@ def css_colour(lineup: Lineup, run: Run) -> str:
 
 def score_chart(lineup: Lineup, task: str) -> str:
     """The score by phenomenon (or subtask) of every run; student and control joined; chance dashed."""
-    results = {run.name: groups(run.tasks[task]) for run in lineup.runs}
+    runs = [run for run in lineup.runs if task in run.tasks]
+    results = {run.name: groups(run.tasks[task]) for run in runs}
     student = results[lineup.student.name]
     names = sorted(student, key=lambda name: student[name]["score"])
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": task}):
@@ -42,7 +43,7 @@ def score_chart(lineup: Lineup, task: str) -> str:
             axes.plot(
                 pair, [row, row], color=STUDENT, linewidth=5, alpha=0.22, solid_capstyle="butt", zorder=2
             )
-        for run in lineup.runs:
+        for run in runs:
             draw_scores(axes, lineup, run, [results[run.name][name] for name in names])
         chance = 100 * lineup.student.tasks[task]["chance"]
         axes.axvline(chance, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)

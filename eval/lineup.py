@@ -170,8 +170,10 @@ def circumstances(run: Run) -> dict[str, str]:
 def refuse_other_items(run: Run, student: Run) -> None:
     """Two scores are comparable only on the same items; `--limit` or another text would make them unlike."""
     for task, result in student.scores["tasks"].items():
-        other = run.scores["tasks"][task]
-        if any(result.get(key) != other.get(key) for key in ("measured_on", "tie_rule", "window", "items")):
+        other = run.scores["tasks"].get(task)
+        if other and any(
+            result.get(key) != other.get(key) for key in ("measured_on", "tie_rule", "window", "items")
+        ):
             raise UserError(
                 f"{run.name} was scored {unlike(other, result, task, student.name)}: "
                 "score both with the same options of `python -m eval`"

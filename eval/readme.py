@@ -101,7 +101,7 @@ def render_one(found: dict) -> str:
     lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
     for line in found["rows"]:
         cells = [line["model"], line["role"], f"{line['parameters']:,}", f"{line['words_seen']:,}"]
-        cells += [percent(*line["scores"][task]) for task in tasks]
+        cells += [percent(*line["scores"][task]) if task in line["scores"] else "–" for task in tasks]
         cells += [f"{line['scores']['bits_per_byte']:.4f}"] if bits else []
         lines.append([f"**{cell}**" for cell in cells] if line["role"] == "student" else cells)
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

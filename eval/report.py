@@ -88,6 +88,7 @@ def facts(lineup: Lineup) -> dict:
         "text": text_figures(lineup),
         "audit": audit(lineup.student),
         "ledger": ledger(lineup),
+        "unasked": {run.name: run.scores["refused"] for run in lineup.teachers if run.scores.get("refused")},
         "reading_names": READINGS,
         "commands": commands(lineup),
     }
@@ -144,11 +145,16 @@ def text_figures(lineup: Lineup) -> dict | None:
     }
 
 
-def subtask_rows(lineup: Lineup, task: str, found: Difference) -> list[tuple[str, list[dict], Difference]]:
-    """(subtask, one result a run, student less control), the largest gain over the control first."""
+def subtask_rows(
+    lineup: Lineup, task: str, found: Difference
+) -> list[tuple[str, list[dict | None], Difference]]:
+    """(subtask, one result a run, student less control), the largest gain over the control first.
+
+    None for a teacher that could not be asked.
+    """
+    cells = [run.tasks[task]["by_subtask"] if task in run.tasks else {} for run in lineup.runs]
     rows = [
-        (name, [run.tasks[task]["by_subtask"][name] for run in lineup.runs], delta)
-        for name, delta in sorted(found.by_subtask.items())
+        (name, [run.get(name) for run in cells], delta) for name, delta in sorted(found.by_subtask.items())
     ]
     return sorted(rows, key=lambda row: -row[2].value)
 

@@ -11,6 +11,7 @@ run folders of teachers and control
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -79,10 +80,14 @@ def main(args: argparse.Namespace) -> int | None:
         return list_missing(run, rules)
     for line in damaged(revisions(run)).values():
         raise UserError(line)
+    failed = 0
     for command in commands(run, asked, args):
-        print(f"== python -m {' '.join(command)}", flush=True)
-        if subprocess.run([sys.executable, "-m", *command]).returncode:
-            raise UserError("the evaluation stopped here: see above; the same command goes on")
+        print(f"== python -m {shlex.join(command)}", flush=True)
+        failed += bool(subprocess.run([sys.executable, "-m", *command]).returncode)
+    if failed:
+        raise UserError(
+            f"{failed} parts did not end well: see above, and what --list says; the same command goes on"
+        )
     return None
 
 
