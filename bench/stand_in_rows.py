@@ -5,6 +5,7 @@ They stand in for data that may not be passed on, so that a whole evaluation can
 every function: it yields rows without end, the same for the same `rng`.
 """
 
+import itertools
 from collections.abc import Iterator
 from random import Random
 
@@ -141,7 +142,7 @@ def entity_tracking(file: str, operations: int, rng: Random) -> Rows:
 
 def global_piqa(rng: Random) -> Rows:
     """The girl wants to eat something. She looks for -> the apple, not the train. Either may stand first."""
-    while True:
+    for number in itertools.count():
         being, verb, label = rng.choice(BEINGS), rng.choice(TO_FOOD), rng.randrange(2)
         solutions = [f"{the(rng.choice(nouns))}." for nouns in (FOODS, THINGS)]
         yield {
@@ -149,6 +150,7 @@ def global_piqa(rng: Random) -> Rows:
             "solution0": solutions[label],
             "solution1": solutions[1 - label],
             "label": label,
+            "example_id": f"synthetic_{number}",
         } | MARK
 
 

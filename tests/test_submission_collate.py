@@ -27,12 +27,15 @@ REVISIONS = ("chck_1M", "chck_2M", "chck_3M")
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
-    """(folder of a run with three revisions, all evaluated on tiny data; the rules fitted to these; the data)."""
+    """(folder of a run with three revisions, all evaluated on tiny data; name -> rules fitted to these; the data)."""
     place = tmp_path_factory.mktemp("evaluated")
     data, run = write_data(place / "data"), place / "runs" / "x"
-    rules = fitted(load_rules("2025"), data)
-    full = [section.task for section in rules.keys.values() if section.task and section.form == "predictions"]
-    fast = [*(entry.task for entry in rules.fast.values()), "aoa"]
+    rules = {name: fitted(load_rules(name), data) for name in ("2025", "2026-unverified")}
+    sections = [section for each in rules.values() for section in each.keys.values()]
+    full = list(dict.fromkeys(each.task for each in sections if each.task and each.form == "predictions"))
+    fast = list(dict.fromkeys(entry.task for each in rules.values() for entry in each.fast.values())) + [
+        "aoa"
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(official, "ROWS", official_rows(place / "rows.yaml", {*full, *fast}, data))
         tiny_models.save(run / "export")
@@ -42,7 +45,9 @@ def evaluated(tmp_path_factory):
                 tiny_models.save(folder, seed=seed)
             out = str(run / "eval_revisions" / name)
             score([f"{run}/revisions/{name}", "--tasks", *fast, "--data", str(data), "--out", out])
-    fine_tune(run, sound(rules, REVISIONS, random.Random(0))["glue"])
+    fine_tune(run, sound(rules["2025"], REVISIONS, random.Random(0))["glue"])
+    (run / "aoa").mkdir()
+    (run / "aoa/aoa_score.json").write_text('{"aoa": 0.25}', encoding="utf-8")
     return run, rules, data
 
 
@@ -83,8 +88,10 @@ def of(folder: Path) -> Run:
     return Run(folder, "student", {"name": "x", **summary}, {}, {}, {}, None, scores)
 
 
-def test_what_is_whole_becomes_a_file_without_a_fault(evaluated, tmp_path):
+@pytest.mark.parametrize("year", ["2025", "2026-unverified"])
+def test_what_is_whole_becomes_a_file_without_a_fault(evaluated, tmp_path, year):
     folder, rules, data = evaluated
+    rules = rules[year]
     found = collate(of(folder), rules)
     assert (found.missing, found.synthetic) == ([], [])
     path = tmp_path / rules.file
@@ -96,7 +103,7 @@ def test_what_is_whole_becomes_a_file_without_a_fault(evaluated, tmp_path):
 
 
 def test_the_fast_scores_are_those_of_the_predictions(evaluated):
-    folder, rules, _ = evaluated
+    folder, rules = evaluated[0], evaluated[1]["2025"]
     found = collate(of(folder), rules).content[rules.fast_key]
     assert [len(scores) for scores in found.values()] == [3] * len(rules.fast)
     for revision, scores in zip(REVISIONS, found["blimp"], strict=True):
@@ -161,7 +168,7 @@ HARM = {
 def test_what_is_missing_is_named_and_the_rest_is_there(run, evaluated, harm):
     do, said = HARM[harm]
     do(run)
-    found = collate(of(run), evaluated[1])
+    found = collate(of(run), evaluated[1]["2025"])
     assert any(re.search(said, line) for line in found.missing)
     assert {"blimp", "reading"} <= set(found.content)
 
@@ -169,11 +176,11 @@ def test_what_is_missing_is_named_and_the_rest_is_there(run, evaluated, harm):
 def test_scores_of_other_weights_are_refused(run, evaluated):
     put("eval_revisions/chck_3M/scores.json", "0", "model_sha256")(run)
     with pytest.raises(UserError, match="chck_3M/scores.json is of another model"):
-        collate(of(run), evaluated[1])
+        collate(of(run), evaluated[1]["2025"])
 
 
 def test_stand_ins_are_named(run, evaluated):
     put(SCORES, True, "tasks", "comps", "synthetic")(run)
     put("finetune/finetune.json", True, "tasks", "boolq", "synthetic")(run)
     put(FAST, True, "tasks", "ewok_fast", "synthetic")(run)
-    assert collate(of(run), evaluated[1]).synthetic == ["comps", "glue boolq", "fast ewok chck_2M"]
+    assert collate(of(run), evaluated[1]["2025"]).synthetic == ["comps", "glue boolq", "fast ewok chck_2M"]

@@ -112,8 +112,10 @@ def write_official(bundle: Path, student: Run, collected: Collected, rules: Rule
 def check_tree(tree: Path, collected: Collected, rules: Rules) -> None:
     """The official tree holds the very predictions that the file holds; UserError if one of them is of another time."""
     for key, content in collected.content.items():
-        task = rules.keys[key].task if key in rules.keys else None
-        place = TASKS[task].tree if task in TASKS else None
+        section = rules.keys.get(key)
+        place = (
+            TASKS[section.task].tree if section and section.task in TASKS and not section.examples else None
+        )
         if place and read_json(tree / place / "predictions.json", AGAIN) != content:
             raise UserError(f"{tree / place} has other predictions than {key} in RUN/eval: {AGAIN}")
 

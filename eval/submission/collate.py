@@ -42,7 +42,7 @@ def collate(run: Run, rules: Rules) -> Collected:
         found.missing.append("revisions: the run wrote none, train it with `revisions: true`")
     scored = {revision: {} if revision in lost else revision.scores() for revision in due}
     for key, section in rules.keys.items():
-        parts: dict | None = {}
+        parts: dict = {}
         if section.form == "score":
             parts = _read_part(run.folder / "aoa" / "aoa_score.json", key, found)
         elif section.form == "surprisals":
@@ -52,6 +52,8 @@ def collate(run: Run, rules: Rules) -> Collected:
                 parts |= _finetuned(run, task, section, found)
         else:
             parts = _predictions(run, section.task, key, found)
+            if section.examples:  # each row is a subtask, under its own name
+                parts = {row["id"]: _alone(row) for cell in parts.values() for row in cell["predictions"]}
         if parts:
             found.content[key] = parts
     found.content[rules.fast_key] = {
@@ -60,12 +62,12 @@ def collate(run: Run, rules: Rules) -> Collected:
     return found
 
 
-def _read_part(path: Path, key: str, found: Collected) -> dict | None:
+def _read_part(path: Path, key: str, found: Collected) -> dict:
     try:
         return read_json(path, AGAIN)
     except UserError as error:
         found.missing.append(f"{key}: {error}")
-        return None
+        return {}
 
 
 def _usable(result: dict | None, place: Path, key: str, found: Collected) -> bool:
@@ -87,12 +89,16 @@ def _note_stand_in(result: dict, key: str, found: Collected) -> None:
         found.synthetic.append(key)
 
 
-def _predictions(run: Run, task: str, key: str, found: Collected) -> dict | None:
-    """subtask -> {"predictions": rows} of a task of the final model."""
+def _predictions(run: Run, task: str, key: str, found: Collected) -> dict:
+    """subtask -> {"predictions": rows} of a task of the final model; {} if it is missing."""
     place = run.folder / "eval" / task
     if not _usable(run.scores["tasks"].get(task), place, key, found):
-        return None
+        return {}
     return read_json(place / "predictions.json", AGAIN)
+
+
+def _alone(row: dict) -> dict:
+    return {"predictions": [row | {"id": f"{row['id']}_0"}]}
 
 
 def _finetuned(run: Run, task: str, section: Section, found: Collected) -> dict:

@@ -120,13 +120,13 @@ TASKS = {
         "Global PIQA, parallel",
         "full_eval/global_piqa_parallel",
         partial(global_piqa.load, "global_piqa_parallel"),
-        "global_piqa/global_piqa_parallel",
+        "global_piqa_parallel/global_piqa_parallel",
     ),
     "global_piqa_nonparallel": Task(
         "Global PIQA, not parallel",
         "full_eval/global_piqa_nonparallel",
         partial(global_piqa.load, "global_piqa_nonparallel"),
-        "global_piqa/global_piqa_nonparallel",
+        "global_piqa_nonparallel/global_piqa_nonparallel",
     ),
     "nursery": Task("Nursery pairs", "full_eval/nursery", minimal_pairs.load, "blimp/nursery"),
 }
