@@ -53,19 +53,22 @@ def main(argv: list[str]) -> None:
     config = load_config(TrainConfig, args.config, args.overrides)
     data = config.data.model_copy(update={"path": str(Path(config.data.path).resolve())})
     found: dict[bool, list[float]] = {True: [], False: []}
+    most = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for turn in range(-1, 2 * args.repeats):  # the first is not counted: it compiles
             on = turn % 4 in (1, 2)
             name = f"turn-{turn + 1}"
             took = seconds(config.model_copy(update={"name": name, "data": data, "revisions": on}))
             written = len(os.listdir(f"runs/{name}/revisions")) if on else 0
+            most = max(most, written)
             print(f"{written:>3} revisions: {took:.2f} s", flush=True)
             if turn >= 0:
                 found[on].append(took)
     ratios = [with_ / without for with_, without in zip(found[True], found[False], strict=True)]
+    on, off = statistics.median(found[True]), statistics.median(found[False])
     print(
-        f"with {statistics.median(found[True]):.2f} s, without {statistics.median(found[False]):.2f} s, "
-        f"ratio {statistics.median(ratios):.4f} ({min(ratios):.4f} to {max(ratios):.4f})"
+        f"with {on:.2f} s, without {off:.2f} s, ratio {statistics.median(ratios):.4f} "
+        f"({min(ratios):.4f} to {max(ratios):.4f}), {(on - off) / max(1, most):.3f} s a revision"
     )
 
 
