@@ -13,6 +13,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError, positive, run_stage
 from eval.choices import TIE_RULES
+from eval.items import TooLong
 from eval.jobs import Job, asked_tasks, read_job
 from eval.json_files import read_json
 from eval.many import score_all
@@ -175,7 +176,8 @@ def score_jobs(
             result, details = job.run(scorer)
         except UserError as error:  # what one task lacks is no reason to leave out the others
             refused[job.task] = error
-            file.refuse(job.task, str(error))
+            if isinstance(error, TooLong):
+                file.refuse(job.task, str(error))
             print(f"{job.task} has no result: {error}")
             continue
         file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, details)
