@@ -44,6 +44,18 @@ def ledger(lineup: Lineup) -> dict:
     }
 
 
+def said(found: dict) -> list[str]:
+    """Both readings of a ledger, a line each, for a terminal."""
+    lines = []
+    for key, checks in found["readings"].items():
+        exposure = checks["exposure_words"]
+        words = "an unknown number of" if exposure["value"] is None else f"{exposure['value']:,}"
+        verdict = {None: "no limit", True: "within {:,}", False: "over {:,}"}[exposure["within"]]
+        limit = verdict.format(exposure["budget"] or 0)
+        lines.append(f"ledger, {READINGS[key]}: {words} words of exposure ({limit})")
+    return lines
+
+
 def entry(run: Run) -> dict:
     """One model's line: `passes` is words of exposure divided by the distinct words of its corpus.
 

@@ -7,7 +7,7 @@ import pytest
 from run_tree import edit, write_data, write_runs
 
 from babylm_data.sealed import SEAL, sha256
-from eval.ledger import ledger
+from eval.ledger import ledger, said
 from eval.lineup import read_lineup
 
 
@@ -47,6 +47,13 @@ def test_the_true_words_of_each_revision_stand_in_the_ledger(student):
     entries = {entry["name"]: entry for entry in ledger(read_lineup(student))["entries"]}
     assert entries["nursery"]["revisions"] == {"chck_1M": 1_000_900}
     assert entries["nursery-llama"]["revisions"] == {}
+
+
+def test_both_readings_are_said_in_a_line_each(student):
+    assert said(ledger(read_lineup(student))) == [
+        "ledger, student alone: 1,200,000 words of exposure (within 100,000,000)",
+        "ledger, tokenizer + teachers + student: 3,900,000 words of exposure (within 100,000,000)",
+    ]
 
 
 def test_unlike_corpora_add_up_in_the_ledger(student, tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.sealed import sealed_folder
 from eval.json_files import read_json
-from eval.ledger import ledger
+from eval.ledger import ledger, said
 from eval.lineup import Lineup, read_lineup
 from eval.report import page
 from eval.results_tree import ResultsTree
@@ -65,6 +65,7 @@ def build(
         refuse_incomplete(collected, rules)
     predictions = prediction_files(lineup)
     html, card, words = page(lineup), model_card(lineup, collected), ledger(lineup)
+    print("\n".join(said(words)))
     with sealed_folder(folder / "submission") as bundle:
         shutil.copytree(folder / "export", bundle / "export")
         for task, path in predictions.items():
