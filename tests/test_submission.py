@@ -1,17 +1,21 @@
 """The bundle: complete and sealed, or not there at all."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-from run_tree import BASE, PREPARED, read_scores, write_json
+from run_tree import BASE, PREPARED, edit, read_scores, write_json
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
+from eval.submission import bundle as bundle_module
 from eval.submission.__main__ import main
 from eval.submission.bundle import build
+from eval.submission.collate import Collected
+from eval.submission.rules import load_rules
 
 
 @pytest.fixture
@@ -180,3 +184,52 @@ def test_predictions_of_another_score_are_refused(student):
     with pytest.raises(UserError, match="predictions.json does not belong to the score"):
         build(student)
     assert_nothing_written(student)
+
+
+PARTS = Collected({"blimp": {}}, missing=["comps: not scored"], synthetic=["ewok"])
+
+
+@pytest.mark.parametrize(
+    ("collected", "name"),
+    [
+        (PARTS, "INCOMPLETE_SYNTHETIC_all_full"),
+        (Collected({"blimp": {}}, missing=["comps: not scored"]), "INCOMPLETE_all_full"),
+    ],
+)
+def test_a_file_that_lacks_parts_is_written_only_when_asked_for_and_under_a_name_that_says_so(
+    student, monkeypatch, capsys, collected, name
+):
+    monkeypatch.setattr(bundle_module, "collate", lambda *_: collected)
+    with pytest.raises(UserError, match="parts of a submission by the rules of 2025 are missing"):
+        build(student, rules=load_rules("2025"))
+    assert "missing: comps: not scored" in capsys.readouterr().out
+    assert_nothing_written(student)
+    written = build(student, rules=load_rules("2025"), partial=True)
+    (file,) = written.glob("*all_full_preds*.json")
+    assert file.name == f"{name}_preds_and_fast_scores_causal.json"
+    card = (written / "README.md").read_text(encoding="utf-8")
+    assert "**Incomplete.** It lacks:" in card and "- comps: not scored" in card
+    assert ("stand-ins" in card) is bool(collected.synthetic)
+    assert damage(written) is None
+
+
+def test_a_whole_file_with_a_fault_is_not_written(student, monkeypatch, capsys):
+    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected({"blimp": {}}))
+    edit(student / "summary.json", revisions=[{"name": "chck_1M", "words_seen": 10**6}])
+    shutil.copytree(student / "export", student / "revisions/chck_1M")
+    shutil.copytree(student / "eval", student / "eval_revisions/chck_1M")
+    with pytest.raises(UserError, match=r"the leaderboard would not take the file, \d+ faults: see above"):
+        build(student, rules=load_rules("2025"))
+    assert "fault: " in capsys.readouterr().out
+    assert_nothing_written(student)
+
+
+def test_a_results_tree_of_another_time_is_refused(student, monkeypatch):
+    content = {"reading": {"reading": {"predictions": [{"id": 0, "pred": 1.0, "prev_pred": math.nan}]}}}
+    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected(content, missing=["all else"]))
+    place = student / "results/nursery/main/zero_shot/causal/reading/predictions.json"
+    write_json(place, content["reading"])
+    assert (build(student, rules=load_rules("2025"), partial=True) / "results").is_dir()
+    write_json(place, {"reading": {"predictions": []}})
+    with pytest.raises(UserError, match="has other predictions than reading in RUN/eval"):
+        build(student, rules=load_rules("2025"), partial=True)

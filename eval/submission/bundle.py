@@ -13,19 +13,15 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sealed_folder
-from eval.json_files import read_json
 from eval.ledger import ledger, said
 from eval.lineup import Lineup, read_lineup
 from eval.report import page
-from eval.results_tree import ResultsTree
-from eval.revisions import FOLDER, revisions
-from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.card import model_card
-from eval.submission.check.file import check_file
-from eval.submission.collate import AGAIN, Collected, collate
+from eval.submission.check.file import add_allow_constant
+from eval.submission.collate import collate
+from eval.submission.leaderboard import refuse_incomplete, write_leaderboard
 from eval.submission.rules import Rules, add_rules, load_rules
-from eval.tasks import TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,18 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="the evaluation data: predictions are checked by them"
     )
+    add_allow_constant(parser.add_argument)
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the bundle, say where."""
     rules = load_rules(arguments.rules) if arguments.rules else None
-    print(f"wrote {build(arguments.run, partial=arguments.partial, rules=rules, data=arguments.data)}")
+    checked = {"data": arguments.data, "allow_constant": arguments.allow_constant}
+    print(f"wrote {build(arguments.run, partial=arguments.partial, rules=rules, **checked)}")
 
 
-def build(
-    folder: Path, *, partial: bool = False, rules: Rules | None = None, data: Path | None = None
-) -> Path:
-    """Write `folder`/submission, sealed; one that stood there is replaced when the new one is complete."""
+def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **checked) -> Path:
+    """Write `folder`/submission, sealed; one that stood there is replaced when the new one is complete.
+
+    `rules`: of the leaderboard's file, None for none; `checked`: what else `write_leaderboard` takes.
+    """
     lineup = read_lineup(folder)
     if not partial:
         refuse_partial(lineup)
@@ -76,56 +75,16 @@ def build(
         (bundle / "README.md").write_text(card, encoding="utf-8")
         (bundle / "report.html").write_text(html, encoding="utf-8")
         if collected:
-            write_official(bundle, lineup.student, collected, rules, data)
+            write_leaderboard(bundle, lineup.student, collected, rules, **checked)
     return folder / "submission"
-
-
-def refuse_incomplete(collected: Collected, rules: Rules) -> None:
-    """What the rules ask for is there, and was scored on the official data, or it is no submission."""
-    lines = [*collected.missing, *(f"{key}: scored on synthetic stand-ins" for key in collected.synthetic)]
-    for line in lines:
-        print(f"missing: {line}")
-    if lines:
-        raise UserError(
-            f"{len(lines)} parts of a submission by the rules of {rules.name} are missing, see above; "
-            "--partial writes what there is, under a name that says so"
-        )
-
-
-def write_official(bundle: Path, student: Run, collected: Collected, rules: Rules, data: Path | None) -> None:
-    """The leaderboard's file and the results tree; a UserError if the file has a fault, but for what is missing."""
-    marks = [("INCOMPLETE_", collected.missing), ("SYNTHETIC_", collected.synthetic)]
-    path = bundle / ("".join(mark for mark, holds in marks if holds) + rules.file)
-    path.write_text(json.dumps(collected.content), encoding="utf-8")
-    if not collected.missing:
-        due = [revision.name for revision in revisions(student)]
-        faults = check_file(path, rules, due, data, student.folder / FOLDER)
-        for fault in faults:
-            print(f"{'warning' if fault.warning else 'fault'}: {fault}")
-        if count := sum(not fault.warning for fault in faults):
-            raise UserError(f"the leaderboard would not take the file, {count} faults: see above")
-    tree = student.folder / "results"
-    if tree.is_dir():
-        check_tree(ResultsTree(tree, student.name).folder, collected, rules)
-        shutil.copytree(tree, bundle / "results")
-
-
-def check_tree(tree: Path, collected: Collected, rules: Rules) -> None:
-    """The official tree holds the very predictions that the file holds; UserError if one of them is of another time."""
-    for key, content in collected.content.items():
-        section = rules.keys.get(key)
-        place = (
-            TASKS[section.task].tree if section and section.task in TASKS and not section.examples else None
-        )
-        if place and read_json(tree / place / "predictions.json", AGAIN) != content:
-            raise UserError(f"{tree / place} has other predictions than {key} in RUN/eval: {AGAIN}")
 
 
 def refuse_partial(lineup: Lineup) -> None:
     """A score on the first few items, or on other files than the official ones, is no submission."""
     for task, result in lineup.student.tasks.items():
         limited = f"with --limit {result['limit']}" if result["limit"] is not None else None
-        if how := limited or ("with other rows than the official ones" if result["partial"] else None):
+        other = "with other rows than the official ones" if result["partial"] else None
+        if how := limited or other or ("on synthetic stand-ins" if result.get("synthetic") else None):
             raise UserError(
                 f"{task} was scored {how}, on {result['items']:,} items: "
                 "score all runs on the whole official data, or pass --partial"

@@ -4,7 +4,7 @@ Is a submission file what the leaderboard takes? Every fault is a line that name
 """
 
 import argparse
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from babylm_data.errors import UserError, positive
@@ -51,6 +51,11 @@ def add_arguments(parse: argparse.ArgumentParser) -> None:
     add("--data", type=Path, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
     add("--revisions", type=Path, metavar="DIR", help="folder that holds the revisions' folders")
     add("--scores", type=Path, nargs="+", default=[], metavar="FILE", help="scores.json, for its ties")
+    add_allow_constant(add)
+
+
+def add_allow_constant(add: Callable) -> None:
+    """The option for a model that really says the same throughout; `add` is the `add_argument` of a parser."""
     add(
         "--allow-constant",
         nargs="+",
