@@ -36,7 +36,7 @@ def write_leaderboard(
     data: Path | None = None,
     allow_constant: Collection[str] = (),
 ) -> None:
-    """Write the file, under a name that says what it lacks, and copy the tree; a UserError for a whole one with a fault.
+    """Write the file, under a name that says what it lacks, and the tree; a UserError for a whole one with a fault.
 
     `data`, `allow_constant`: see `check_file`.
     """
