@@ -72,20 +72,21 @@ def revision_marks(track: Track, words_seen: int, scale: float = 1.0) -> list[tu
     return [(name, mark) for name, mark in scaled if mark <= words_seen]
 
 
-def check_exposure(track: Track, corpus_words: int, words: int) -> None:
-    """Refuse to plan an exposure of `words` over the track's budget of words or of epochs.
+def check_exposure(track: Track, corpus_words: int, words: int, before: int = 0) -> None:
+    """Refuse to plan an exposure of `words`, after those `before` of the first weights, over the track's budgets.
 
     A run stops at the first step that reaches the words it was asked for: the last step may cross the budget, and
     the ledger says by how much.
     """
     outside = "or set competition=false: a run outside the competition"
-    if track.exposure_words is not None and words > track.exposure_words:
+    planned = f"data.words {words:,}" + (f" after the {before:,} that init has read" if before else "")
+    total = before + words
+    if track.exposure_words is not None and total > track.exposure_words:
         raise UserError(
-            f"data.words {words:,} is over the {track.exposure_words:,} words of exposure of {track.name}: "
-            f"lower it, {outside}"
+            f"{planned} is over the {track.exposure_words:,} words of exposure of {track.name}: lower it, {outside}"
         )
-    if track.epochs is not None and words > track.epochs * corpus_words:
+    if track.epochs is not None and total > track.epochs * corpus_words:
         raise UserError(
-            f"data.words {words:,} is {words / corpus_words:.4g} epochs of the corpus's {corpus_words:,} words, and "
-            f"{track.name} allows {track.epochs}: lower it to {track.epochs * corpus_words}, {outside}"
+            f"{planned} is {total / corpus_words:.4g} epochs of the corpus's {corpus_words:,} words, and "
+            f"{track.name} allows {track.epochs}: lower it to {max(0, track.epochs * corpus_words - before)}, {outside}"
         )

@@ -46,13 +46,15 @@ def ledger(lineup: Lineup) -> dict:
 
 def said(found: dict) -> list[str]:
     """Both readings of a ledger, a line each, for a terminal."""
+    names = {"corpus_words": "words of text", "exposure_words": "words of exposure", "passes": "passes"}
     lines = []
     for key, checks in found["readings"].items():
-        exposure = checks["exposure_words"]
-        words = "an unknown number of" if exposure["value"] is None else f"{exposure['value']:,}"
-        verdict = {None: "no limit", True: "within {:,}", False: "over {:,}"}[exposure["within"]]
-        limit = verdict.format(exposure["budget"] or 0)
-        lines.append(f"ledger, {READINGS[key]}: {words} words of exposure ({limit})")
+        told = []
+        for name, check in checks.items():
+            value = "unknown" if check["value"] is None else f"{check['value']:,.10g}"
+            verdict = {None: "no limit", True: "within {:,}", False: "OVER {:,}"}[check["within"]]
+            told.append(f"{value} {names[name]} ({verdict.format(check['budget'] or 0)})")
+        lines.append(f"ledger, {READINGS[key]}: {', '.join(told)}")
     return lines
 
 

@@ -51,8 +51,10 @@ def test_the_true_words_of_each_revision_stand_in_the_ledger(student):
 
 def test_both_readings_are_said_in_a_line_each(student):
     assert said(ledger(read_lineup(student))) == [
-        "ledger, student alone: 1,200,000 words of exposure (within 100,000,000)",
-        "ledger, tokenizer + teachers + student: 3,900,000 words of exposure (within 100,000,000)",
+        "ledger, student alone: 300,000 words of text (within 10,000,000), "
+        "1,200,000 words of exposure (within 100,000,000), 4 passes (within 10)",
+        "ledger, tokenizer + teachers + student: 300,000 words of text (within 10,000,000), "
+        "3,900,000 words of exposure (within 100,000,000), 13 passes (OVER 10)",
     ]
 
 

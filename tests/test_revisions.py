@@ -181,6 +181,33 @@ def test_a_checkpoint_is_never_ahead_of_a_revision_that_could_not_be_written(tra
     )  # the step that the first revision belongs to is trained again
 
 
+def test_what_the_first_weights_have_read_counts_for_caps_and_marks(train_tiny):
+    first = train_tiny(name="first", data={"words": 500})
+    init = {"path": str(first / "export")}
+    seen = json.loads((first / "summary.json").read_text())["words_seen"]
+    with pytest.raises(
+        UserError, match=rf"after the {seen} that init has read is over the 100,000,000 words"
+    ):
+        train_tiny(name="over", init=init, data={"words": 100_000_000 - seen + 1})
+    with pytest.raises(UserError, match="after the .* that init has read is 10.* epochs"):
+        train_tiny(name="over", init=init, data={"words": 19_800})
+    folder = train_tiny(name="second", init=init, **SCALED)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["words_before"] == seen
+    names = [revision["name"] for revision in summary["revisions"]]
+    assert names[0] == f"chck_{seen // 100 + 1}M"  # those before are of the first run
+    assert all(revision["words_seen"] >= revision["mark"] for revision in summary["revisions"])
+
+
+def test_first_weights_that_nobody_can_count_are_outside_the_competition(train_tiny):
+    first = train_tiny(name="first")
+    (first / "summary.json").unlink()
+    init = {"path": str(first / "export")}
+    with pytest.raises(UserError, match="nobody can count the words that it has read: set competition=false"):
+        train_tiny(name="second", init=init)
+    train_tiny(name="second", init=init, competition=False)
+
+
 def due_of(name: str) -> list:
     """The revisions of the run called `name`, from its config."""
     from babylm_data.tokens import open_tokens

@@ -32,13 +32,19 @@ class Revision:
     step: int
 
 
-def due_revisions(track: Track, batches: Batches, steps: int, scale: float = 1.0) -> list[Revision]:
-    """The revisions of a run of so many steps, in order; `scale` multiplies every mark (and leaves its name)."""
-    marks = revision_marks(track, batches.words_seen(steps), scale)
+def due_revisions(
+    track: Track, batches: Batches, steps: int, scale: float = 1.0, before: int = 0
+) -> list[Revision]:
+    """The revisions of a run of so many steps, in order; `scale` multiplies every mark (and leaves its name).
+
+    `before`: words of exposure of the first weights, which count, and whose marks are not this run's to write.
+    """
+    marks = revision_marks(track, before + batches.words_seen(steps), scale)
     found = []
     for name, mark in marks:
-        step = batches.steps_for(mark)
-        found.append(Revision(name, mark, batches.words_seen(step), step))
+        if mark > before:
+            step = batches.steps_for(mark - before)
+            found.append(Revision(name, mark, before + batches.words_seen(step), step))
     return found
 
 

@@ -5,6 +5,7 @@ something else, a loss without a gradient.
 """
 
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,7 @@ from train_teachers.revisions import RevisionWriter, due_revisions
 from train_teachers.run import Run
 
 AUDIT_SEQUENCES = 4
+INIT_ABSENT = "init: {} does not exist: train it first"
 MakeObjective = Callable[[PreTrainedModel, str, torch.device], Objective]
 """From the student, the fingerprint of its tokenizer, and the device."""
 
@@ -95,13 +97,17 @@ class Ready:
         self.config, data = config, Path(config.data.path)
         manifest = open_data(data)
         self.track = load_track(manifest["track"])
+        self.words_before = words_of_init(config) if config.init else 0
         if config.competition:
-            check_exposure(self.track, manifest["splits"]["train"]["words"], config.data.words)
+            corpus = manifest["splits"]["train"]["words"]
+            check_exposure(self.track, corpus, config.data.words, self.words_before)
         self.batches, self.sequences = _read(config)
         self.steps = self.batches.steps_for(config.data.words)
         scale = config.words_scale
         self.revisions = (
-            due_revisions(self.track, self.batches, self.steps, scale) if config.revisions else []
+            due_revisions(self.track, self.batches, self.steps, scale, self.words_before)
+            if config.revisions
+            else []
         )
         keep_freed_memory()
         self.precision = choose_precision(config.precision)
@@ -152,10 +158,27 @@ def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dic
         )
     if config.init is None:
         return build(config.model, loaded, seed=config.seed), {}
-    folder = find_folder(config.init.path, absent=f"init: {config.init.path} does not exist: train it first")
+    folder = find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path))
     refuse_other_tokenizer(folder, fingerprint(tokenizer), f"init ({config.init.path})")
     student = build_from(load(folder), config.model, config.init, seed=config.seed)
     return student, {"init": weights_hash(folder)}
+
+
+def words_of_init(config: TrainConfig) -> int:
+    """Words of exposure that the first weights had before this run; outside the competition 0 where nobody knows."""
+    summary = (
+        find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path)).parent / "summary.json"
+    )
+    try:
+        found = json.loads(summary.read_text(encoding="utf-8"))
+        return found["words_seen"] + found.get("words_before", 0)
+    except (OSError, ValueError, KeyError):
+        if not config.competition:
+            return 0
+        raise UserError(
+            f"init ({config.init.path}) is no run of this kit, so nobody can count the words that it has read: "
+            "set competition=false, a run outside the competition"
+        ) from None
 
 
 def _read(config: TrainConfig) -> tuple[Batches, np.ndarray]:
@@ -206,6 +229,7 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "parameters_without_embeddings": without_embeddings,
         "steps": progress.step,
         "words_seen": progress.words_seen,
+        "words_before": ready.words_before,
         "words_in_last_step": ready.batches.words(progress.step - 1),
         "tokens_seen": progress.tokens_seen,
         "epochs": progress.step * config.batch_size / ready.batches.sequences_per_epoch,

@@ -56,6 +56,7 @@ def filled_in(config: Config, others: Sequence[str] = ()) -> Iterator[tuple[Conf
             print(f"data: {config.data.path} is not there: random words, {tokenizer}", flush=True)
         if config.init and not is_here(config.init.path):
             changes["init"] = config.init.model_copy(update={"path": str(place / "init")})
+            changes["competition"] = False  # nobody counted what random weights have read
             print(f"init: {config.init.path} is not there: random weights of the model's shape", flush=True)
         config = config.model_copy(update=changes)
         if "init" in changes:
