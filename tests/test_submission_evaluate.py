@@ -9,11 +9,13 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from run_tree import edit
+from run_tree import add_task, edit
 from submission_files import write_data
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sealed_folder
+from eval.choices import Choices
+from eval.items import Choice, Item
 from eval.submission import evaluate
 from eval.submission.asked import HUMAN
 from eval.submission.rules import load_rules
@@ -226,9 +228,11 @@ def test_a_damaged_revision_is_named_before_anything_is_scored(run, data, called
 
 
 def test_the_list_names_what_is_missing_and_scores_nothing(run, data, called, capsys):
+    items = [Item("base_0", "base", (Choice("", "good"), Choice("", "bad")))]
+    add_task(run, "comps", Choices(items), [[-1.0, -2.0]])
     assert evaluate.main(arguments(run, data, "--list")) == 1
     said = capsys.readouterr().out
-    assert "missing: blimp: not scored" in said
+    assert "missing: blimp: not scored" in said and "comps: not scored" not in said
     assert "missing: fast blimp: not scored on any of the 3 revisions" in said
     assert "missing: glue rte: not fine-tuned" in said
     assert not called
