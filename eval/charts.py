@@ -124,29 +124,25 @@ def held_out_chart(lineup: Lineup) -> str | None:
         return svg(figure, "Held-out loss of each run against words of exposure")
 
 
-def revisions_chart(lineup: Lineup, task: str, curves: dict[str, list]) -> str:
-    """A task's score over the revisions of student and control against words of exposure, whiskers two errors.
+def revisions_chart(lineup: Lineup, task: str, points: list[tuple[int, float, float | None]]) -> str:
+    """A task's score over the student's revisions against words of exposure, whiskers two errors.
 
-    `curves`: run name -> (words of exposure, score, standard error) of each revision.
+    `points`: (words of exposure, score, standard error) of each revision.
     """
+    words, scores, errors = zip(*points, strict=True)
+    heights, reach = 100 * np.array(scores), [200 * (error or 0) for error in errors]
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"revisions {task}"}):
         figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
         axes = figure.subplots()
-        for run in (lineup.control, lineup.student):
-            if points := curves.get(run.name):
-                words, scores, errors = zip(*points, strict=True)
-                draw_curve(axes, lineup, run, np.array(words), 100 * np.array(scores))
-                reach = [200 * (error or 0) for error in errors]
-                marker, _, colour = mark(lineup, run)
-                face = colour if run.role == "student" else PAPER
-                style = {"markerfacecolor": face, "markersize": 4.5, "elinewidth": 0.8, "zorder": 5}
-                axes.errorbar(words, 100 * np.array(scores), yerr=reach, fmt=marker, color=colour, **style)
+        draw_curve(axes, lineup, lineup.student, np.array(words), heights)
+        marker, _, colour = mark(lineup, lineup.student)
+        style = {"markersize": 4.5, "elinewidth": 0.8, "zorder": 5}
+        axes.errorbar(words, heights, yerr=reach, fmt=marker, color=colour, **style)
         chance = 100 * lineup.student.tasks[task]["chance"] if task in lineup.student.tasks else None
         if chance is not None:
             axes.axhline(chance, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
-        longest = max(points[-1][0] for points in curves.values() if points)
-        name_axes(axes, longest, "score x 100")
-        axes.set_xlim(0, 1.02 * longest)
+        name_axes(axes, words[-1], "score x 100")
+        axes.set_xlim(0, 1.02 * words[-1])
         return svg(figure, f"{title(task)}: score of each revision against words of exposure")
 
 

@@ -64,12 +64,9 @@ def revision_charts(lineup: Lineup) -> dict[str, str]:
     """task -> its picture, of each task that two or more of the student's revisions were scored on."""
     from eval import charts
 
-    curves = {run.name: learning_curves(run) for run in (lineup.student, lineup.control)}
     return {
-        task: charts.revisions_chart(
-            lineup, task, {name: found.get(task, []) for name, found in curves.items()}
-        )
-        for task, points in curves[lineup.student.name].items()
+        task: charts.revisions_chart(lineup, task, points)
+        for task, points in learning_curves(lineup.student).items()
         if len(points) > 1
     }
 

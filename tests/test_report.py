@@ -166,8 +166,14 @@ def test_the_page_draws_the_scores_of_the_revisions(student):
     for name in seen:
         shutil.copytree(student / "export", student / "revisions" / name)
         shutil.copytree(student / "eval", student / "eval_revisions" / name)
+    control = student.parent / "nursery-control"  # an older one, whose revisions somebody scored
+    edit(control / "summary.json", revisions=revisions)
+    for name in seen:
+        shutil.copytree(control / "export", control / "revisions" / name)
+        shutil.copytree(control / "eval", control / "eval_revisions" / name)
     html = page(read_lineup(student))
-    assert "The revisions on the way" in html
+    section = html.split("The revisions on the way")[1].split("</section>")[0]
+    assert "var(--student)" in section and "control" not in section
     assert "Nursery pairs: score of each revision against words of exposure" in html
 
 

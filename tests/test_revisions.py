@@ -140,6 +140,15 @@ def test_a_run_leaves_its_revisions_complete_and_says_what_each_has_seen(train_t
     assert weights(folder) in hashes  # the last mark is met by the last step
 
 
+def test_revisions_that_will_be_one_model_are_told_before_the_first_step(train_tiny, capsys):
+    train_tiny(name="apart", **SCALED)
+    assert "warning" not in capsys.readouterr().out
+    train_tiny(**SCALED | {"words_scale": 1e-5})  # 10 words between marks, of which a step has more
+    said = capsys.readouterr().out
+    warning = "chck_1M and chck_2M are due at one step (1), and "
+    assert warning in said and said.index(warning) < said.index("held-out hard loss")
+
+
 def test_a_model_with_tied_embeddings_keeps_them_tied(train_tiny):
     folder = train_tiny(**SCALED | {"model": {"tie_word_embeddings": True}})
     last = folder / "revisions" / "chck_10M" / "model.safetensors"
@@ -147,10 +156,9 @@ def test_a_model_with_tied_embeddings_keeps_them_tied(train_tiny):
     assert "lm_head.weight" not in load_file(last)
 
 
-def test_writing_revisions_changes_no_weight(train_tiny):
-    assert weights(train_tiny(**SCALED)) == weights(
-        train_tiny(name="without", **SCALED | {"revisions": False})
-    )
+@pytest.mark.parametrize("changes", [{"revisions": False}, {"words_scale": 3e-4}])
+def test_which_revisions_are_written_changes_no_weight(train_tiny, changes):
+    assert weights(train_tiny(**SCALED)) == weights(train_tiny(name="other", **SCALED | changes))
 
 
 @pytest.mark.parametrize("step", [3, 8, 15])

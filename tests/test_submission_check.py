@@ -318,6 +318,18 @@ def test_the_command_tells_sound_from_faulty_by_status_and_last_line(
         run([tmp_path / "none.json"])
 
 
+@pytest.mark.parametrize("scale", ["0", "1.5", "-1", "nan", "half"])
+def test_a_scale_is_above_0_and_up_to_1(tmp_path, capsys, scale):
+    with pytest.raises(SystemExit):
+        run([tmp_path / "file.json", "--words", 10, f"--words-scale={scale}"])
+    assert "--words-scale" in capsys.readouterr().err
+
+
+def test_a_scale_alone_does_not_say_where_the_run_ended(tmp_path):
+    with pytest.raises(UserError, match="add --words N"):
+        run([tmp_path / "file.json", "--words-scale", 0.5])
+
+
 @pytest.mark.slow
 def test_a_file_at_the_official_sizes_is_checked_in_seconds(tmp_path):
     asked = load_rules("2025")

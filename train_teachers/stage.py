@@ -8,6 +8,7 @@ import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from train_teachers.language_model import build, build_from, checkpoint_activati
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
 from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
-from train_teachers.revisions import RevisionWriter, due_revisions
+from train_teachers.revisions import Revision, RevisionWriter, due_revisions
 from train_teachers.run import Run
 
 AUDIT_SEQUENCES = 4
@@ -141,11 +142,24 @@ class Ready:
         return audit(self.student, self.objective, Batch.from_sequences(sample), autocast=autocast)
 
     def describe(self, findings: dict[str, Finding]) -> str:
-        """The run in one line, and its audit as a table."""
+        """The run in one line, its audit as a table, and a line about revisions that will be one model."""
         parameters = num_parameters(self.student)[0]
         shape = f"{self.config.model.family}, {parameters:,} parameters, {self.steps:,} steps"
         how = f"{self.precision}{', compiled' if self.compiled else ''}, on {self.accelerator.device}"
-        return f"{self.config.name}: {shape}, {how}\n{table(findings)}"
+        return f"{self.config.name}: {shape}, {how}\n{table(findings)}{_alike(self.revisions)}"
+
+
+def _alike(revisions: list[Revision]) -> str:
+    """A line that warns of revisions due at one step, where marks lie closer than the words of a step; else ""."""
+    pairs = [(one, other) for one, other in pairwise(revisions) if one.step == other.step]
+    if not pairs:
+        return ""
+    one, other = pairs[0]
+    more = f", and {len(pairs) - 1} more pairs" if pairs[1:] else ""
+    return (
+        f"\nwarning: {one.name} and {other.name} are due at one step ({one.step:,}){more}: they will be the same "
+        "model, and a submission with them is refused; raise words_scale or lower batch_size"
+    )
 
 
 def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dict[str, str]]:

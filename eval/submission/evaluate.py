@@ -6,7 +6,7 @@ scored again, so a call that was stopped goes on with the same line.
     python -m eval.submission evaluate runs/x --data evaluation_data --list      # what is missing, and no more
 
 writes RUN/eval, RUN/eval_revisions/chck_1M …, RUN/finetune, RUN/aoa, RUN/results (the official tree), and eval/ in the
-run folders of teachers and control
+run folders of teachers and control; with --limit, the same below trial/ in these folders, and no tree
 """
 
 import argparse
@@ -14,20 +14,19 @@ import os
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
-from babylm_data.errors import UserError, positive
-from eval.aoa.checkpoints import FEWEST
-from eval.finetune import glue
-from eval.lineup import taught_by
+from babylm_data.errors import UserError, from_zero, positive
+from eval.lineup import read_lineup
 from eval.results_tree import model_name
-from eval.revisions import SCORES, damaged, revisions
-from eval.run_folders import Run, locate, read_run
+from eval.revisions import SCORES, revisions
+from eval.run_folders import Run, read_run
+from eval.submission.asked import Asked, beside_it, read_asked, refuse_known_faults
 from eval.submission.collate import collate
 from eval.submission.rules import Rules, add_rules, load_rules
-from eval.tasks import TASKS
 
+TRIAL = "trial"
 GIB = 2**30
 A_PROCESS = 1.5 * GIB  # libraries, a batch and its logits
 TIMES_WEIGHTS = 4  # float32 weights, a bfloat16 copy, activations
@@ -48,26 +47,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--fast", nargs="+", metavar="TASK", help="of every revision [those of the rules, and aoa]")
     add("--glue", nargs="*", metavar="TASK", help="to fine-tune the final model on [those of the rules]")
-    add("--seeds", nargs="+", default=["42"], metavar="N", help="of fine-tuning; the first is submitted [42]")
+    add(
+        "--seeds",
+        type=from_zero,
+        nargs="+",
+        default=[42],
+        metavar="N",
+        help="of fine-tuning; the first is submitted [42]",
+    )
     add("--epochs", type=positive, metavar="N", help="of fine-tuning [the task's]")
     add("--partial", action="store_true", help="leave out what --data lacks, and say so")
     add(
         "--limit",
         type=positive,
         metavar="N",
-        help="first N items of each subtask, for trying; no results tree",
+        help="first N items of each subtask, for trying: all is written below trial/ in the run folders, "
+        "and no results tree",
     )
     add("--processes", type=positive, metavar="N", help="revisions scored at a time [as many as fit]")
     add("--list", action="store_true", help="say what is missing, score nothing")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Which tasks one call scores, all of which have data."""
-
-    full: list[str]
-    fast: list[str]
-    glue: list[str]
 
 
 def main(args: argparse.Namespace) -> int | None:
@@ -75,11 +73,10 @@ def main(args: argparse.Namespace) -> int | None:
     run, rules = read_run(args.run, "student", scored=False), load_rules(args.rules)
     if args.list:
         args.partial = True
-    asked = tasks_with_data(args, rules)
+    asked = read_asked(run, rules, args)
     if args.list:
         return list_missing(run, rules)
-    for line in damaged(revisions(run)).values():
-        raise UserError(line)
+    refuse_known_faults(run, asked, args)
     failed = 0
     for command in commands(run, asked, args):
         print(f"== python -m {shlex.join(command)}", flush=True)
@@ -92,94 +89,50 @@ def main(args: argparse.Namespace) -> int | None:
 
 
 def list_missing(run: Run, rules: Rules) -> int:
-    """Print what the submission file would lack, and whether that is anything."""
-    run = read_run(run.folder, "student", scored=(run.folder / "eval" / "scores.json").exists())
+    """Print what the submission would lack, and whether that is anything."""
+    with suppress(UserError):  # which is a line of its own below
+        run = read_run(run.folder, "student")
     missing = collate(run, rules).missing
+    try:
+        read_lineup(run.folder)
+    except UserError as error:
+        missing.append(str(error))
     for line in missing:
         print(f"missing: {line}")
     print(f"{len(missing)} parts are missing" if missing else "nothing is missing")
     return int(bool(missing))
 
 
-def tasks_with_data(args: argparse.Namespace, rules: Rules) -> Asked:
-    """What is asked for; a UserError that names all tasks without data, unless they may be left out."""
-    sections = rules.keys.values()
-    full = args.full or [
-        section.task for section in sections if section.task and section.form == "predictions"
-    ]
-    fast = args.fast or [entry.task for entry in rules.fast.values()] + ["aoa"]
-    tuned = [task for section in sections for task in section.tasks] if args.glue is None else args.glue
-    lacking = [
-        task for task in dict.fromkeys([*full, *fast]) if task in TASKS and not TASKS[task].find(args.data)
-    ]
-    for task in tuned:
-        try:
-            glue.find_files(task, [args.data], glue.TASKS[task].names)
-        except (UserError, KeyError):
-            lacking.append(task)
-    if lacking and not args.partial:
-        raise UserError(
-            f"{args.data} lacks the data of {', '.join(lacking)}: put them there, or --partial leaves them out "
-            "of a submission that then is incomplete"
-        )
-    if lacking:
-        print(f"without data in {args.data}: {', '.join(lacking)}")
-    return Asked(*([task for task in names if task not in lacking] for names in (full, fast, tuned)))
-
-
 def commands(run: Run, asked: Asked, args: argparse.Namespace) -> list[list[str]]:
     """The calls of the other programs that make up the whole evaluation, each of which knows what it has done."""
     folder, data = run.folder, ["--data", str(args.data)]
-    limit = ["--limit", str(args.limit)] if args.limit else []
+    limit, below = (["--limit", str(args.limit)], TRIAL) if args.limit else ([], "")
     name = model_name(str(folder / "export"))
     tree = [] if limit else ["--results", str(folder / "results"), "--model-name", name]
     full = [*asked.full, *(["perplexity"] if args.text else [])]
     text = ["--text", *args.text] if args.text else []
     calls = []
     for beside in [folder, *beside_it(run)]:
+        options = [*data, *text, *limit, "--out", str(beside / below / "eval")]
         own = tree if beside == folder else []
-        calls.append(
-            [
-                "eval",
-                f"{beside}/export",
-                "--tasks",
-                *full,
-                *data,
-                *text,
-                *limit,
-                "--out",
-                f"{beside}/eval",
-                *own,
-            ]
-        )
+        calls.append(["eval", f"{beside}/export", "--tasks", *full, *options, *own])
     if found := revisions(run):
-        models, out = [str(revision.export) for revision in found], folder / SCORES
+        models, out = [str(revision.export) for revision in found], folder / below / SCORES
         processes = args.processes or fitting_processes(folder / "export", len(models))
         count = ["--processes", str(processes)]
         if len(models) == 1:  # a call for one model has its results in --out itself
             out, count = out / found[0].name, ["--revision", found[0].name] if tree else []
-        calls.append(
-            ["eval", *models, "--tasks", *asked.fast, *data, *limit, "--out", str(out), *count, *tree]
-        )
-        if "aoa" in asked.fast and not limit and len(models) >= FEWEST:
-            human = [
-                "--human",
-                str(args.data / "full_eval/aoa/cdi_human.csv"),
-                "--tokenizer",
-                f"{folder}/export",
-            ]
-            calls.append(["eval.aoa", str(out), *human, "--out", f"{folder}/aoa", *tree])
+        options = [*data, *(text if "perplexity" in asked.fast else []), *limit, "--out", str(out)]
+        calls.append(["eval", *models, "--tasks", *asked.fast, *options, *count, *tree])
+        if asked.human:
+            options = ["--human", str(asked.human), "--tokenizer", f"{folder}/export"]
+            calls.append(["eval.aoa", str(out), *options, "--out", f"{folder}/aoa", *tree])
     if asked.glue:
+        seeds = ["--seeds", *map(str, args.seeds)]
         epochs = ["--epochs", str(args.epochs)] if args.epochs else []
-        options = ["--seeds", *args.seeds, *epochs, *limit, "--out", f"{folder}/finetune", *tree]
-        calls.append(["eval.finetune", f"{folder}/export", "--tasks", *asked.glue, *data, *options])
+        options = [*data, *seeds, *epochs, *limit, "--out", str(folder / below / "finetune")]
+        calls.append(["eval.finetune", f"{folder}/export", "--tasks", *asked.glue, *options, *tree])
     return calls
-
-
-def beside_it(run: Run) -> list[Path]:
-    """The run folders of teachers and control, which every table has beside the student."""
-    control = run.summary.get("control")
-    return [*taught_by(run), *([locate(str(control), run.folder)] if control else [])]
 
 
 def fitting_processes(export: Path, models: int) -> int:

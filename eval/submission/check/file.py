@@ -43,7 +43,7 @@ def add_arguments(parse: argparse.ArgumentParser) -> None:
     add("--words", type=positive, metavar="N", help="words of exposure of a shorter run [the track's]")
     add(
         "--words-scale",
-        type=float,
+        type=share,
         default=1.0,
         metavar="X",
         help="of a shortened schedule, with --words [1]",
@@ -52,6 +52,14 @@ def add_arguments(parse: argparse.ArgumentParser) -> None:
     add("--revisions", type=Path, metavar="DIR", help="folder that holds the revisions' folders")
     add("--scores", type=Path, nargs="+", default=[], metavar="FILE", help="scores.json, for its ties")
     add_allow_constant(add)
+
+
+def share(text: str) -> float:
+    """A number above 0 and up to 1, as a type for argparse."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and up to 1")
+    return value
 
 
 def add_allow_constant(add: Callable) -> None:
@@ -70,6 +78,8 @@ def main(args: argparse.Namespace) -> int:
     rules = load_rules(args.rules)
     if args.data is not None and not args.data.is_dir():
         raise UserError(f"{args.data} is not a folder: name the one that holds full_eval/ with --data")
+    if args.words_scale != 1 and args.words is None:
+        raise UserError("--words-scale is of a shortened schedule: add --words N, the words that it ends at")
     due = rules.revisions(args.track, args.words, args.words_scale)
     if not due:
         raise UserError(f"no revision is due after {args.words:,} words: correct --words")
