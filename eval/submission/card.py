@@ -8,6 +8,7 @@ from eval.json_files import read_json
 from eval.lineup import Lineup
 from eval.report import facts, templates
 from eval.submission.collate import Collected
+from eval.submission.leaderboard import outside, trial
 from eval.tasks import title
 
 
@@ -33,9 +34,12 @@ def model_card(lineup: Lineup, collected: Collected | None = None) -> str:
     )
     files = [*sorted(export.glob("*.safetensors")), export / "tokenizer.json"]
     template = templates().get_template("model_card.md")
+    found = facts(lineup)
     body = template.render(
-        **facts(lineup),
+        **found,
         collected=collected,
+        trial=trial(student),
+        outside=outside(student, found["ledger"]),
         revisions=student.summary.get("revisions", []),
         tuned=fine_tuned(lineup),
         shape=json.loads((export / "config.json").read_text(encoding="utf-8")),

@@ -31,6 +31,10 @@ class Collected:
     """What it lacks, a line for each part."""
     synthetic: list[str] = field(default_factory=list)
     """Its parts that were scored on stand-ins for the official data."""
+    trial: list[str] = field(default_factory=list)
+    """Why the run was one for trying, whatever it has."""
+    outside: list[str] = field(default_factory=list)
+    """Why the run is outside the competition, whatever it has."""
 
 
 def collate(run: Run, rules: Rules) -> Collected:
