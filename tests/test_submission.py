@@ -11,6 +11,7 @@ from run_tree import BASE, PREPARED, edit, read_scores, write_json
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
+from eval.model import model_sha256
 from eval.submission import bundle as bundle_module
 from eval.submission import leaderboard
 from eval.submission.__main__ import main
@@ -50,6 +51,31 @@ def test_the_card_is_in_the_format_of_the_hub(bundle):
     assert (result.dataset_type, result.metric_value) == ("nursery", pytest.approx(score, abs=1e-6))
 
 
+def published(card: str) -> list[str]:
+    """The data sets of the results that the card tells machines."""
+    return [result.dataset_type for result in ModelCard(card).data.eval_results or []]
+
+
+@pytest.mark.parametrize(
+    ("change", "whole"),
+    [
+        ({}, True),
+        ({"synthetic": True}, False),
+        ({"notes": ["only the first 9 training and validation examples"]}, False),
+        ({"examples": {"train": 9, "valid": 138}}, False),
+    ],
+)
+def test_fine_tuning_is_told_to_machines_where_it_was_whole(student, change, whole):
+    result = {"metric": "accuracy", "score": 0.625, "spread": None, "n": 1, "notes": [], "settings": {}}
+    result |= {"examples": {"train": 9, "valid": 139}} | change
+    tasks = {"rte": result, "squad": result}
+    header = {"model_sha256": model_sha256(student / "export"), "random_weights": False}
+    write_json(student / "finetune/finetune.json", header | {"tasks": tasks})
+    card = (build(student) / "README.md").read_text(encoding="utf-8")
+    assert published(card) == ["nursery", *(["rte"] if whole else [])]
+    assert "| rte | accuracy | 62.50 |" in card
+
+
 def test_the_card_says_what_the_run_is(bundle):
     text = (bundle / "README.md").read_text(encoding="utf-8")
     assert "synthetic try-out corpus" in text
@@ -78,6 +104,7 @@ def test_the_card_marks_a_task_on_synthetic_stand_ins(student):
         write_json(student.parent / run / "eval" / "scores.json", found)
     card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
     assert "550 items, synthetic stand-ins, not the official data: **not the whole task**" in card
+    assert published(card) == []
 
 
 @pytest.mark.parametrize("run", ["nursery-llama", "nursery-control", "nursery"])
@@ -171,6 +198,7 @@ def test_no_whole_task_is_no_submission_unless_asked_for_and_the_card_says_so(
     assert_nothing_written(student)
     card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
     assert f"{note}: **not the whole task**" in card
+    assert published(card) == []
 
 
 def test_the_card_lists_every_command_that_of_the_data_first(bundle):
