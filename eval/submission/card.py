@@ -39,6 +39,8 @@ def model_card(lineup: Lineup, collected: Collected | None = None) -> str:
         collected=collected,
         trial=trial(student),
         outside=outside(student, found["ledger"]),
+        repo=None,
+        revision=None,
         revisions=student.summary.get("revisions", []),
         tuned=tuned,
         shape=json.loads((export / "config.json").read_text(encoding="utf-8")),
