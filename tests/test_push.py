@@ -13,14 +13,37 @@ from types import SimpleNamespace
 
 import pytest
 from hub_server import Commit, File, Hub, serve
+from huggingface_hub import ModelCard
 
 from babylm_data.errors import UserError
-from babylm_data.sealed import SEAL, damage, sealed_folder
+from babylm_data.sealed import SEAL, damage, seal, sealed_folder
+from eval.submission.bundle import build
 from eval.submission.push import send as command
 from eval.submission.push.branches import planned
 from eval.submission.push.repository import LONGEST_WAIT, TRIES, Repository
 from eval.submission.push.send import find_token, push
 
+CARD = """---
+license: mit
+model-index:
+- name: tiny
+  results:
+  - task: {type: text-generation}
+    dataset: {type: blimp, name: BLiMP}
+    metrics: [{type: accuracy, value: 0.75}]
+---
+# tiny
+
+**A trial, no submission.**
+
+## Use
+
+model = AutoModelForCausalLM.from_pretrained("export")
+
+## Files
+
+| export/model.safetensors | `abc` |
+"""
 TOKEN, NAME = "hf_TheTokenThatNobodyMaySee", "someone/tiny"
 MODEL = ["README.md", SEAL, "config.json", "exposure.json", "model.safetensors"]
 ECHO = {"body": json.dumps({"error": f"Bearer {TOKEN}"}).encode()}
@@ -41,9 +64,10 @@ def write_model(folder: Path, weights: bytes, **files: str) -> None:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("template") / "tiny"
+    write_model(run / "export", b"final")
     with sealed_folder(run / "submission") as bundle:
         write_model(bundle / "export", b"final")
-        (bundle / "README.md").write_text("---\nlicense: mit\n---\n# tiny\n", encoding="utf-8")
+        (bundle / "README.md").write_text(CARD, encoding="utf-8")
         (bundle / "scores.json").write_text("{}", encoding="utf-8")
         (bundle / "predictions" / "blimp").mkdir(parents=True)
         (bundle / "predictions" / "blimp" / "predictions.json").write_text("[]", encoding="utf-8")
@@ -99,7 +123,7 @@ def waits(monkeypatch) -> list[float]:
 @pytest.fixture
 def send(run, waits):
     """send(): push the run to the hub."""
-    return lambda token=TOKEN, **options: push(planned(run), NAME, token, sleep=waits.append, **options)
+    return lambda token=TOKEN, **options: push(planned(run, NAME), NAME, token, sleep=waits.append, **options)
 
 
 def arguments(run: Path, *options: str) -> argparse.Namespace:
@@ -118,12 +142,12 @@ def message(call, *args, **options) -> str:
 
 def assert_all_there(hub: Hub, run: Path, *, twice: str | None = None) -> None:
     """Each branch holds its files and no others, byte for byte, by one commit; branch `twice` by two."""
-    expected = {branch.name: branch.files for branch in planned(run)}
+    expected = {branch.name: branch.files for branch in planned(run, NAME)}
     assert set(hub.repos[NAME].branches) == set(expected)
     for name, files in expected.items():
         stored = {path: file.data for path, file in hub.repos[NAME].files(name).items()}
         del stored[".gitattributes"]
-        assert stored == {path: file.path.read_bytes() for path, file in files.items()}
+        assert stored == {path: file.read() for path, file in files.items()}
         assert len(hub.repos[NAME].branches[name]) == (3 if name == twice else 2)
 
 
@@ -141,6 +165,38 @@ def test_main_is_the_bundle_and_each_revision_a_branch_that_holds_it_alone(hub, 
         "tiny after 1,000,007 words of exposure",
         "tiny after 2,000,007 words of exposure",
     ]
+
+
+def test_the_card_on_main_says_how_to_load_from_there(hub, run, send):
+    send()
+    card = hub.repos[NAME].files("main")["README.md"].data.decode()
+    assert f'AutoModelForCausalLM.from_pretrained("{NAME}")' in card
+    assert f'from_pretrained("{NAME}", revision="chck_2M")' in card and "chck_1M, chck_2M" in card
+    assert "export" not in card and "\n| model.safetensors | `abc` |" in card
+    (result,) = ModelCard(card).data.eval_results
+    assert (result.dataset_type, result.metric_value) == ("blimp", 0.75)
+
+
+def test_the_card_of_a_revision_is_about_it_and_claims_no_scores(hub, run, send):
+    send()
+    card = ModelCard(hub.repos[NAME].files("chck_1M")["README.md"].data.decode())
+    assert card.text.strip().startswith("# tiny, chck_1M: after 1,000,007 words of exposure\n")
+    assert f'AutoModelForCausalLM.from_pretrained("{NAME}", revision="chck_1M")' in card.text
+    assert (card.data.license, card.data.eval_results) == ("mit", None)
+    assert "\n**A trial, no submission.**\n" in card.text
+    assert "`abc`" not in card.text and "blimp" not in card.content
+
+
+def test_the_card_of_a_real_bundle_can_be_written_for_the_hub(runs_template, tmp_path):
+    runs = shutil.copytree(runs_template, tmp_path / "runs")
+    bundle = build(runs / "nursery")
+    (main,) = planned(runs / "nursery", NAME)
+    card, there = main.files["README.md"].read().decode(), (bundle / "README.md").read_text(encoding="utf-8")
+    assert 'from_pretrained("export")' in there and 'from_pretrained("export")' not in card
+    assert card.count(f'from_pretrained("{NAME}")') == 2
+    assert "| export/" in there and "| export/" not in card
+    heads = [[line for line in text.splitlines() if line.startswith("#")] for text in (there, card)]
+    assert heads[0] == heads[1]
 
 
 def test_what_is_downloaded_again_still_matches_its_seal(hub, send, tmp_path):
@@ -304,6 +360,23 @@ def test_a_card_that_the_hub_refuses_is_one_line(hub, send):
     assert "Invalid metadata in README.md" in message(send) and "bad license" in message(send)
 
 
+def retrain(run: Path) -> None:
+    shutil.rmtree(run / "export")
+    write_model(run / "export", b"again")
+
+
+def name_file(run: Path, name: str) -> None:
+    """Put a leaderboard's file of this name into the bundle, as `build` would have."""
+    (run / "submission" / name).write_text("{}", encoding="utf-8")
+    seal(run / "submission")
+
+
+def test_a_bundle_that_is_no_submission_is_sent_when_asked_for(hub, run, capfd):
+    name_file(run, "SYNTHETIC_x.json")
+    command.main(arguments(run, "--dry-run", "--partial"))
+    assert "SYNTHETIC_x.json" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -313,6 +386,9 @@ def test_a_card_that_the_hub_refuses_is_one_line(hub, send):
         (lambda run: shutil.rmtree(run / "revisions/chck_2M"), "chck_2M is incomplete.*train the run again"),
         (lambda run: (run / "revisions/chck_1M/config.json").unlink(), "config.json is missing"),
         (lambda run: (run / "summary.json").unlink(), "summary.json is missing"),
+        (lambda run: retrain(run), "submission/export is another model than .*tiny/export: build it again"),
+        (lambda run: name_file(run, "TRIAL_x.json"), "TRIAL_x.json .*is no submission.*pass --partial"),
+        (lambda run: name_file(run, "INCOMPLETE_x.json"), "INCOMPLETE_x.json .*is no submission"),
     ],
 )
 def test_what_is_wrong_here_is_found_before_anything_is_sent(hub, run, spoil, said):

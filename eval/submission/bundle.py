@@ -3,8 +3,9 @@
     python -m eval.submission build runs/x                  # writes runs/x/submission/
     python -m eval.submission build runs/x --rules 2025     # with the leaderboard's file and the official results tree
 
-Everything is read from run folders; whatever is missing is named before anything is written. A file that lacks parts,
-or was scored on stand-ins for the official data, is written with --partial alone, and its name says so."""
+Everything is read from run folders; whatever is missing is named before anything is written. A file that lacks parts
+(INCOMPLETE_), was scored on stand-ins for the official data (SYNTHETIC_), is of a trial with `words_scale` (TRIAL_) or
+of a run outside the competition (OUTSIDE_) is written with --partial alone, and its name begins so."""
 
 import argparse
 import json
@@ -20,7 +21,7 @@ from eval.scores import intact
 from eval.submission.card import model_card
 from eval.submission.check.file import add_allow_constant
 from eval.submission.collate import collate
-from eval.submission.leaderboard import refuse_incomplete, write_leaderboard
+from eval.submission.leaderboard import outside, refuse_unfit, trial, write_leaderboard
 from eval.submission.rules import Rules, add_rules, load_rules
 
 
@@ -35,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--partial",
         action="store_true",
-        help="also where parts are missing, or were scored with --limit or on partial data; the card says so",
+        help="also where parts are missing, or scored with --limit or on partial data, or of a run that is no entry; "
+        "names and card say so",
     )
     add_rules(parser.add_argument, default=None)
     parser.add_argument(
@@ -59,11 +61,14 @@ def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **
     lineup = read_lineup(folder)
     if not partial:
         refuse_partial(lineup)
+    words = ledger(lineup)
     collected = collate(lineup.student, rules) if rules else None
-    if collected and not partial:
-        refuse_incomplete(collected, rules)
+    if collected:
+        collected.trial, collected.outside = trial(lineup.student), outside(lineup.student, words)
+        if not partial:
+            refuse_unfit(collected, rules)
     predictions = prediction_files(lineup)
-    html, card, words = page(lineup), model_card(lineup, collected), ledger(lineup)
+    html, card = page(lineup), model_card(lineup, collected)
     print("\n".join(said(words)))
     with sealed_folder(folder / "submission") as bundle:
         shutil.copytree(folder / "export", bundle / "export")

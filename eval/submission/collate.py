@@ -31,6 +31,10 @@ class Collected:
     """What it lacks, a line for each part."""
     synthetic: list[str] = field(default_factory=list)
     """Its parts that were scored on stand-ins for the official data."""
+    trial: list[str] = field(default_factory=list)
+    """Why the run was one for trying, whatever it has."""
+    outside: list[str] = field(default_factory=list)
+    """Why the run is outside the competition, whatever it has."""
 
 
 def collate(run: Run, rules: Rules) -> Collected:
@@ -40,7 +44,7 @@ def collate(run: Run, rules: Rules) -> Collected:
     found = Collected(missing=list(lost.values()))
     if not due:
         found.missing.append("revisions: the run wrote none, train it with `revisions: true`")
-    scored = {revision: {} if revision in lost else revision.scores() for revision in due}
+    scored = {revision: {} if revision in lost else _of_revision(revision, found) for revision in due}
     for key, section in rules.keys.items():
         parts: dict = {}
         if section.form == "score":
@@ -60,6 +64,14 @@ def collate(run: Run, rules: Rules) -> Collected:
         key: _fast(scored, key, entry, found) for key, entry in rules.fast.items() if due
     }
     return found
+
+
+def _of_revision(revision: Revision, found: Collected) -> dict[str, dict]:
+    try:
+        return revision.scores()
+    except UserError as error:  # of another model, or damaged: the other revisions are told of too
+        found.missing.append(f"{revision.name}: {error}")
+        return {}
 
 
 def _read_part(path: Path, key: str, found: Collected) -> dict:

@@ -15,15 +15,42 @@ from eval.submission.collate import AGAIN, Collected
 from eval.submission.rules import Rules
 from eval.tasks import TASKS
 
+MARKS = {"INCOMPLETE_": "missing", "SYNTHETIC_": "synthetic", "TRIAL_": "trial", "OUTSIDE_": "outside"}
+"""What the name of a file that nobody should submit begins with -> the field of `Collected` that says why."""
 
-def refuse_incomplete(collected: Collected, rules: Rules) -> None:
-    """What the rules ask for is there, and was scored on the official data, or it is no submission."""
-    lines = [*collected.missing, *(f"{key}: scored on synthetic stand-ins" for key in collected.synthetic)]
-    for line in lines:
-        print(f"missing: {line}")
+
+def trial(student: Run) -> list[str]:
+    """Why the run was one for trying, a line each; [] if it was not."""
+    scale = student.summary.get("words_scale", 1)
+    return [f"the revisions stand at {scale} times the words of their names"] if scale != 1 else []
+
+
+def outside(student: Run, words: dict) -> list[str]:
+    """Why the run is outside the competition, a line each; [] if it is not. `words`: its ledger.
+
+    What the student itself read must be within the track; whether the teachers count too is left open by the rules.
+    """
+    asked = student.summary.get("competition", True)
+    lines = [] if asked else ["trained with `competition: false`, without regard to the track's limits"]
+    for key, check in words["readings"]["student_alone"].items():
+        if check["within"] is False:
+            value = check["value"] if isinstance(check["value"], int) else round(check["value"], 2)
+            lines.append(
+                f"{key.replace('_', ' ')} of the student: {value:,}, the track allows {check['budget']:,}"
+            )
+    return lines
+
+
+def refuse_unfit(collected: Collected, rules: Rules) -> None:
+    """What the rules ask for is there, of a run that may enter, scored on the official data, or it is no submission."""
+    lines = [f"missing: {line}" for line in collected.missing]
+    lines += [f"missing: {key}: scored on synthetic stand-ins" for key in collected.synthetic]
+    lines += [f"a trial: {line}" for line in collected.trial]
+    lines += [f"outside the competition: {line}" for line in collected.outside]
     if lines:
+        print("\n".join(lines))
         raise UserError(
-            f"{len(lines)} parts of a submission by the rules of {rules.name} are missing, see above; "
+            f"no submission by the rules of {rules.name}, for the {len(lines)} reasons above: "
             "--partial writes what there is, under a name that says so"
         )
 
@@ -36,12 +63,12 @@ def write_leaderboard(
     data: Path | None = None,
     allow_constant: Collection[str] = (),
 ) -> None:
-    """Write the file, under a name that says what it lacks, and the tree; a UserError for a whole one with a fault.
+    """Write the file, under a name that says what is amiss, and the tree; a UserError for a whole one with a fault.
 
     `data`, `allow_constant`: see `check_file`.
     """
-    marks = [("INCOMPLETE_", collected.missing), ("SYNTHETIC_", collected.synthetic)]
-    path = bundle / ("".join(mark for mark, holds in marks if holds) + rules.file)
+    marks = [mark for mark, field in MARKS.items() if getattr(collected, field)]
+    path = bundle / ("".join(marks) + rules.file)
     path.write_text(json.dumps(collected.content), encoding="utf-8")
     if not collected.missing:
         refuse_faults(path, student, rules, data, allow_constant)

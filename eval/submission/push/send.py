@@ -4,7 +4,8 @@
     python -m eval.submission push runs/nursery --repo USER/NAME
 
 The token is that of `hf auth login`, of HF_TOKEN or of --token-file; HF_ENDPOINT names another hub. What is wrong here
-is found before anything is sent. A second call sends only what is not there with these very bytes.
+is found before anything is sent. A second call sends only what is not there with these very bytes. README.md is the
+bundle's, but says how to load from USER/NAME; that of a revision names the revision and claims no scores.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.submission.push.branches import Branch, planned
+from eval.submission.push.branches import Branch, marked, planned
 from eval.submission.push.repository import Repository
 
 ATTRIBUTES = ".gitattributes"  # the hub's own
@@ -26,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a finished run with its submission/")
     parser.add_argument("--repo", required=True, metavar="USER/NAME", help="made if it does not exist")
     parser.add_argument("--dry-run", action="store_true", help="say what would go where; send nothing")
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="also a bundle whose leaderboard file is INCOMPLETE_, SYNTHETIC_, TRIAL_ or OUTSIDE_",
+    )
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token and nothing else")
 
@@ -33,7 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Show what would be pushed, or push it."""
     check_name(arguments.repo)
-    branches = planned(arguments.run)
+    branches = planned(arguments.run, arguments.repo)
+    if (files := marked(arguments.run)) and not arguments.partial:
+        raise UserError(
+            f"{files[0]} in {arguments.run / 'submission'} is no submission, as its name says: "
+            "build it whole, or pass --partial"
+        )
     if arguments.dry_run:
         print(f"{arguments.repo} would become as follows; nothing is sent")
         for branch in branches:
@@ -136,7 +147,7 @@ def commit(repo: Repository, branch: Branch, sent: set[str]) -> bool:
     lacking, others = differences(repo, branch)
     if not (lacking or others):
         return False
-    operations = [CommitOperationAdd(path, str(branch.files[path].path)) for path in lacking]
+    operations = [CommitOperationAdd(path, branch.files[path].source) for path in lacking]
     operations += [CommitOperationDelete(path) for path in others]
     sent.update(lacking)
     repo.api.create_commit(repo.name, operations, commit_message=branch.message, revision=branch.name)
