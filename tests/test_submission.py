@@ -120,6 +120,16 @@ def test_scores_of_other_weights_are_refused(student):
     assert_nothing_written(student)
 
 
+@pytest.mark.parametrize(("random", "what"), [(False, "another model"), (True, "random weights")])
+def test_fine_tuning_of_other_weights_is_not_shown_in_the_card(student, random, what):
+    (student / "finetune").mkdir()
+    path = student / "finetune" / "finetune.json"
+    write_json(path, {"model_sha256": "0", "random_weights": random, "tasks": {}})
+    with pytest.raises(UserError, match=f"finetune.json is of {what}.*: delete it and fine-tune again"):
+        build(student, partial=True)
+    assert_nothing_written(student)
+
+
 def test_a_damaged_export_is_refused(student):
     (student / "export" / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="config.json has changed"):

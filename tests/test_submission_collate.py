@@ -61,18 +61,17 @@ def official_rows(path: Path, tasks: set[str], data: Path) -> Path:
     return path
 
 
-def fine_tune(run: Path, predictions: dict) -> None:
+def fine_tune(run: Path, predictions: dict, seed: int = 42) -> None:
     """The files of a fine-tuning with these predictions."""
-    out = TuningFolder(
-        run / "finetune", {"model_sha256": model_sha256(run / "export"), "random_weights": False}
-    )
+    header = {"model_sha256": model_sha256(run / "export"), "random_weights": False}
+    out = TuningFolder(run / "finetune", header, submitted=seed)
     for task, content in predictions.items():
         result = {
             "metric": "accuracy", "metrics": {"accuracy": 0.5}, "majority": {}, "notes": [], "truncated": [],
             "examples": {"train": 9, "valid": len(content["predictions"])}, "settings": {}, "data": {},
             "kept_epoch": 1, "versions": {}, "command": "",
         }  # fmt: skip
-        out.add(task, 42, "asked", result, {task: content})
+        out.add(task, seed, "asked", result, {task: content})
 
 
 @pytest.fixture
@@ -155,7 +154,9 @@ HARM = {
     "all of one": (forget(FAST), "fast reading: not scored on chck_2M"),
     "fine-tuning": (forget("finetune/finetune.json", "tasks", "rte"), "glue rte: not fine-tuned"),
     "of another": (put("finetune/finetune.json", "0", "model_sha256"), "glue wsc: .* of another model"),
-    "random": (put("finetune/finetune.json", True, "random_weights"), "glue wsc: .* of another model"),
+    "random": (put("finetune/finetune.json", True, "random_weights"), "glue wsc: .* of random weights"),
+    "labels": (forget("finetune/rte/seed-42/predictions.json"), "glue rte: .* is not that of finetune.json"),
+    "the seed": (forget("finetune/finetune.json", "tasks", "rte", "submitted"), "glue rte: .*lacks submitted"),
     "some rows": (
         put("finetune/finetune.json", 3, "tasks", "rte", "examples", "valid"),
         "glue rte: predicted 3 of 4 rows",
@@ -171,6 +172,21 @@ def test_what_is_missing_is_named_and_the_rest_is_there(run, evaluated, harm):
     found = collate(of(run), evaluated[1]["2025"])
     assert any(re.search(said, line) for line in found.missing)
     assert {"blimp", "reading"} <= set(found.content)
+
+
+def test_the_seed_that_was_asked_for_first_is_submitted_and_not_the_lowest(run, evaluated):
+    rules = evaluated[1]["2025"]
+    other = sound(rules, REVISIONS, random.Random(1))["glue"]
+    for seed, predictions in ((7, other), (42, evaluated_labels(run))):
+        fine_tune(run, predictions, seed)
+        found = collate(of(run), rules)
+        assert found.missing == [] and found.content["glue"] == predictions
+
+
+def evaluated_labels(run: Path) -> dict:
+    """What the run predicts with the seed 42."""
+    read = {path.parts[-3]: path for path in (run / "finetune").glob("*/seed-42/predictions.json")}
+    return {task: json.loads(path.read_text(encoding="utf-8"))[task] for task, path in read.items()}
 
 
 def test_scores_of_other_weights_are_refused(run, evaluated):

@@ -3,9 +3,9 @@
 import json
 
 from babylm_data.sealed import sha256
-from eval.finetune.results import FILE
-from eval.json_files import read_json
+from eval.finetune.results import read_tuned
 from eval.lineup import Lineup
+from eval.model import model_sha256
 from eval.report import facts, templates
 from eval.submission.collate import Collected
 from eval.tasks import title
@@ -45,6 +45,9 @@ def model_card(lineup: Lineup, collected: Collected | None = None) -> str:
 
 
 def fine_tuned(lineup: Lineup) -> dict[str, dict]:
-    """task -> its summary over seeds, of the student; {} where it was not fine-tuned."""
-    path = lineup.student.folder / "finetune" / FILE
-    return read_json(path, "fine-tune again", ["tasks"])["tasks"] if path.exists() else {}
+    """task -> its summary over seeds, of the student; {} where it was not fine-tuned.
+
+    UserError for results of other weights than its export has.
+    """
+    folder = lineup.student.folder
+    return read_tuned(folder / "finetune", model_sha256(folder / "export"))

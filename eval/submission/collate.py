@@ -9,7 +9,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.aoa.checkpoints import read_scored
-from eval.finetune.results import FILE
+from eval.finetune.results import read_tuned
 from eval.json_files import read_json, require
 from eval.model import model_sha256
 from eval.revisions import Revision, damaged, revisions
@@ -102,22 +102,25 @@ def _alone(row: dict) -> dict:
 
 
 def _finetuned(run: Run, task: str, section: Section, found: Collected) -> dict:
-    """{task: {"predictions": rows}} of the first seed that the task was fine-tuned with; {} if it was not."""
-    path, key = run.folder / "finetune" / FILE, f"glue {task}"
-    results = read_json(path, AGAIN, ("model_sha256", "random_weights", "tasks")) if path.exists() else None
-    if results is None or task not in results["tasks"]:
+    """{task: {"predictions": rows}} of the seed of fine-tuning that is submitted; {} if it is missing."""
+    folder, key = run.folder / "finetune", f"glue {task}"
+    try:
+        result = read_tuned(folder, model_sha256(run.folder / "export")).get(task)
+    except UserError as error:
+        found.missing.append(f"{key}: {error}")
+        return {}
+    if result is None:
         found.missing.append(f"{key}: not fine-tuned, {AGAIN}")
         return {}
-    if results["model_sha256"] != model_sha256(run.folder / "export") or results["random_weights"]:
-        found.missing.append(f"{key}: {path} is of another model than export/, delete it and {AGAIN}")
-        return {}
-    result = results["tasks"][task]
+    path = folder / task / f"seed-{result['submitted']}" / "predictions.json"
     if (count := result["examples"]["valid"]) != section.rows[task]:
         found.missing.append(f"{key}: predicted {count:,} of {section.rows[task]:,} rows, {AGAIN}")
-        return {}
-    _note_stand_in(result, key, found)
-    seed = next(iter(result["by_seed"]))
-    return read_json(run.folder / "finetune" / task / f"seed-{seed}" / "predictions.json", AGAIN, [task])
+    elif not intact(path, result["predictions_sha256"]):
+        found.missing.append(f"{key}: {path} is not that of finetune.json, {AGAIN}")
+    else:
+        _note_stand_in(result, key, found)
+        return read_json(path, AGAIN, [task])
+    return {}
 
 
 def _scored_on(task: str, scored: dict[Revision, dict], key: str, found: Collected) -> dict[Revision, dict]:
