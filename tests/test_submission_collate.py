@@ -161,6 +161,14 @@ HARM = {
         put("finetune/finetune.json", 3, "tasks", "rte", "examples", "valid"),
         "glue rte: predicted 3 of 4 rows",
     ),
+    "few to learn from": (
+        put("finetune/finetune.json", {"limit": None, "train_limit": 9}, "tasks", "rte", "settings"),
+        "glue rte: fine-tuned with --train-limit 9, score it",
+    ),
+    "a trial": (
+        put("finetune/finetune.json", {"limit": 4, "train_limit": None}, "tasks", "rte", "settings"),
+        "glue rte: fine-tuned with --limit 4, score it",
+    ),
     "a revision": (forget("revisions/chck_2M/model.safetensors"), "chck_2M/model.safetensors is missing: train"),
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from eval.tasks import extent_note
 from eval.tasks.aoa import with_step
 
 AGAIN = "score it with `python -m eval.submission evaluate`"
+LIMITS = ("limit", "train_limit")  # settings of a fine-tuning on less than a task's data
 
 
 @dataclass
@@ -113,7 +114,14 @@ def _finetuned(run: Run, task: str, section: Section, found: Collected) -> dict:
         found.missing.append(f"{key}: not fine-tuned, {AGAIN}")
         return {}
     path = folder / task / f"seed-{result['submitted']}" / "predictions.json"
-    if (count := result["examples"]["valid"]) != section.rows[task]:
+    cut = [
+        f"--{name.replace('_', '-')} {result['settings'][name]}"
+        for name in LIMITS
+        if result["settings"].get(name)
+    ]
+    if cut:
+        found.missing.append(f"{key}: fine-tuned with {' and '.join(cut)}, {AGAIN}")
+    elif (count := result["examples"]["valid"]) != section.rows[task]:
         found.missing.append(f"{key}: predicted {count:,} of {section.rows[task]:,} rows, {AGAIN}")
     elif not intact(path, result["predictions_sha256"]):
         found.missing.append(f"{key}: {path} is not that of finetune.json, {AGAIN}")
