@@ -14,6 +14,7 @@ from submission_files import fitted, sound, write_data
 from babylm_data.errors import UserError
 from babylm_data.sealed import sealed_folder
 from eval.__main__ import main as score
+from eval.aoa.checkpoints import read_scored
 from eval.finetune.results import TuningFolder
 from eval.model import model_sha256
 from eval.run_folders import Run
@@ -21,6 +22,7 @@ from eval.submission.check.file import check_file
 from eval.submission.collate import collate
 from eval.submission.rules import load_rules
 from eval.tasks import TASKS, official
+from eval.tasks.aoa import with_step
 
 REVISIONS = ("chck_1M", "chck_2M", "chck_3M")
 
@@ -46,7 +48,10 @@ def evaluated(tmp_path_factory):
             out = str(run / "eval_revisions" / name)
             score([f"{run}/revisions/{name}", "--tasks", *fast, "--data", str(data), "--out", out])
     fine_tune(run, sound(rules["2025"], REVISIONS, random.Random(0))["glue"])
+    checkpoints = [read_scored(run / "eval_revisions" / name) for name in REVISIONS]
+    rows = [row for each in checkpoints for row in with_step(each.rows, each.name, each.exposure)]
     (run / "aoa").mkdir()
+    (run / "aoa/surprisal.json").write_text(json.dumps({"results": rows}), encoding="utf-8")
     (run / "aoa/aoa_score.json").write_text('{"aoa": 0.25}', encoding="utf-8")
     return run, rules, data
 
@@ -195,6 +200,21 @@ def evaluated_labels(run: Path) -> dict:
     """What the run predicts with the seed 42."""
     read = {path.parts[-3]: path for path in (run / "finetune").glob("*/seed-42/predictions.json")}
     return {task: json.loads(path.read_text(encoding="utf-8"))[task] for task, path in read.items()}
+
+
+@pytest.mark.parametrize(
+    ("do", "said"),
+    [
+        (put("aoa/surprisal.json", [], "results"), "aoa: .*surprisal.json has other surprisals than"),
+        (forget(FAST, "tasks", "aoa"), "aoa: .*surprisal.json has other surprisals than"),
+        (forget("aoa/surprisal.json"), "aoa: .*surprisal.json is missing"),
+        (forget("aoa/aoa_score.json"), "aoa: .*aoa_score.json is missing"),
+    ],
+)
+def test_a_score_of_ages_of_other_surprisals_is_missing(run, evaluated, do, said):
+    do(run)
+    found = collate(of(run), evaluated[1]["2026-unverified"])
+    assert any(re.match(said, line) for line in found.missing) and "aoa" not in found.content
 
 
 def test_scores_of_other_weights_are_refused(run, evaluated):

@@ -12,7 +12,7 @@ from eval.aoa.checkpoints import read_scored
 from eval.finetune.results import read_tuned
 from eval.json_files import read_json, require
 from eval.model import model_sha256
-from eval.revisions import Revision, damaged, revisions
+from eval.revisions import SCORES, Revision, damaged, revisions
 from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.rules import FastList, Rules, Section
@@ -45,7 +45,7 @@ def collate(run: Run, rules: Rules) -> Collected:
     for key, section in rules.keys.items():
         parts: dict = {}
         if section.form == "score":
-            parts = _read_part(run.folder / "aoa" / "aoa_score.json", key, found)
+            parts = _age_score(run.folder / "aoa", scored, key, found)
         elif section.form == "surprisals":
             parts = _surprisals(scored, key, found)
         elif section.tasks:
@@ -63,12 +63,19 @@ def collate(run: Run, rules: Rules) -> Collected:
     return found
 
 
-def _read_part(path: Path, key: str, found: Collected) -> dict:
+def _age_score(folder: Path, scored: dict[Revision, dict], key: str, found: Collected) -> dict:
+    """What `eval.aoa` has found; {} if it is missing, or was found of other surprisals than the revisions have now."""
+    path = folder / "surprisal.json"
     try:
-        return read_json(path, AGAIN)
+        score, told = read_json(folder / "aoa_score.json", AGAIN), read_json(path, AGAIN, ["results"])
     except UserError as error:
         found.missing.append(f"{key}: {error}")
         return {}
+    now = _surprisals(scored, key, Collected())  # whatever it lacks is said of the surprisals themselves
+    if told["results"] != now.get("results"):
+        found.missing.append(f"{key}: {path} has other surprisals than the revisions in {SCORES}, {AGAIN}")
+        return {}
+    return score
 
 
 def _usable(result: dict | None, place: Path, key: str, found: Collected) -> bool:
