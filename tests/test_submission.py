@@ -1,7 +1,6 @@
 """The bundle: complete and sealed, or not there at all."""
 
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -234,12 +233,13 @@ def test_a_whole_file_with_a_fault_is_not_written(student, monkeypatch, capsys):
     assert_nothing_written(student)
 
 
-def test_a_results_tree_of_another_time_is_refused(student, monkeypatch):
-    content = {"reading": {"reading": {"predictions": [{"id": 0, "pred": 1.0, "prev_pred": math.nan}]}}}
-    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected(content, missing=["all else"]))
-    place = student / "results/nursery/main/zero_shot/causal/reading/predictions.json"
-    write_json(place, content["reading"])
-    assert (build(student, rules=load_rules("2025"), partial=True) / "results").is_dir()
-    write_json(place, {"reading": {"predictions": []}})
-    with pytest.raises(UserError, match="has other predictions than reading in RUN/eval"):
+def test_the_results_tree_of_the_run_is_in_the_bundle_and_one_of_another_time_is_refused(
+    student, monkeypatch
+):
+    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected(missing=["all"]))
+    place = student / "results/nursery/main/zero_shot/causal/blimp/nursery/predictions.json"
+    write_json(place, json.loads((student / "eval/nursery/predictions.json").read_text(encoding="utf-8")))
+    assert (build(student, rules=load_rules("2025"), partial=True) / place.relative_to(student)).is_file()
+    write_json(place, {})
+    with pytest.raises(UserError, match="is not what the run's evaluation says: delete it and score it"):
         build(student, rules=load_rules("2025"), partial=True)
