@@ -11,6 +11,7 @@ import test_reading
 from choice_rows import write_rows, write_task
 
 from babylm_data.errors import UserError
+from eval.model import model_sha256
 from eval.submission.standing import place as standing
 from eval.submission.standing.grading import score_submission, task_of
 from eval.submission.standing.own import Own, read_own
@@ -48,6 +49,20 @@ def scores_file(path: Path, **tasks: dict) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"model": "runs/mine/export", "model_sha256": "0", "tasks": tasks}))
     return path
+
+
+TUNED = {
+    "metric": "f1", "score": 0.9, "spread": 0.1, "n": 2, "notes": [], "submitted": 7, "predictions_sha256": "",
+    "by_seed": {"1": {"accuracy": 0.8}, "7": {"accuracy": 0.6}},
+}  # fmt: skip
+"""A task as finetune.json has it."""
+
+
+def tuned_file(run: Path, **content: object) -> None:
+    """The run's finetune.json, of the model that `scores_file` names."""
+    (run / "finetune").mkdir(parents=True)
+    content = {"model_sha256": "0", "random_weights": False} | content
+    (run / "finetune/finetune.json").write_text(json.dumps(content))
 
 
 def call(*words: object) -> None:
@@ -174,22 +189,56 @@ def test_scores_of_which_none_can_be_placed_are_refused(tmp_path):
 def test_a_run_folder_brings_its_track_its_fine_tuning_and_its_caveats(tmp_path):
     run = tmp_path / "mine"
     scores_file(run / "eval/scores.json", blimp_filtered=result(0.65))
-    tuned = {"metric": "accuracy", "score": 0.6, "spread": None, "notes": []}
-    tasks = {"rte": tuned, "boolq": tuned | {"notes": ["the rows are synthetic"], "synthetic": True}}
-    (run / "finetune").mkdir()
-    (run / "finetune/finetune.json").write_text(json.dumps({"tasks": tasks}))
+    tasks = {
+        "rte": TUNED,
+        "boolq": TUNED | {"notes": ["the rows are synthetic"], "synthetic": True},
+        "cola": TUNED | {"metric": "mcc", "score": 0.3},
+    }
+    tuned_file(run, tasks=tasks)
     facts = {"track": "2025/strict", "competition": False, "words_scale": 0.01}
     (run / "summary.json").write_text(json.dumps(facts))
     own = read_own(run, None)
-    assert (own.name, own.track, list(own.results)) == ("mine", "strict", ["blimp_filtered", "glue rte"])
+    assert (own.name, own.track, list(own.results)) == (
+        "mine",
+        "strict",
+        ["blimp_filtered", "glue rte", "glue cola"],
+    )
     assert own.refused == {"glue boolq": "the rows are synthetic"}
     assert [line.split(";")[0].split(":")[0] for line in own.caveats] == [
         "Ours was trained without regard to the track's limits",
         "Ours is a trial",
+        "Ours on glue rte, boolq is the accuracy of the one seed that is submitted",
     ]
     found = standing.stand(own, load_published(), own.track)
     assert {group["track"] for group in found["groups"]} == {"strict"}
-    assert found["unpublished"]["glue rte"]["score"] == 60
+    assert found["unpublished"]["glue rte"] == {"metric": "accuracy", "score": 60, "standard_error": None}
+    assert found["unpublished"]["glue cola"]["score"] == 30, "a mean, for no submission holds it"
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"model_sha256": "1"}, "finetune.json is of another model than export/: delete it"),
+        ({"random_weights": True}, "finetune.json is of random weights, not of export/: delete it"),
+    ],
+)
+def test_fine_tuning_of_other_weights_is_refused(tmp_path, changes, what):
+    scores_file(tmp_path / "eval/scores.json", blimp_filtered=result(0.65))
+    tuned_file(tmp_path, tasks={"rte": TUNED}, **changes)
+    with pytest.raises(UserError, match=what):
+        read_own(tmp_path, None)
+
+
+@pytest.mark.parametrize("named", [".", "eval", "eval/scores.json"])
+def test_scores_of_another_model_than_the_export_beside_them_are_refused(tmp_path, named):
+    path = scores_file(tmp_path / "eval/scores.json", blimp_filtered=result(0.65))
+    export = tmp_path / "export"
+    export.mkdir()
+    (export / "model.safetensors").write_text("x")
+    with pytest.raises(UserError, match="scores.json is of another model than .*export: score it again"):
+        read_own(tmp_path / named, None)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_sha256": model_sha256(export)}))
+    assert list(read_own(tmp_path / named, None).results) == ["blimp_filtered"]
 
 
 @pytest.mark.parametrize(

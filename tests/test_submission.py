@@ -1,7 +1,6 @@
 """The bundle: complete and sealed, or not there at all."""
 
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -148,6 +147,16 @@ def test_scores_of_other_weights_are_refused(student):
     assert_nothing_written(student)
 
 
+@pytest.mark.parametrize(("random", "what"), [(False, "another model"), (True, "random weights")])
+def test_fine_tuning_of_other_weights_is_not_shown_in_the_card(student, random, what):
+    (student / "finetune").mkdir()
+    path = student / "finetune" / "finetune.json"
+    write_json(path, {"model_sha256": "0", "random_weights": random, "tasks": {}})
+    with pytest.raises(UserError, match=f"finetune.json is of {what}.*: delete it and fine-tune again"):
+        build(student, partial=True)
+    assert_nothing_written(student)
+
+
 def test_a_damaged_export_is_refused(student):
     (student / "export" / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="config.json has changed"):
@@ -253,14 +262,15 @@ def test_a_whole_file_with_a_fault_is_not_written(student, monkeypatch, capsys):
     assert_nothing_written(student)
 
 
-def test_a_results_tree_of_another_time_is_refused(student, monkeypatch):
-    content = {"reading": {"reading": {"predictions": [{"id": 0, "pred": 1.0, "prev_pred": math.nan}]}}}
-    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected(content, missing=["all else"]))
-    place = student / "results/nursery/main/zero_shot/causal/reading/predictions.json"
-    write_json(place, content["reading"])
-    assert (build(student, rules=load_rules("2025"), partial=True) / "results").is_dir()
-    write_json(place, {"reading": {"predictions": []}})
-    with pytest.raises(UserError, match="has other predictions than reading in RUN/eval"):
+def test_the_results_tree_of_the_run_is_in_the_bundle_and_one_of_another_time_is_refused(
+    student, monkeypatch
+):
+    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected(missing=["all"]))
+    place = student / "results/nursery/main/zero_shot/causal/blimp/nursery/predictions.json"
+    write_json(place, json.loads((student / "eval/nursery/predictions.json").read_text(encoding="utf-8")))
+    assert (build(student, rules=load_rules("2025"), partial=True) / place.relative_to(student)).is_file()
+    write_json(place, {})
+    with pytest.raises(UserError, match="is not what the run's evaluation says: delete it and score it"):
         build(student, rules=load_rules("2025"), partial=True)
 
 

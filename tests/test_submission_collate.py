@@ -13,6 +13,7 @@ from submission_files import fitted, sound, write_data
 
 from babylm_data.sealed import sealed_folder
 from eval.__main__ import main as score
+from eval.aoa.checkpoints import read_scored
 from eval.finetune.results import TuningFolder
 from eval.model import model_sha256
 from eval.run_folders import Run
@@ -20,6 +21,7 @@ from eval.submission.check.file import check_file
 from eval.submission.collate import collate
 from eval.submission.rules import load_rules
 from eval.tasks import TASKS, official
+from eval.tasks.aoa import with_step
 
 REVISIONS = ("chck_1M", "chck_2M", "chck_3M")
 
@@ -45,7 +47,10 @@ def evaluated(tmp_path_factory):
             out = str(run / "eval_revisions" / name)
             score([f"{run}/revisions/{name}", "--tasks", *fast, "--data", str(data), "--out", out])
     fine_tune(run, sound(rules["2025"], REVISIONS, random.Random(0))["glue"])
+    checkpoints = [read_scored(run / "eval_revisions" / name) for name in REVISIONS]
+    rows = [row for each in checkpoints for row in with_step(each.rows, each.name, each.exposure)]
     (run / "aoa").mkdir()
+    (run / "aoa/surprisal.json").write_text(json.dumps({"results": rows}), encoding="utf-8")
     (run / "aoa/aoa_score.json").write_text('{"aoa": 0.25}', encoding="utf-8")
     return run, rules, data
 
@@ -60,18 +65,17 @@ def official_rows(path: Path, tasks: set[str], data: Path) -> Path:
     return path
 
 
-def fine_tune(run: Path, predictions: dict) -> None:
+def fine_tune(run: Path, predictions: dict, seed: int = 42) -> None:
     """The files of a fine-tuning with these predictions."""
-    out = TuningFolder(
-        run / "finetune", {"model_sha256": model_sha256(run / "export"), "random_weights": False}
-    )
+    header = {"model_sha256": model_sha256(run / "export"), "random_weights": False}
+    out = TuningFolder(run / "finetune", header, submitted=seed)
     for task, content in predictions.items():
         result = {
             "metric": "accuracy", "metrics": {"accuracy": 0.5}, "majority": {}, "notes": [], "truncated": [],
             "examples": {"train": 9, "valid": len(content["predictions"])}, "settings": {}, "data": {},
             "kept_epoch": 1, "versions": {}, "command": "",
         }  # fmt: skip
-        out.add(task, 42, "asked", result, {task: content})
+        out.add(task, seed, "asked", result, {task: content})
 
 
 @pytest.fixture
@@ -154,12 +158,22 @@ HARM = {
     "all of one": (forget(FAST), "fast reading: not scored on chck_2M"),
     "fine-tuning": (forget("finetune/finetune.json", "tasks", "rte"), "glue rte: not fine-tuned"),
     "of another": (put("finetune/finetune.json", "0", "model_sha256"), "glue wsc: .* of another model"),
-    "random": (put("finetune/finetune.json", True, "random_weights"), "glue wsc: .* of another model"),
+    "random": (put("finetune/finetune.json", True, "random_weights"), "glue wsc: .* of random weights"),
+    "labels": (forget("finetune/rte/seed-42/predictions.json"), "glue rte: .* is not that of finetune.json"),
+    "the seed": (forget("finetune/finetune.json", "tasks", "rte", "submitted"), "glue rte: .*lacks submitted"),
     "some rows": (
         put("finetune/finetune.json", 3, "tasks", "rte", "examples", "valid"),
         "glue rte: predicted 3 of 4 rows",
     ),
     "another's scores": (put(FAST, "0", "model_sha256"), "chck_2M: .*scores.json is of another model"),
+    "few to learn from": (
+        put("finetune/finetune.json", {"limit": None, "train_limit": 9}, "tasks", "rte", "settings"),
+        "glue rte: fine-tuned with --train-limit 9, score it",
+    ),
+    "a trial": (
+        put("finetune/finetune.json", {"limit": 4, "train_limit": None}, "tasks", "rte", "settings"),
+        "glue rte: fine-tuned with --limit 4, score it",
+    ),
     "a revision": (forget("revisions/chck_2M/model.safetensors"), "chck_2M/model.safetensors is missing: train"),
 }  # fmt: skip
 
@@ -171,6 +185,36 @@ def test_what_is_missing_is_named_and_the_rest_is_there(run, evaluated, harm):
     found = collate(of(run), evaluated[1]["2025"])
     assert any(re.search(said, line) for line in found.missing)
     assert {"blimp", "reading"} <= set(found.content)
+
+
+def test_the_seed_that_was_asked_for_first_is_submitted_and_not_the_lowest(run, evaluated):
+    rules = evaluated[1]["2025"]
+    other = sound(rules, REVISIONS, random.Random(1))["glue"]
+    for seed, predictions in ((7, other), (42, evaluated_labels(run))):
+        fine_tune(run, predictions, seed)
+        found = collate(of(run), rules)
+        assert found.missing == [] and found.content["glue"] == predictions
+
+
+def evaluated_labels(run: Path) -> dict:
+    """What the run predicts with the seed 42."""
+    read = {path.parts[-3]: path for path in (run / "finetune").glob("*/seed-42/predictions.json")}
+    return {task: json.loads(path.read_text(encoding="utf-8"))[task] for task, path in read.items()}
+
+
+@pytest.mark.parametrize(
+    ("do", "said"),
+    [
+        (put("aoa/surprisal.json", [], "results"), "aoa: .*surprisal.json has other surprisals than"),
+        (forget(FAST, "tasks", "aoa"), "aoa: .*surprisal.json has other surprisals than"),
+        (forget("aoa/surprisal.json"), "aoa: .*surprisal.json is missing"),
+        (forget("aoa/aoa_score.json"), "aoa: .*aoa_score.json is missing"),
+    ],
+)
+def test_a_score_of_ages_of_other_surprisals_is_missing(run, evaluated, do, said):
+    do(run)
+    found = collate(of(run), evaluated[1]["2026-unverified"])
+    assert any(re.match(said, line) for line in found.missing) and "aoa" not in found.content
 
 
 def test_stand_ins_are_named(run, evaluated):

@@ -4,9 +4,9 @@ import json
 
 from babylm_data.sealed import sha256
 from eval.finetune.glue import TASKS
-from eval.finetune.results import FILE
-from eval.json_files import read_json
+from eval.finetune.results import read_tuned
 from eval.lineup import Lineup
+from eval.model import model_sha256
 from eval.report import facts, templates
 from eval.run_folders import Run
 from eval.submission.collate import Collected
@@ -70,6 +70,9 @@ def whole_results(student: Run, tuned: dict[str, dict]) -> list:
 
 
 def fine_tuned(lineup: Lineup) -> dict[str, dict]:
-    """task -> its summary over seeds, of the student; {} where it was not fine-tuned."""
-    path = lineup.student.folder / "finetune" / FILE
-    return read_json(path, "fine-tune again", ["tasks"])["tasks"] if path.exists() else {}
+    """task -> its summary over seeds, of the student; {} where it was not fine-tuned.
+
+    UserError for results of other weights than its export has.
+    """
+    folder = lineup.student.folder
+    return read_tuned(folder / "finetune", model_sha256(folder / "export"))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.aoa.checkpoints import read_scored
-from eval.finetune.results import FILE
+from eval.finetune.results import read_tuned
 from eval.json_files import read_json, require
 from eval.model import model_sha256
-from eval.revisions import Revision, damaged, revisions
+from eval.revisions import SCORES, Revision, damaged, revisions
 from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.rules import FastList, Rules, Section
@@ -20,6 +20,7 @@ from eval.tasks import extent_note
 from eval.tasks.aoa import with_step
 
 AGAIN = "score it with `python -m eval.submission evaluate`"
+LIMITS = ("limit", "train_limit")  # settings of a fine-tuning on less than a task's data
 
 
 @dataclass
@@ -48,7 +49,7 @@ def collate(run: Run, rules: Rules) -> Collected:
     for key, section in rules.keys.items():
         parts: dict = {}
         if section.form == "score":
-            parts = _read_part(run.folder / "aoa" / "aoa_score.json", key, found)
+            parts = _age_score(run.folder / "aoa", scored, key, found)
         elif section.form == "surprisals":
             parts = _surprisals(scored, key, found)
         elif section.tasks:
@@ -74,12 +75,19 @@ def _of_revision(revision: Revision, found: Collected) -> dict[str, dict]:
         return {}
 
 
-def _read_part(path: Path, key: str, found: Collected) -> dict:
+def _age_score(folder: Path, scored: dict[Revision, dict], key: str, found: Collected) -> dict:
+    """What `eval.aoa` has found; {} if it is missing, or was found of other surprisals than the revisions have now."""
+    path = folder / "surprisal.json"
     try:
-        return read_json(path, AGAIN)
+        score, told = read_json(folder / "aoa_score.json", AGAIN), read_json(path, AGAIN, ["results"])
     except UserError as error:
         found.missing.append(f"{key}: {error}")
         return {}
+    now = _surprisals(scored, key, Collected())  # whatever it lacks is said of the surprisals themselves
+    if told["results"] != now.get("results"):
+        found.missing.append(f"{key}: {path} has other surprisals than the revisions in {SCORES}, {AGAIN}")
+        return {}
+    return score
 
 
 def _usable(result: dict | None, place: Path, key: str, found: Collected) -> bool:
@@ -114,22 +122,32 @@ def _alone(row: dict) -> dict:
 
 
 def _finetuned(run: Run, task: str, section: Section, found: Collected) -> dict:
-    """{task: {"predictions": rows}} of the first seed that the task was fine-tuned with; {} if it was not."""
-    path, key = run.folder / "finetune" / FILE, f"glue {task}"
-    results = read_json(path, AGAIN, ("model_sha256", "random_weights", "tasks")) if path.exists() else None
-    if results is None or task not in results["tasks"]:
+    """{task: {"predictions": rows}} of the seed of fine-tuning that is submitted; {} if it is missing."""
+    folder, key = run.folder / "finetune", f"glue {task}"
+    try:
+        result = read_tuned(folder, model_sha256(run.folder / "export")).get(task)
+    except UserError as error:
+        found.missing.append(f"{key}: {error}")
+        return {}
+    if result is None:
         found.missing.append(f"{key}: not fine-tuned, {AGAIN}")
         return {}
-    if results["model_sha256"] != model_sha256(run.folder / "export") or results["random_weights"]:
-        found.missing.append(f"{key}: {path} is of another model than export/, delete it and {AGAIN}")
-        return {}
-    result = results["tasks"][task]
-    if (count := result["examples"]["valid"]) != section.rows[task]:
+    path = folder / task / f"seed-{result['submitted']}" / "predictions.json"
+    cut = [
+        f"--{name.replace('_', '-')} {result['settings'][name]}"
+        for name in LIMITS
+        if result["settings"].get(name)
+    ]
+    if cut:
+        found.missing.append(f"{key}: fine-tuned with {' and '.join(cut)}, {AGAIN}")
+    elif (count := result["examples"]["valid"]) != section.rows[task]:
         found.missing.append(f"{key}: predicted {count:,} of {section.rows[task]:,} rows, {AGAIN}")
-        return {}
-    _note_stand_in(result, key, found)
-    seed = next(iter(result["by_seed"]))
-    return read_json(run.folder / "finetune" / task / f"seed-{seed}" / "predictions.json", AGAIN, [task])
+    elif not intact(path, result["predictions_sha256"]):
+        found.missing.append(f"{key}: {path} is not that of finetune.json, {AGAIN}")
+    else:
+        _note_stand_in(result, key, found)
+        return read_json(path, AGAIN, [task])
+    return {}
 
 
 def _scored_on(task: str, scored: dict[Revision, dict], key: str, found: Collected) -> dict[Revision, dict]:

@@ -1,19 +1,16 @@
 """The leaderboard's file and the official results tree in the bundle: written without a fault or not at all."""
 
 import json
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.json_files import read_json
-from eval.results_tree import ResultsTree
 from eval.revisions import FOLDER, SCORES, revisions
 from eval.run_folders import Run
 from eval.submission.check.file import check_file
-from eval.submission.collate import AGAIN, Collected
+from eval.submission.collate import Collected
 from eval.submission.rules import Rules
-from eval.tasks import TASKS
+from eval.submission.tree import copy_tree
 
 MARKS = {"INCOMPLETE_": "missing", "SYNTHETIC_": "synthetic", "TRIAL_": "trial", "OUTSIDE_": "outside"}
 """What the name of a file that nobody should submit begins with -> the field of `Collected` that says why."""
@@ -72,10 +69,7 @@ def write_leaderboard(
     path.write_text(json.dumps(collected.content), encoding="utf-8")
     if not collected.missing:
         refuse_faults(path, student, rules, data, allow_constant)
-    tree = student.folder / "results"
-    if tree.is_dir():
-        check_tree(ResultsTree(tree, student.name).folder, collected, rules)
-        shutil.copytree(tree, bundle / "results")
+    copy_tree(student, collected, rules, bundle / "results")
 
 
 def refuse_faults(
@@ -91,19 +85,3 @@ def refuse_faults(
         print(f"{'warning' if fault.warning else 'fault'}: {fault}")
     if count := sum(not fault.warning for fault in faults):
         raise UserError(f"the leaderboard would not take the file, {count} faults: see above")
-
-
-def check_tree(tree: Path, collected: Collected, rules: Rules) -> None:
-    """The official tree holds the very predictions that the file holds; UserError if one of them is of another time."""
-    for key, content in collected.content.items():
-        section = rules.keys.get(key)
-        if section is None or section.examples or section.task not in TASKS:
-            continue
-        place = TASKS[section.task].tree
-        if place and _text(read_json(tree / place / "predictions.json", AGAIN)) != _text(content):
-            raise UserError(f"{tree / place} has other predictions than {key} in RUN/eval: {AGAIN}")
-
-
-def _text(content: dict) -> str:
-    """As text, for a NaN is not equal to itself."""
-    return json.dumps(content, sort_keys=True)

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.finetune.results import FILE as FINETUNE
+from eval.finetune.glue import OFFICIAL
+from eval.finetune.results import read_tuned
 from eval.json_files import read_json
 from eval.many import names_of
+from eval.model import model_sha256
 from eval.submission.standing.grading import is_submission, score_submission
 from eval.table import is_scored
 from eval.tasks import extent_note
@@ -35,6 +37,7 @@ def read_own(path: Path, data: Path | None) -> Own:
     else:
         content = read_json(path, WHAT)
         if isinstance(content.get("tasks"), dict):
+            refuse_other_model(content, path)
             own = Own(name_of(content, path), scored(content["tasks"]))
         elif not is_submission(content):
             raise UserError(f"{path} holds neither scores nor predictions: {WHAT}")
@@ -59,16 +62,40 @@ def of_folder(folder: Path) -> Own:
     found = [path for path in (folder / "eval/scores.json", folder / "scores.json") if path.is_file()]
     if not found:
         raise UserError(f"{folder} has no eval/scores.json: score it with `python -m eval`, or {WHAT}")
-    content = read_json(found[0], "score again", ["tasks"])
+    content = read_json(found[0], "score again", ["tasks", "model_sha256"])
+    refuse_other_model(content, found[0])
     own = Own(name_of(content, folder), scored(content["tasks"]))
-    if (tuned := folder / "finetune" / FINETUNE).is_file():
-        tasks = read_json(tuned, "fine-tune again", ["tasks"])["tasks"]
-        own.results |= {f"glue {task}": result for task, result in tasks.items()}
     if (path := folder / "summary.json").is_file():
         summary = read_json(path, "train again")
         own.track = str(summary["track"]).rpartition("/")[2] if summary.get("track") else None
         own.caveats = circumstances(summary)
+    tuned = read_tuned(folder / "finetune", content["model_sha256"])
+    own.results |= {f"glue {task}": as_submitted(task, result) for task, result in tuned.items()}
+    if several := [task for task, result in tuned.items() if task in OFFICIAL and result["n"] > 1]:
+        own.caveats.append(
+            f"Ours on glue {', '.join(several)} is the accuracy of the one seed that is submitted; "
+            "the mean over all seeds is in finetune/finetune.json."
+        )
     return own
+
+
+def refuse_other_model(scores: dict, path: Path) -> None:
+    """UserError for a scores.json that is not of the export beside it, if there is one."""
+    folder = path.resolve().parent
+    export = (folder.parent if folder.name == "eval" else folder) / "export"
+    if export.is_dir() and scores.get("model_sha256") != model_sha256(export):
+        raise UserError(f"{path} is of another model than {export}: score it again with `python -m eval`")
+
+
+def as_submitted(task: str, result: dict) -> dict:
+    """A fine-tuning result as the leaderboard counts it: the accuracy of the submitted seed.
+
+    That of a task that no submission holds stays as it is, a mean over seeds.
+    """
+    if task not in OFFICIAL:
+        return result
+    score = result["by_seed"][str(result["submitted"])]["accuracy"]
+    return result | {"metric": "accuracy", "score": score}
 
 
 def name_of(scores: dict, path: Path) -> str:

@@ -23,7 +23,8 @@ reads   FILE              a run folder, a scores.json, or the submission file
 writes  --json OUT        what is printed, as JSON
 
 A score that is not of a whole official task (--limit, other rows, synthetic stand-ins) is not placed; a line says why.
-The glue tasks of a submission file are counted by accuracy, as the leaderboard counts them."""
+The glue tasks of a submission are counted by accuracy, as the leaderboard counts them: those of a run folder by
+that of the seed that is submitted, the first of --seeds."""
 
 
 def stand(own: Own, published: Published, track: str) -> dict:
