@@ -66,7 +66,7 @@ def published(card: str) -> list[str]:
 )
 def test_fine_tuning_is_told_to_machines_where_it_was_whole(student, change, whole):
     result = {"metric": "accuracy", "score": 0.625, "spread": None, "n": 1, "notes": [], "settings": {}}
-    result |= {"examples": {"train": 9, "valid": 139}} | change
+    result |= {"submitted": 42, "predictions_sha256": "0", "examples": {"train": 9, "valid": 139}} | change
     tasks = {"rte": result, "squad": result}
     header = {"model_sha256": model_sha256(student / "export"), "random_weights": False}
     write_json(student / "finetune/finetune.json", header | {"tasks": tasks})
