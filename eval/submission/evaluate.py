@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from babylm_data.errors import UserError, from_zero, positive
-from eval.lineup import read_lineup
+from eval.lineup import read_lineup, taught_by
 from eval.results_tree import model_name
 from eval.revisions import SCORES, revisions
 from eval.run_folders import Run, read_run
@@ -78,9 +78,16 @@ def main(args: argparse.Namespace) -> int | None:
         return list_missing(run, rules)
     refuse_known_faults(run, asked, args)
     failed = 0
+    teachers = {f"{folder}/export" for folder in taught_by(run)}
     for command in commands(run, asked, args):
         print(f"== python -m {shlex.join(command)}", flush=True)
-        failed += bool(subprocess.run([sys.executable, "-m", *command]).returncode)
+        if subprocess.run([sys.executable, "-m", *command]).returncode:
+            if command[1] in teachers:  # one with fewer positions cannot be asked everything, and says so
+                print(
+                    "a teacher has no score of some tasks, see above: what build cannot do without it refuses"
+                )
+            else:
+                failed += 1
     if failed:
         raise UserError(
             f"{failed} parts did not end well: see above, and what --list says; the same command goes on"
