@@ -124,13 +124,14 @@ def held_out_chart(lineup: Lineup) -> str | None:
         return svg(figure, "Held-out loss of each run against words of exposure")
 
 
-def revisions_chart(lineup: Lineup, task: str, points: list[tuple[int, float, float | None]]) -> str:
-    """A task's score over the student's revisions against words of exposure, whiskers two errors.
+def revisions_chart(lineup: Lineup, task: str, points: list[tuple[int, dict]]) -> str:
+    """A task's score over the student's revisions against words of exposure, whiskers two errors; chance dashed.
 
-    `points`: (words of exposure, score, standard error) of each revision.
+    `points`: (words of exposure, result) of each revision.
     """
-    words, scores, errors = zip(*points, strict=True)
-    heights, reach = 100 * np.array(scores), [200 * (error or 0) for error in errors]
+    words, results = zip(*points, strict=True)
+    heights = np.array([100 * result["score"] for result in results])
+    reach = [200 * (result["standard_error"] or 0) for result in results]
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"revisions {task}"}):
         figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
         axes = figure.subplots()
@@ -138,9 +139,7 @@ def revisions_chart(lineup: Lineup, task: str, points: list[tuple[int, float, fl
         marker, _, colour = mark(lineup, lineup.student)
         style = {"markersize": 4.5, "elinewidth": 0.8, "zorder": 5}
         axes.errorbar(words, heights, yerr=reach, fmt=marker, color=colour, **style)
-        chance = 100 * lineup.student.tasks[task]["chance"] if task in lineup.student.tasks else None
-        if chance is not None:
-            axes.axhline(chance, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
+        axes.axhline(100 * results[0]["chance"], color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
         name_axes(axes, words[-1], "score x 100")
         axes.set_xlim(0, 1.02 * words[-1])
         return svg(figure, f"{title(task)}: score of each revision against words of exposure")

@@ -58,12 +58,11 @@ def damaged(found: list[Revision]) -> dict[Revision, str]:
     return {each: f"{what}: {remedy}" for each in found if (what := damage(each.export))}
 
 
-def learning_curves(run: Run) -> dict[str, list[tuple[int, float, float | None]]]:
-    """task -> (words of exposure, score, standard error) of each revision that was scored on it, in order."""
+def learning_curves(run: Run) -> dict[str, list[tuple[int, dict]]]:
+    """task -> (words of exposure, result) of each revision that was scored on it, in order."""
     curves: dict[str, list] = {}
     for revision in revisions(run):
         for task, result in revision.scores().items():
             if is_scored(result):
-                point = (revision.words_seen, result["score"], result["standard_error"])
-                curves.setdefault(task, []).append(point)
+                curves.setdefault(task, []).append((revision.words_seen, result))
     return curves
