@@ -3,6 +3,7 @@
 #   make submission                                                       the embedded nursery corpus
 #   make submission CORPUS=DIR EVAL_DATA=DIR PRESET=cpu-hour              your own text and the official evaluation data
 #   … PREPARE_ARGS="--allow-words 10421796"                               more options for python -m babylm_data
+#   … FULL="blimp_filtered reading" FAST=blimp_fast                       other tasks for the models, and for the revisions
 #   … PRESET=babyllama-58m PREPARE_ARGS="--vocab-size 16000 --prefix-space"   a full recipe, for a GPU
 #
 # A preset is a set of configs with one name: train_teachers/configs/$(PRESET)-{llama,gpt2}.yaml and
@@ -20,10 +21,12 @@ ifeq ($(PRESET),nursery)
   endif
   PREPARE := --source nursery
   EVAL_DATA ?= $(DATA)/evaluation_data
-  TASKS ?= nursery perplexity
+  FULL ?= nursery
+  FAST ?= nursery
 else
   PREPARE = --raw "$(CORPUS)" $(PREPARE_ARGS)
-  TASKS ?= blimp_filtered supplement_filtered perplexity
+  FULL ?= blimp_filtered supplement_filtered
+  FAST ?= blimp_fast supplement_fast
 endif
 
 .PHONY: help submission test test-slow lint clean
@@ -39,18 +42,17 @@ help:            ## this list
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-submission: .venv/installed  ## data, two teachers, student, control, scores, bundle and report
+submission: .venv/installed  ## data, two teachers, student with its revisions, control, scores, bundle and report
 ifneq ($(PRESET),nursery)
 	@test -n "$(CORPUS)" -a -n "$(EVAL_DATA)" || { echo "error: PRESET=$(PRESET) needs CORPUS=DIR and EVAL_DATA=DIR" >&2; exit 2; }
 endif
 	$(RUN) babylm_data $(PREPARE) --out $(DATA)
-	$(RUN) eval --check --tasks $(TASKS) --data "$(EVAL_DATA)" --text $(DATA)/text
+	$(RUN) eval --check --tasks $(FULL) $(FAST) perplexity --data "$(EVAL_DATA)" --text $(DATA)/text
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-gpt2.yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml --control
-	for run in $(PRESET)-llama $(PRESET)-gpt2 $(PRESET) $(PRESET)-control; do \
-	  $(RUN) eval runs/$$run/export --tasks $(TASKS) --data "$(EVAL_DATA)" --text $(DATA)/text --out runs/$$run/eval; done
+	$(RUN) eval.submission evaluate runs/$(PRESET) --data "$(EVAL_DATA)" --text $(DATA)/text --full $(FULL) --fast $(FAST) --glue
 	$(RUN) eval.submission build runs/$(PRESET)
 
 test: .venv/installed        ## the whole quick suite, about a minute

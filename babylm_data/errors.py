@@ -16,6 +16,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def from_zero(text: str) -> int:
+    """A whole number from 0 on, such as a seed, as a type for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
 def run_stage(main: Callable[[list[str]], int | None]) -> None:
     """Run `main(argv)` as a program: a user's error becomes one line on stderr and exit status 2."""
     try:

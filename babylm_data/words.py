@@ -62,7 +62,31 @@ def revision_words(name: str) -> int | None:
     return int(match[1]) * {"K": 1000, "M": MILLION, "B": 1000 * MILLION}[match[2]] if match else None
 
 
-def revision_marks(track: Track, words_seen: int) -> list[tuple[str, int]]:
-    """(name, words of exposure) of each revision that is due once `words_seen` words were seen, in order."""
+def revision_marks(track: Track, words_seen: int, scale: float = 1.0) -> list[tuple[str, int]]:
+    """(name, words of exposure) of each revision that is due once `words_seen` words were seen, in order.
+
+    `scale`: a shortened schedule for trying, whose marks are so many times those of the track, under their names.
+    """
     marks = {mark for run in track.revisions for mark in range(run.every, run.up_to + 1, run.every)}
-    return [(f"chck_{mark // MILLION}M", mark) for mark in sorted(marks) if mark <= words_seen]
+    scaled = [(f"chck_{mark // MILLION}M", max(1, round(mark * scale))) for mark in sorted(marks)]
+    return [(name, mark) for name, mark in scaled if mark <= words_seen]
+
+
+def check_exposure(track: Track, corpus_words: int, words: int, before: int = 0) -> None:
+    """Refuse to plan an exposure of `words`, after those `before` of the first weights, over the track's budgets.
+
+    A run stops at the first step that reaches the words it was asked for: the last step may cross the budget, and
+    the ledger says by how much.
+    """
+    outside = "or set competition=false: a run outside the competition"
+    planned = f"data.words {words:,}" + (f" after the {before:,} that init has read" if before else "")
+    total = before + words
+    if track.exposure_words is not None and total > track.exposure_words:
+        raise UserError(
+            f"{planned} is over the {track.exposure_words:,} words of exposure of {track.name}: lower it, {outside}"
+        )
+    if track.epochs is not None and total > track.epochs * corpus_words:
+        raise UserError(
+            f"{planned} is {total / corpus_words:.4g} epochs of the corpus's {corpus_words:,} words, and "
+            f"{track.name} allows {track.epochs}: lower it to {max(0, track.epochs * corpus_words - before)}, {outside}"
+        )

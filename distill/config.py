@@ -356,6 +356,9 @@ class DistillConfig(TrainConfig):
     teachers: dict[TeacherName, Teacher] = Field(min_length=1)
     """Name (letters, digits, - and _): teacher."""
     losses: Losses
+    revisions: bool = True
+    """As in training a teacher, where it is off: the student's revisions are what the leaderboard asks for, and
+    its control writes none."""
 
     @model_validator(mode="after")
     def _teachers_are_used(self) -> Self:
@@ -407,6 +410,9 @@ class DistillConfig(TrainConfig):
         )
 
     def control(self) -> TrainConfig:
-        """The same student on the same batches without distillation, named <name>-control."""
+        """The same student on the same batches without distillation, named <name>-control.
+
+        It writes no revisions: nothing scores them, and they change no weight.
+        """
         shared = {name: getattr(self, name) for name in TrainConfig.model_fields}
-        return TrainConfig.model_construct(**shared | {"name": f"{self.name}-control"})
+        return TrainConfig.model_construct(**shared | {"name": f"{self.name}-control", "revisions": False})

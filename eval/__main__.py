@@ -13,6 +13,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError, positive, run_stage
 from eval.choices import TIE_RULES
+from eval.items import TooLong
 from eval.jobs import Job, asked_tasks, read_job
 from eval.json_files import read_json
 from eval.many import score_all
@@ -146,7 +147,7 @@ def print_contents(jobs: list[Job]) -> None:
     for job in jobs:
         asked = job.questions
         content = f"{len(asked.items):,} items" if asked else f"{len(job.texts):,} texts"
-        note = extent_note(job.settings.get("limit"), job.partial)
+        note = extent_note(job.settings.get("limit"), job.partial, job.synthetic)
         print(f"{job.task}: {content} in {len(job.files):,} files{f' ({note})' if note else ''}")
 
 
@@ -175,6 +176,8 @@ def score_jobs(
             result, details = job.run(scorer)
         except UserError as error:  # what one task lacks is no reason to leave out the others
             refused[job.task] = error
+            if isinstance(error, TooLong):
+                file.refuse(job.task, str(error))
             print(f"{job.task} has no result: {error}")
             continue
         file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, details)

@@ -31,7 +31,8 @@ def css_colour(lineup: Lineup, run: Run) -> str:
 
 def score_chart(lineup: Lineup, task: str) -> str:
     """The score by phenomenon (or subtask) of every run; student and control joined; chance dashed."""
-    results = {run.name: groups(run.tasks[task]) for run in lineup.runs}
+    runs = [run for run in lineup.runs if task in run.tasks]
+    results = {run.name: groups(run.tasks[task]) for run in runs}
     student = results[lineup.student.name]
     names = sorted(student, key=lambda name: student[name]["score"])
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": task}):
@@ -42,7 +43,7 @@ def score_chart(lineup: Lineup, task: str) -> str:
             axes.plot(
                 pair, [row, row], color=STUDENT, linewidth=5, alpha=0.22, solid_capstyle="butt", zorder=2
             )
-        for run in lineup.runs:
+        for run in runs:
             draw_scores(axes, lineup, run, [results[run.name][name] for name in names])
         chance = 100 * lineup.student.tasks[task]["chance"]
         axes.axvline(chance, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
@@ -121,6 +122,27 @@ def held_out_chart(lineup: Lineup) -> str | None:
             )
         name_axes(axes, longest, "nats per token")
         return svg(figure, "Held-out loss of each run against words of exposure")
+
+
+def revisions_chart(lineup: Lineup, task: str, points: list[tuple[int, dict]]) -> str:
+    """A task's score over the student's revisions against words of exposure, whiskers two errors; chance dashed.
+
+    `points`: (words of exposure, result) of each revision.
+    """
+    words, results = zip(*points, strict=True)
+    heights = np.array([100 * result["score"] for result in results])
+    reach = [200 * (result["standard_error"] or 0) for result in results]
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"revisions {task}"}):
+        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+        axes = figure.subplots()
+        draw_curve(axes, lineup, lineup.student, np.array(words), heights)
+        marker, _, colour = mark(lineup, lineup.student)
+        style = {"markersize": 4.5, "elinewidth": 0.8, "zorder": 5}
+        axes.errorbar(words, heights, yerr=reach, fmt=marker, color=colour, **style)
+        axes.axhline(100 * results[0]["chance"], color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
+        name_axes(axes, words[-1], "score x 100")
+        axes.set_xlim(0, 1.02 * words[-1])
+        return svg(figure, f"{title(task)}: score of each revision against words of exposure")
 
 
 def terms_chart(lineup: Lineup) -> str | None:

@@ -58,12 +58,18 @@ class Choices:
         """The contract of `Questions.summarise`, and further:
 
         "tie_rule", "shared_score"; "standard_error_clusters": the error of drawing other subtasks, not other
-        items; "identical": uids of the items whose answer stands twice among the choices, beyond any model.
+        items; "identical": uids of the items whose answer stands twice among the choices, beyond any model. In
+        "by_subtask" also "predicted": the share of its predictions that are the answer, with no credit for ties.
         """
         refuse_broken(scores)
         earned, tied = self.credits(scores), [len(best_choices(row)) > 1 for row in scores]
+        right = [
+            self.quote(item, row) == self.answer(item) for item, row in zip(self.items, scores, strict=True)
+        ]
         subtasks = {
-            name: _cell(earned, tied, rows) | ({"phenomenon": phenomenon} if phenomenon else {})
+            name: _cell(earned, tied, rows)
+            | {"predicted": _average([right[row] for row in rows])}
+            | ({"phenomenon": phenomenon} if phenomenon else {})
             for phenomenon, members in self.groups.items()
             for name, rows in members.items()
         }
@@ -111,15 +117,20 @@ class Choices:
         and machine and right as often as guessing is; under the official rule it is the first of them.
         """
         rows = [
-            {"id": item.uid, "pred": getattr(item.choices[self.chosen(item, row)], self.shown)}
+            {"id": item.uid, "pred": self.quote(item, row)}
             for item, row in zip(self.items, scores, strict=True)
         ]
         return {name: {"predictions": found} for name, found in by_subtask(self.items, rows).items()}
 
-    def chosen(self, item: Item, scores: Sequence[float]) -> int:
-        """The choice that a prediction names."""
+    def quote(self, item: Item, scores: Sequence[float]) -> str:
+        """What a prediction quotes of the item's choice."""
         best = best_choices(scores)
-        return best[0] if self.tie_rule == "official" else best[_draw(item, len(best))]
+        chosen = best[0] if self.tie_rule == "official" else best[_draw(item, len(best))]
+        return getattr(item.choices[chosen], self.shown)
+
+    def answer(self, item: Item) -> str:
+        """What it quotes where it is right."""
+        return getattr(item.choices[item.gold], self.shown)
 
     def per_item(self, scores: Scores) -> dict:
         """subtask -> {"credit": what each item earns, 0-1, "best": "01" where of two choices the second is highest}.

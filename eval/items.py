@@ -47,6 +47,10 @@ class Item:
     """(name, value) of what the official report groups by, in its order; without any it groups by subtask."""
 
 
+class TooLong(UserError):
+    """The model has too few positions for an item: no fault of its weights or of the data."""
+
+
 Scores = Sequence[Sequence[float]]  # an item's log-probabilities in nats, one per choice
 
 

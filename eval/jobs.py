@@ -15,6 +15,7 @@ from eval.json_files import read_json
 from eval.scores import ScoreFile
 from eval.tasks import SPELLINGS, TASKS, on_list
 from eval.tasks.official import deviation_note, deviations
+from eval.tasks.rows import is_synthetic
 from eval.texts import Text, find_texts, read_text
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Job:
     settings: dict
     partial: bool = False
     """Has it other rows than the official data?"""
+    synthetic: bool = False
+    """Do its files, or some of them, say that their rows only stand in for official ones?"""
     questions: Questions | None = None
     texts: tuple[Text, ...] = ()
 
@@ -48,8 +51,8 @@ class Job:
                 return self.settings | found, None
             scores = self.questions.ask(scorer, self.task)
         refuse_broken(scores, self.task)
-        result = self.settings | {"partial": self.partial} | self.questions.summarise(scores)
-        return result, self._details(scores)
+        marks = {"partial": self.partial} | ({"synthetic": True} if self.synthetic else {})
+        return self.settings | marks | self.questions.summarise(scores), self._details(scores)
 
     def tell_again(self, file: ScoreFile) -> None:
         """Rewrite the stored result, not its stamp, if it is by another tie rule than asked for; no model is needed."""
@@ -119,7 +122,7 @@ def read_job(task: str, args: argparse.Namespace) -> Job:
     settings = {"dtype": args.dtype, "limit": limit, "backend": args.backend}
     if isinstance(questions, Choices):
         questions = replace(questions, tie_rule=args.ties)  # no setting: the model is asked the same
-    return Job(task, files, settings, bool(unlike), questions)
+    return Job(task, files, settings, bool(unlike), is_synthetic(files), questions)
 
 
 def taken(questions: Questions) -> int:

@@ -44,8 +44,25 @@ def ledger(lineup: Lineup) -> dict:
     }
 
 
+def said(found: dict) -> list[str]:
+    """Both readings of a ledger, a line each, for a terminal."""
+    names = {"corpus_words": "words of text", "exposure_words": "words of exposure", "passes": "passes"}
+    lines = []
+    for key, checks in found["readings"].items():
+        told = []
+        for name, check in checks.items():
+            value = "unknown" if check["value"] is None else f"{check['value']:,.10g}"
+            verdict = {None: "no limit", True: "within {:,}", False: "OVER {:,}"}[check["within"]]
+            told.append(f"{value} {names[name]} ({verdict.format(check['budget'] or 0)})")
+        lines.append(f"ledger, {READINGS[key]}: {', '.join(told)}")
+    return lines
+
+
 def entry(run: Run) -> dict:
-    """One model's line: `passes` is words of exposure divided by the distinct words of its corpus."""
+    """One model's line: `passes` is words of exposure divided by the distinct words of its corpus.
+
+    "revisions": the true words of exposure of each export that it wrote on the way.
+    """
     return {
         "name": run.name,
         "role": run.role,
@@ -53,6 +70,7 @@ def entry(run: Run) -> dict:
         "tokens_seen": run.summary["tokens_seen"],
         "corpus_words": run.train["words"],
         "passes": run.summary["words_seen"] / run.train["words"],
+        "revisions": {each["name"]: each["words_seen"] for each in run.summary.get("revisions", [])},
     }
 
 
@@ -61,25 +79,27 @@ def reading(runs: list[Run], tokenizer_words: int | None, track: str | None) -> 
 
     Where nobody knows what the tokenizer read, the sums are not known either, and are within no limit.
     Train splits of the same files (by content) count once as corpus; unlike ones add up: what they share cannot
-    be told from here.
+    be told from here. A run ends with the first step that reaches the words it was asked for, so the budget may lie
+    inside its last step: the words are all counted, and it is within.
     """
     corpora: dict[tuple, int] = {}
     for run in runs:
         files = file_hashes(run)
         corpora[files] = max(run.train["words"], corpora.get(files, 0))
     corpus_words = sum(corpora.values())
-    known = tokenizer_words is not None
     words_seen = (tokenizer_words or 0) + sum(run.summary["words_seen"] for run in runs)
+    before = words_seen - sum(run.summary.get("words_in_last_step", 0) for run in runs)
     budget = load_track(track) if track else None
     values = {
-        "corpus_words": (corpus_words, budget.corpus_words if budget else None),
-        "exposure_words": (words_seen if known else None, budget.exposure_words if budget else None),
-        "passes": (words_seen / corpus_words if known else None, budget.epochs if budget else None),
+        "corpus_words": (corpus_words, corpus_words, budget and budget.corpus_words),
+        "exposure_words": (words_seen, before, budget and budget.exposure_words),
+        "passes": (words_seen / corpus_words, before / corpus_words, budget and budget.epochs),
     }
     checks = {}
-    for key, (value, limit) in values.items():
-        within = None if limit is None else value is not None and value <= limit
-        checks[key] = {"value": value, "budget": limit, "within": within}
+    for key, (value, before_the_end, limit) in values.items():
+        known = key == "corpus_words" or tokenizer_words is not None
+        within = None if limit is None else known and (value <= limit or before_the_end < limit)
+        checks[key] = {"value": value if known else None, "budget": limit, "within": within}
     return checks
 
 

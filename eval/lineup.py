@@ -17,6 +17,8 @@ CONTROLLED = {
     "z_loss": "was trained with another z-loss than",
 }
 """Inputs that a control shares with its student, and what is said where it does not."""
+ON_THE_WAY = {"revisions", "words_scale"}
+"""Fields that decide what a run exports before its end, and no weight of what it exports then."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def settings(run: Run, control: Run) -> dict:
     Which fields only say how a run is done stands in the control's summary; in an older one nothing does, and then
     the two configs have to agree in those too.
     """
-    apart = {"name", "comment", "teachers", "losses", *control.summary.get("operational", [])}
+    apart = {"name", "comment", "teachers", "losses", *ON_THE_WAY, *control.summary.get("operational", [])}
     return {key: value for key, value in plain_config(run).items() if key not in apart}
 
 
@@ -170,8 +172,10 @@ def circumstances(run: Run) -> dict[str, str]:
 def refuse_other_items(run: Run, student: Run) -> None:
     """Two scores are comparable only on the same items; `--limit` or another text would make them unlike."""
     for task, result in student.scores["tasks"].items():
-        other = run.scores["tasks"][task]
-        if any(result.get(key) != other.get(key) for key in ("measured_on", "tie_rule", "window", "items")):
+        other = run.scores["tasks"].get(task)
+        if other and any(
+            result.get(key) != other.get(key) for key in ("measured_on", "tie_rule", "window", "items")
+        ):
             raise UserError(
                 f"{run.name} was scored {unlike(other, result, task, student.name)}: "
                 "score both with the same options of `python -m eval`"

@@ -1,12 +1,14 @@
-"""Several models in one call: a process each, as many at a time as asked for, each with a folder of its own."""
+"""Several models in one call: as many processes as asked for, one model after the other in each, a folder for each."""
 
 import argparse
+import contextlib
+import io
 import os
-import subprocess
-import sys
+import traceback
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 
 from babylm_data.errors import UserError
@@ -27,9 +29,9 @@ def names_of(models: list[str]) -> dict[str, str]:
 
 
 def score_all(args: argparse.Namespace) -> None:
-    """Run `python -m eval MODEL … --out OUT/<name>` for each model; a UserError in the end if any of them failed.
+    """Do `python -m eval MODEL … --out OUT/<name>` for each model; a UserError in the end if any of them failed.
 
-    What each printed is shown when it ends. The processes share the processor's cores among them.
+    What each printed is shown, in order, when it has ended. The processes share the processor's cores among them.
     """
     names = names_of(list(dict.fromkeys(args.model)))
     revisions = [name for name in names.values() if revision_words(name) is not None]
@@ -39,15 +41,51 @@ def score_all(args: argparse.Namespace) -> None:
             "or models of their own (without --model-name)"
         )
     threads = max(1, (os.cpu_count() or 1) // args.processes)
-    environment = {"OMP_NUM_THREADS": str(threads)} | dict(os.environ)
-    with ThreadPoolExecutor(args.processes) as pool:
-        score = partial(_score, options=options_of(args), out=args.out, environment=environment)
-        ended = pool.map(score, names.keys(), names.values())
-        failed = [name for name, status in zip(names.values(), ended, strict=True) if status]
+    commands = [
+        [model, *options_of(args), "--out", str(args.out / name), *revision_of(name)]
+        for model, name in names.items()
+    ]
+    failed = []
+    with ProcessPoolExecutor(
+        args.processes, get_context("spawn"), initializer=share_cores, initargs=(threads,)
+    ) as pool:
+        try:
+            for name, (said, good) in zip(names.values(), pool.map(score_one, commands), strict=True):
+                print(f"== {name}\n{said}", flush=True)
+                failed += [] if good else [name]
+        except BrokenProcessPool:
+            raise UserError(
+                "a process was killed, as it is where memory is short: ask for fewer with --processes; "
+                "what is scored already is kept"
+            ) from None
     if failed:
         raise UserError(
             f"{len(failed)} of {len(names)} models have no scores ({', '.join(failed)}): see above"
         )
+
+
+def share_cores(threads: int) -> None:
+    """What each process does first: it takes its share of the cores, unless the user has said how many."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch reads it when it is first imported
+
+
+def score_one(argv: list[str]) -> tuple[str, bool]:
+    """`python -m eval ARGV` in this process, which has its libraries loaded from the model before: what it said, and
+    whether it came to an end.
+    """
+    from eval.__main__ import main
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main(argv)
+        except UserError as error:
+            print(f"error: {error}")
+            return said.getvalue(), False
+        except Exception:  # of this model, and no reason to leave out the others
+            traceback.print_exc()
+            return said.getvalue(), False
+    return said.getvalue(), True
 
 
 def options_of(args: argparse.Namespace) -> list[str]:
@@ -61,9 +99,6 @@ def options_of(args: argparse.Namespace) -> list[str]:
     return options
 
 
-def _score(model: str, name: str, *, options: list[str], out: Path, environment: dict[str, str]) -> int:
-    revision = ["--revision", name] if revision_words(name) is not None else []
-    command = [sys.executable, "-m", "eval", model, *options, "--out", str(out / name), *revision]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    print(f"== {name}\n{run.stdout}{run.stderr}", flush=True)
-    return run.returncode
+def revision_of(name: str) -> list[str]:
+    """The option that says which revision a model is, if its name is one's."""
+    return ["--revision", name] if revision_words(name) is not None else []

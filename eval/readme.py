@@ -67,6 +67,7 @@ def record(lineup: Lineup, command: str) -> dict:
         "metrics": {task: result["metric"] for task, result in student.tasks.items()},
         "limits": {task: result["limit"] for task, result in student.tasks.items() if result["limit"]},
         "partial": [task for task, result in student.tasks.items() if result["partial"]],
+        "synthetic": [task for task, result in student.tasks.items() if result.get("synthetic")],
         "held_out": student.held_out[0] if student.held_out else None,
         "rows": [row(run) for run in lineup.runs],
     }
@@ -100,14 +101,13 @@ def render_one(found: dict) -> str:
     lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
     for line in found["rows"]:
         cells = [line["model"], line["role"], f"{line['parameters']:,}", f"{line['words_seen']:,}"]
-        cells += [percent(*line["scores"][task]) for task in tasks]
+        cells += [percent(*line["scores"][task]) if task in line["scores"] else "–" for task in tasks]
         cells += [f"{line['scores']['bits_per_byte']:.4f}"] if bits else []
         lines.append([f"**{cell}**" for cell in cells] if line["role"] == "student" else cells)
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     counts = ", ".join(
-        f"{title(task)} {items:,}" + (f" ({note})" if note else "")
+        f"{title(task)} {items:,}" + (f" ({note})" if (note := _extent(found, task)) else "")
         for task, items in found["items"].items()
-        for note in [extent_note(found.get("limits", {}).get(task), task in found.get("partial", []))]
     )
     commit = f"`{found['commit'][:10]}`" if found["commit"] else "unknown"
     changed = " with uncommitted changes" if found["dirty"] else ""
@@ -120,6 +120,11 @@ def render_one(found: dict) -> str:
             f"{found['date']}, commit {commit}{changed}, `{found['command']}`",
         ]
     )
+
+
+def _extent(found: dict, task: str) -> str:
+    marks = [task in found.get(mark, []) for mark in ("partial", "synthetic")]
+    return extent_note(found.get("limits", {}).get(task), *marks)
 
 
 def rewrite_readme(readme: Path, records: list[Path]) -> None:

@@ -14,6 +14,7 @@ from babylm_data.sealed import write_whole
 from eval.json_files import read_json
 from eval.ledger import READINGS, corpus_text, ledger
 from eval.lineup import Lineup, read_lineup
+from eval.revisions import learning_curves
 from eval.run_folders import Run
 from eval.table import percent, tie_note, unit
 from eval.tasks import extent_note, title
@@ -50,12 +51,24 @@ def page(lineup: Lineup) -> str:
             },
             score_charts={task: charts.score_chart(lineup, task) for task in lineup.student.tasks},
             held_out_chart=charts.held_out_chart(lineup),
+            revision_charts=revision_charts(lineup),
             terms_chart=charts.terms_chart(lineup),
             marks={
                 run.name: (charts.mark(lineup, run)[1], charts.css_colour(lineup, run)) for run in lineup.runs
             },
         )
     )
+
+
+def revision_charts(lineup: Lineup) -> dict[str, str]:
+    """task -> its picture, of each task that two or more of the student's revisions were scored on."""
+    from eval import charts
+
+    return {
+        task: charts.revisions_chart(lineup, task, points)
+        for task, points in learning_curves(lineup.student).items()
+        if len(points) > 1
+    }
 
 
 def facts(lineup: Lineup) -> dict:
@@ -72,6 +85,7 @@ def facts(lineup: Lineup) -> dict:
         "text": text_figures(lineup),
         "audit": audit(lineup.student),
         "ledger": ledger(lineup),
+        "unasked": {run.name: run.scores["refused"] for run in lineup.teachers if run.scores.get("refused")},
         "reading_names": READINGS,
         "commands": commands(lineup),
     }
@@ -128,11 +142,16 @@ def text_figures(lineup: Lineup) -> dict | None:
     }
 
 
-def subtask_rows(lineup: Lineup, task: str, found: Difference) -> list[tuple[str, list[dict], Difference]]:
-    """(subtask, one result a run, student less control), the largest gain over the control first."""
+def subtask_rows(
+    lineup: Lineup, task: str, found: Difference
+) -> list[tuple[str, list[dict | None], Difference]]:
+    """(subtask, one result a run, student less control), the largest gain over the control first.
+
+    None for a teacher that could not be asked.
+    """
+    cells = [run.tasks[task]["by_subtask"] if task in run.tasks else {} for run in lineup.runs]
     rows = [
-        (name, [run.tasks[task]["by_subtask"][name] for run in lineup.runs], delta)
-        for name, delta in sorted(found.by_subtask.items())
+        (name, [run.get(name) for run in cells], delta) for name, delta in sorted(found.by_subtask.items())
     ]
     return sorted(rows, key=lambda row: -row[2].value)
 

@@ -173,12 +173,13 @@ def seal_of(data: Path) -> str | None:
 
 
 def read_scores(run: Run, data: Path, like: Run | None) -> dict:
-    """A run's scores.json, whole, of the model in export/, on every task of `like`."""
+    """A run's scores.json, whole, of the model in export/, on every task of `like` that a teacher could be asked."""
     path, remedy = run.folder / "eval" / "scores.json", how_to_score(run, data, like)
     scores = read_json(path, remedy, ("model_sha256", "tasks"))
-    require(
-        scores["tasks"], sorted(like.scores["tasks"]) if like else (), f"the scores of {run.folder}", remedy
-    )
+    asked = set(like.scores["tasks"]) if like else set()
+    if run.role == "teacher":  # one with fewer positions than the student cannot be asked everything
+        asked -= set(scores.get("refused", {}))
+    require(scores["tasks"], sorted(asked), f"the scores of {run.folder}", remedy)
     for task, result in scores["tasks"].items():
         keys = RESULT + (HELD_OUT if task == "perplexity" else SCORE)
         require(result, keys, f"{path}, {task},", remedy)

@@ -9,7 +9,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256, write_whole
 
-RULE = 6  # raise it when the code says other things of the same model and files: old results are redone
+RULE = 7  # raise it when the code says other things of the same model and files: old results are redone
 DETAILS = ("predictions", "items")  # files of a task: the official predictions, and what each item earned
 
 
@@ -54,8 +54,7 @@ class ScoreFile:
         same_model = old.get("model_sha256") == header["model_sha256"]
         self._stale = [] if same_model else sorted(old.get("tasks", {}))
         self.scores = header | {"tasks": dict(old["tasks"]) if same_model else {}}
-        if same_model and "parameters" in old:
-            self.scores["parameters"] = old["parameters"]
+        self.scores |= {key: old[key] for key in ("parameters", "refused") if same_model and key in old}
 
     def _read(self) -> dict:
         path = self.folder / "scores.json"
@@ -93,6 +92,13 @@ class ScoreFile:
         latest = self._read()  # another call may have added tasks meanwhile
         others = latest["tasks"] if latest.get("model_sha256") == self.scores["model_sha256"] else {}
         self.scores["tasks"] = self.scores["tasks"] | others | {task: entry}
+        self.scores.get("refused", {}).pop(task, None)
+        write_whole(self.folder / "scores.json", as_json(self.scores))
+
+    def refuse(self, task: str, reason: str) -> None:
+        """Store that this model has no result of a task, and why: what it once had is of other data or settings."""
+        self.scores["tasks"].pop(task, None)
+        self.scores.setdefault("refused", {})[task] = reason
         write_whole(self.folder / "scores.json", as_json(self.scores))
 
     def path(self, task: str, name: str) -> Path:

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from babylm_data.errors import UserError
 from babylm_data.memory import is_full_memory, keep_freed_memory
-from eval.items import Choice, Item
+from eval.items import Choice, Item, TooLong
 from eval.logits import judge, longest_input, turns_positions
 from eval.rows import Encoded, Row, batches, distinct, masked_rows, plain_rows, tree_rows
 
@@ -81,9 +81,9 @@ class Scorer:
         """Has the model positions for all of it?"""
         return self.longest is None or len(entry.ids) <= self.longest
 
-    def too_long(self, entry: Encoded, name: str) -> UserError:
+    def too_long(self, entry: Encoded, name: str) -> TooLong:
         """The error for a sequence that the model has no positions for; `name` says whose it is."""
-        return UserError(
+        return TooLong(
             f"{name} has {len(entry.ids)} tokens, the model reads at most {self.longest}: "
             "score it with a model that has more positions, or leave this task out"
         )

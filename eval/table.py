@@ -77,7 +77,7 @@ def _line(name: str, result: dict) -> str:
 
 def _notes(name: str, result: dict) -> list[str]:
     lines = []
-    if note := extent_note(result["limit"], result["partial"]):
+    if note := extent_note(result["limit"], result["partial"], result.get("synthetic", False)):
         lines += [f"{name} is no score of the whole task: {note}"]
     if same := result.get("identical"):
         more = ", …" if same[3:] else ""

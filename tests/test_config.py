@@ -104,6 +104,7 @@ def test_the_control_is_the_same_config_without_teachers_and_losses(load):
     control = config.control()
     assert control.name == "my-run-control"
     assert control == load(YAML, "name=my-run-control")
+    assert config.revisions and not control.revisions  # nothing scores a control's
 
 
 BAD = {

@@ -98,6 +98,22 @@ def test_a_model_of_nan_is_refused_and_nothing_is_written(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_task_that_a_model_is_too_short_for_is_noted_until_it_has_a_result(folder, tmp_path):
+    tiny_models.model("gpt2", positions=4).save_pretrained(tmp_path / "model")
+    tiny_models.tokenizer().save_pretrained(tmp_path / "model")
+    command = [
+        str(tmp_path / "model"),
+        *arguments(folder, tmp_path / "out", "blimp_filtered", "supplement_filtered")[1:],
+    ]
+    with pytest.raises(UserError, match="the model reads at most 4"):
+        main(command)
+    scores = read(tmp_path / "out/scores.json")
+    assert "the model reads at most 4" in scores["refused"]["blimp_filtered"]
+    assert "blimp_filtered" not in scores["tasks"]
+    main([*arguments(folder, tmp_path / "two", "blimp_filtered")])
+    assert "refused" not in read(tmp_path / "two/scores.json")
+
+
 def test_a_finished_task_is_not_scored_again(folder, tmp_path, monkeypatch, capsys):
     main(arguments(folder, tmp_path, "blimp_filtered", "perplexity"))
     before = (tmp_path / "scores.json").read_bytes()

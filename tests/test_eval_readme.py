@@ -48,14 +48,21 @@ def test_the_readme_keeps_its_text_and_is_stable(student, tmp_path):
         assert f"{100 * score:.2f} ± {100 * error:.2f}" in once
 
 
-def test_a_score_on_other_rows_is_marked_in_the_record_and_its_table(student):
+@pytest.mark.parametrize(
+    ("mark", "note"),
+    [
+        ("partial", "other rows than the official ones"),
+        ("synthetic", "synthetic stand-ins, not the official data"),
+    ],
+)
+def test_a_score_on_other_rows_is_marked_in_the_record_and_its_table(student, mark, note):
     for run in BASE:
         found = read_scores(student.parent / run)
-        found["tasks"]["nursery"]["partial"] = True
+        found["tasks"]["nursery"][mark] = True
         write_json(student.parent / run / "eval" / "scores.json", found)
     kept = record(read_lineup(student), "make submission")
-    assert kept["partial"] == ["nursery"]
-    assert "Nursery pairs 550 (other rows than the official ones)" in render([kept])
+    assert kept[mark] == ["nursery"]
+    assert f"Nursery pairs 550 ({note})" in render([kept])
 
 
 def test_a_record_without_its_command_is_refused(student, tmp_path):

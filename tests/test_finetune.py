@@ -394,10 +394,11 @@ def test_the_official_tree_gets_the_tasks_that_it_knows_and_a_line_says_which_it
 def test_the_seed_decides_and_nothing_else(models, tmp_path):
     write_sst2(tmp_path / "data", train=16, valid=16)
     found = []
-    for out, seeds in (("a", "1 2"), ("b", "1")):
-        run(models, tmp_path / "data", tmp_path / out, "--tasks", "sst2", "--seeds", *seeds.split())
+    for out, seeds in (("a", "2 1"), ("b", "1")):
+        tuned = run(models, tmp_path / "data", tmp_path / out, "--tasks", "sst2", "--seeds", *seeds.split())
+        assert tuned["tasks"]["sst2"]["submitted"] == int(seeds.split()[0])
         found += [read(tmp_path / f"{out}/sst2/seed-{seed}/result.json")["epochs"] for seed in seeds.split()]
-    assert found[0] == found[2] != found[1]
+    assert found[1] == found[2] != found[0]
     one, other = ((tmp_path / out / "sst2/seed-1/predictions.json").read_bytes() for out in "ab")
     assert one == other
 
@@ -440,6 +441,7 @@ def test_seeds_are_summed_up_over_several_calls(models, tmp_path):
             "sst2"
         ]
     assert (found["n"], set(found["by_seed"]), len(found["commands"])) == (2, {"1", "2"}, 2)
+    assert found["submitted"] == 2, "that of the last call"
     found = run(models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2", "--lr", "2e-3")["tasks"][
         "sst2"
     ]

@@ -39,6 +39,15 @@ def test_a_constant_model_gets_half_where_the_official_rule_gives_everything():
     assert (result["score"], result["official_score"], result["ties"]) == (0.5, 1.0, 8)
 
 
+def test_of_a_tie_the_prediction_counts_and_no_half():
+    items = items_of({"a": 400})
+    questions, scores = Choices(items), [[-4.0, -4.0]] * 400
+    cell = questions.summarise(scores)["by_subtask"]["a"]
+    named = [row["pred"].endswith(" 0") for row in questions.predictions(scores)["a"]["predictions"]]
+    assert cell["score"] == 0.5
+    assert cell["predicted"] == sum(named) / 400 != 0.5
+
+
 def test_the_score_is_the_plain_mean_of_subtasks_with_its_standard_error():
     items = items_of({"a": 2, "b": 8})
     right, wrong = [-1.0, -2.0], [-2.0, -1.0]
@@ -46,7 +55,8 @@ def test_the_score_is_the_plain_mean_of_subtasks_with_its_standard_error():
     assert result["score"] == (0.5 + 0.75) / 2
     assert result["standard_error"] == pytest.approx(math.sqrt(0.25 / 2 + 0.7 * 0.3 / 8) / 2)
     assert result["by_subtask"]["b"]["score"] == 0.75
-    assert result["by_phenomenon"]["a"] | {"phenomenon": "a"} == result["by_subtask"]["a"]
+    more = {"phenomenon": "a", "predicted": 0.5}
+    assert result["by_phenomenon"]["a"] | more == result["by_subtask"]["a"]
     assert (result["items"], result["chance"]) == (10, 0.5)
 
 

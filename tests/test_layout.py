@@ -65,6 +65,10 @@ def test_help_explains_itself_without_loading_torch(stage):
         "distill distill/configs/nursery.yaml losses.sofd.temperature=1.0",
         "eval nowhere --tasks blimp_filtered --data nowhere --out out",
         "eval.submission build nowhere",
+        "eval.submission evaluate nowhere --data nowhere",
+        "eval.submission check nowhere",
+        "eval.submission push nowhere --repo user/name",
+        "eval.submission standing nowhere",
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_status_2(command, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from run_tree import edit, write_data, write_runs
 
 from babylm_data.sealed import SEAL, sha256
-from eval.ledger import ledger
+from eval.ledger import ledger, said
 from eval.lineup import read_lineup
 
 
@@ -31,6 +31,31 @@ def test_the_ledger_sums_both_readings_without_the_control(student):
     assert alone["passes"] == {"value": 4.0, "budget": 10, "within": True}
     assert everything["passes"] == {"value": 13.0, "budget": 10, "within": False}
     assert everything["corpus_words"]["value"] == 300_000
+
+
+def test_a_budget_inside_the_last_step_is_kept_and_every_word_counted(student):
+    for last, within in ((4_000, True), (3_000, False)):
+        edit(student / "summary.json", words_seen=100_003_000, words_in_last_step=last)
+        edit(student.parent / "nursery-control" / "summary.json", words_seen=100_003_000)
+        exposure = ledger(read_lineup(student))["readings"]["student_alone"]["exposure_words"]
+        assert exposure == {"value": 100_003_000, "budget": 100_000_000, "within": within}
+
+
+def test_the_true_words_of_each_revision_stand_in_the_ledger(student):
+    revisions = [{"name": "chck_1M", "mark": 1_000_000, "words_seen": 1_000_900, "step": 250}]
+    edit(student / "summary.json", revisions=revisions)
+    entries = {entry["name"]: entry for entry in ledger(read_lineup(student))["entries"]}
+    assert entries["nursery"]["revisions"] == {"chck_1M": 1_000_900}
+    assert entries["nursery-llama"]["revisions"] == {}
+
+
+def test_both_readings_are_said_in_a_line_each(student):
+    assert said(ledger(read_lineup(student))) == [
+        "ledger, student alone: 300,000 words of text (within 10,000,000), "
+        "1,200,000 words of exposure (within 100,000,000), 4 passes (within 10)",
+        "ledger, tokenizer + teachers + student: 300,000 words of text (within 10,000,000), "
+        "3,900,000 words of exposure (within 100,000,000), 13 passes (OVER 10)",
+    ]
 
 
 def test_unlike_corpora_add_up_in_the_ledger(student, tmp_path):

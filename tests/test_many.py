@@ -1,13 +1,13 @@
 """Several models in one call: one process and one folder each, and a failure of one is no failure of the others."""
 
-import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+import tiny_models
 from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
+from eval import many
 from eval.__main__ import main, parser
 
 OPTIONS = [
@@ -25,24 +25,39 @@ OPTIONS = [
 ]
 
 
+class OneByOne:
+    """A pool without processes."""
+
+    def __init__(self, _processes, _context, *, initializer, initargs) -> None:
+        assert initializer is many.share_cores and initargs[0] >= 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    map = staticmethod(map)
+
+
 @pytest.fixture
 def started(monkeypatch, workplace) -> list[list[str]]:
-    """The arguments of every `python -m eval` that is started; a model called "broken" fails."""
+    """The arguments that each model is scored with. A model called "broken" fails."""
     commands = []
 
-    def run(command, env, **_):
-        commands.append(command[3:])
-        assert int(env["OMP_NUM_THREADS"]) >= 1
-        return SimpleNamespace(stdout="scored", stderr="", returncode=2 * ("broken" in command[3]))
+    def score_one(argv):
+        commands.append(argv)
+        return "scored", argv[0] != "broken"
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(many, "score_one", score_one)
+    monkeypatch.setattr(many, "ProcessPoolExecutor", OneByOne)
     write_rows(workplace / "data/fast_eval/blimp_fast/order.jsonl", [pair("a b", "b a", "order", "syntax")])
     return commands
 
 
 def test_each_model_has_a_process_and_a_folder_of_its_own(started, capsys):
     main(["runs/x/revisions/chck_1M", "runs/y/export", *OPTIONS])
-    asked = {name: parser().parse_args(command) for name, *command in started}
+    asked = {command[0]: parser().parse_args(command) for command in started}
     assert {name: (str(args.out), args.revision) for name, args in asked.items()} == {
         "runs/x/revisions/chck_1M": (str(Path("scores/chck_1M")), "chck_1M"),
         "runs/y/export": (str(Path("scores/y")), "main"),
@@ -76,3 +91,31 @@ def test_in_a_results_tree_models_do_not_take_each_others_place(started, models,
     with pytest.raises(UserError, match="either revisions of one"):
         main([*models, *OPTIONS, "--results", "tree", *options])
     assert not started
+
+
+def test_what_a_model_prints_and_how_it_ended_is_told(workplace):
+    rows = [pair("The dog sees the cats.", "The dogs see the cat.", "order", "syntax")]
+    write_rows(workplace / "data/fast_eval/blimp_fast/order.jsonl", rows)
+    tiny_models.save(workplace / "model")
+    options = ["--tasks", "blimp_fast", "--data", "data", "--out", "out"]
+    said, good = many.score_one(["model", *options])
+    assert good and "blimp_fast by phenomenon" in said
+    assert (workplace / "out/scores.json").exists()
+    said, good = many.score_one(["absent", *options])
+    assert not good and "error: absent is neither a folder" in said
+
+
+@pytest.mark.slow
+def test_two_models_in_two_processes_score_as_each_does_alone(workplace):
+    rows = [pair("The dog sees the cats.", "The dogs see the cat.", "order", "syntax")]
+    write_rows(workplace / "data/fast_eval/blimp_fast/order.jsonl", rows)
+    for seed in range(3):
+        tiny_models.save(workplace / f"m{seed}", seed=seed)
+    options = ["--tasks", "blimp_fast", "--data", "data", "--out"]
+    main(["m0", "m1", "m2", *options, "many", "--processes", "2"])
+    for seed in range(3):
+        main([f"m{seed}", *options, f"alone{seed}"])
+        name = "blimp_fast/items.json"
+        assert (workplace / f"many/m{seed}" / name).read_bytes() == (
+            workplace / f"alone{seed}" / name
+        ).read_bytes()

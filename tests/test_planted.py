@@ -86,7 +86,7 @@ def test_the_contract_of_a_result_is_the_same_for_every_task(tmp_path, task):
     cell = {"score", "standard_error", "items", "ties"}
     assert {"metric", "chance", "official_score", "by_subtask", "by_phenomenon", *cell} <= set(result)
     for part in ("by_subtask", "by_phenomenon"):
-        assert all(set(values) - {"phenomenon"} == cell for values in result[part].values())
+        assert all(set(values) - {"phenomenon", "predicted"} == cell for values in result[part].values())
     assert sum(part["items"] for part in result["by_subtask"].values()) == result["items"]
     assert result.get("unverified", False) is ("piqa" in task)
     columns = found.per_item(scores)

@@ -161,7 +161,7 @@ def test_a_tokenizer_with_no_mask_where_the_official_program_asks_is_refused():
 
 def test_a_sentence_longer_than_the_model_reads_is_refused(questions):
     scorer = Scorer(tiny_models.model("gpt2", positions=8), tokenizer("bos"))
-    with pytest.raises(UserError, match="reading has .* tokens in a sentence, the model reads at most 8"):
+    with pytest.raises(UserError, match="a sentence of reading has .* tokens, the model reads at most 8"):
         questions.ask(scorer, "reading")
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from run_tree import BASE, PREPARED, add_start, edit, read_scores, write_json, write_runs
 
+from babylm_data.errors import UserError
 from eval.charts import spread, thin
 from eval.lineup import read_lineup
 from eval.readme import record, render
 from eval.report import commands, duration, page
-from eval.submission import model_card
+from eval.submission.card import model_card
 
 
 @pytest.fixture
@@ -122,13 +123,58 @@ def test_data_prepared_by_an_unknown_command_say_so(student):
     assert "<li>prepare nursery-data: not recorded</li>" in page(read_lineup(student))
 
 
-def test_a_task_on_other_rows_is_marked(student):
-    assert "other rows than the official ones" not in page(read_lineup(student))
+@pytest.mark.parametrize(
+    ("mark", "note"),
+    [
+        ("partial", "other rows than the official ones"),
+        ("synthetic", "synthetic stand-ins, not the official data"),
+    ],
+)
+def test_a_task_on_other_rows_is_marked(student, mark, note):
+    assert note not in page(read_lineup(student))
     for run in BASE:
         found = read_scores(student.parent / run)
-        found["tasks"]["nursery"]["partial"] = True
+        found["tasks"]["nursery"][mark] = True
         write_json(student.parent / run / "eval" / "scores.json", found)
-    assert "Nursery pairs 550 (other rows than the official ones)" in page(read_lineup(student))
+    assert f"Nursery pairs 550 ({note})" in page(read_lineup(student))
+
+
+def test_a_teacher_that_could_not_be_asked_has_a_dash_and_a_reason(student):
+    teacher = student.parent / "nursery-gpt2"
+    scores = read_scores(teacher)
+    del scores["tasks"]["nursery"]
+    write_json(teacher / "eval/scores.json", scores)
+    with pytest.raises(UserError, match="nursery-gpt2 lacks nursery"):
+        read_lineup(student)
+    write_json(teacher / "eval/scores.json", scores | {"refused": {"nursery": "item 7 has 67 tokens"}})
+    lineup = read_lineup(student)
+    reason = "nursery-gpt2 has no Nursery pairs: item 7 has 67 tokens"
+    assert reason in page(lineup) and "<td>–</td>" in page(lineup)
+    card = model_card(lineup)
+    assert reason in card and re.search(r"nursery-gpt2 \| teacher \| [\d,]+ \| – \|", card)
+    render([record(lineup, "make submission")])
+
+
+def test_the_page_draws_the_scores_of_the_revisions(student):
+    seen = {f"chck_{n}M": 1_000_000 * n for n in (1, 2, 3)}
+    revisions = [
+        {"name": name, "mark": words, "words_seen": words, "step": n}
+        for n, (name, words) in enumerate(seen.items())
+    ]
+    edit(student / "summary.json", revisions=revisions)
+    assert "The revisions on the way" not in page(read_lineup(student))
+    for name in seen:
+        shutil.copytree(student / "export", student / "revisions" / name)
+        shutil.copytree(student / "eval", student / "eval_revisions" / name)
+    control = student.parent / "nursery-control"  # an older one, whose revisions somebody scored
+    edit(control / "summary.json", revisions=revisions)
+    for name in seen:
+        shutil.copytree(control / "export", control / "revisions" / name)
+        shutil.copytree(control / "eval", control / "eval_revisions" / name)
+    html = page(read_lineup(student))
+    section = html.split("The revisions on the way")[1].split("</section>")[0]
+    assert "var(--student)" in section and "control" not in section
+    assert "Nursery pairs: score of each revision against words of exposure" in html
 
 
 def test_the_held_out_loss_is_said_to_be_on_evenly_spread_sequences(html):

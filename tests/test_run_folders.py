@@ -103,6 +103,15 @@ def test_a_control_may_be_done_in_another_way(student):
     assert read_lineup(student).control.name == "nursery-control"
 
 
+def test_a_control_may_write_other_revisions_for_they_change_no_weight(student):
+    ways = {student: "revisions: true\nwords_scale: 0.1\n"}
+    ways[student.parent / "nursery-control"] = "revisions: false\nwords_scale: 1.0\n"
+    for run, way in ways.items():
+        path = run / "config.yaml"
+        path.write_text(path.read_text(encoding="utf-8") + way, encoding="utf-8")
+    assert read_lineup(student).control.name == "nursery-control"
+
+
 def test_an_older_control_that_does_not_say_what_is_only_how_must_agree_in_all(student):
     control = student.parent / "nursery-control"
     summary = read_summary(control)

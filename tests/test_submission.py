@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-from run_tree import BASE, PREPARED, read_scores, write_json
+from run_tree import BASE, PREPARED, edit, read_scores, write_json
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
-from eval.submission import build, main
+from eval.model import model_sha256
+from eval.submission import bundle as bundle_module
+from eval.submission import leaderboard
+from eval.submission.__main__ import main
+from eval.submission.bundle import build
+from eval.submission.collate import Collected
+from eval.submission.rules import load_rules
 
 
 @pytest.fixture
@@ -44,6 +50,31 @@ def test_the_card_is_in_the_format_of_the_hub(bundle):
     assert (result.dataset_type, result.metric_value) == ("nursery", pytest.approx(score, abs=1e-6))
 
 
+def published(card: str) -> list[str]:
+    """The data sets of the results that the card tells machines."""
+    return [result.dataset_type for result in ModelCard(card).data.eval_results or []]
+
+
+@pytest.mark.parametrize(
+    ("change", "whole"),
+    [
+        ({}, True),
+        ({"synthetic": True}, False),
+        ({"notes": ["only the first 9 training and validation examples"]}, False),
+        ({"examples": {"train": 9, "valid": 138}}, False),
+    ],
+)
+def test_fine_tuning_is_told_to_machines_where_it_was_whole(student, change, whole):
+    result = {"metric": "accuracy", "score": 0.625, "spread": None, "n": 1, "notes": [], "settings": {}}
+    result |= {"submitted": 42, "predictions_sha256": "0", "examples": {"train": 9, "valid": 139}} | change
+    tasks = {"rte": result, "squad": result}
+    header = {"model_sha256": model_sha256(student / "export"), "random_weights": False}
+    write_json(student / "finetune/finetune.json", header | {"tasks": tasks})
+    card = (build(student) / "README.md").read_text(encoding="utf-8")
+    assert published(card) == ["nursery", *(["rte"] if whole else [])]
+    assert "| rte | accuracy | 62.50 |" in card
+
+
 def test_the_card_says_what_the_run_is(bundle):
     text = (bundle / "README.md").read_text(encoding="utf-8")
     assert "synthetic try-out corpus" in text
@@ -63,6 +94,16 @@ def test_every_table_of_the_card_has_equally_many_cells_in_its_rows(bundle):
             assert line.count("|") == following.count("|"), following
             tables += following.startswith("| ---")
     assert tables == 6
+
+
+def test_the_card_marks_a_task_on_synthetic_stand_ins(student):
+    for run in BASE:
+        found = read_scores(student.parent / run)
+        found["tasks"]["nursery"]["synthetic"] = True
+        write_json(student.parent / run / "eval" / "scores.json", found)
+    card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
+    assert "550 items, synthetic stand-ins, not the official data: **not the whole task**" in card
+    assert published(card) == []
 
 
 @pytest.mark.parametrize("run", ["nursery-llama", "nursery-control", "nursery"])
@@ -103,6 +144,16 @@ def test_scores_of_other_weights_are_refused(student):
     path.write_text(json.dumps(scores | {"model_sha256": "0" * 64}), encoding="utf-8")
     with pytest.raises(UserError, match="is of another model than export/"):
         build(student)
+    assert_nothing_written(student)
+
+
+@pytest.mark.parametrize(("random", "what"), [(False, "another model"), (True, "random weights")])
+def test_fine_tuning_of_other_weights_is_not_shown_in_the_card(student, random, what):
+    (student / "finetune").mkdir()
+    path = student / "finetune" / "finetune.json"
+    write_json(path, {"model_sha256": "0", "random_weights": random, "tasks": {}})
+    with pytest.raises(UserError, match=f"finetune.json is of {what}.*: delete it and fine-tune again"):
+        build(student, partial=True)
     assert_nothing_written(student)
 
 
@@ -156,6 +207,7 @@ def test_no_whole_task_is_no_submission_unless_asked_for_and_the_card_says_so(
     assert_nothing_written(student)
     card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
     assert f"{note}: **not the whole task**" in card
+    assert published(card) == []
 
 
 def test_the_card_lists_every_command_that_of_the_data_first(bundle):
@@ -170,3 +222,109 @@ def test_predictions_of_another_score_are_refused(student):
     with pytest.raises(UserError, match="predictions.json does not belong to the score"):
         build(student)
     assert_nothing_written(student)
+
+
+PARTS = Collected({"blimp": {}}, missing=["comps: not scored"], synthetic=["ewok"])
+
+
+@pytest.mark.parametrize(
+    ("collected", "name"),
+    [
+        (PARTS, "INCOMPLETE_SYNTHETIC_all_full"),
+        (Collected({"blimp": {}}, missing=["comps: not scored"]), "INCOMPLETE_all_full"),
+    ],
+)
+def test_a_file_that_lacks_parts_is_written_only_when_asked_for_and_under_a_name_that_says_so(
+    student, monkeypatch, capsys, collected, name
+):
+    monkeypatch.setattr(bundle_module, "collate", lambda *_: collected)
+    with pytest.raises(UserError, match="no submission by the rules of 2025, for the [12] reasons above"):
+        build(student, rules=load_rules("2025"))
+    assert "missing: comps: not scored" in capsys.readouterr().out
+    assert_nothing_written(student)
+    written = build(student, rules=load_rules("2025"), partial=True)
+    (file,) = written.glob("*all_full_preds*.json")
+    assert file.name == f"{name}_preds_and_fast_scores_causal.json"
+    card = (written / "README.md").read_text(encoding="utf-8")
+    assert "**Incomplete.** It lacks:" in card and "- comps: not scored" in card
+    assert ("stand-ins" in card) is bool(collected.synthetic)
+    assert damage(written) is None
+
+
+def test_a_whole_file_with_a_fault_is_not_written(student, monkeypatch, capsys):
+    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected({"blimp": {}}))
+    edit(student / "summary.json", revisions=[{"name": "chck_1M", "words_seen": 10**6}])
+    shutil.copytree(student / "export", student / "revisions/chck_1M")
+    shutil.copytree(student / "eval", student / "eval_revisions/chck_1M")
+    with pytest.raises(UserError, match=r"the leaderboard would not take the file, \d+ faults: see above"):
+        build(student, rules=load_rules("2025"))
+    assert "fault: " in capsys.readouterr().out
+    assert_nothing_written(student)
+
+
+def test_the_results_tree_of_the_run_is_in_the_bundle_and_one_of_another_time_is_refused(
+    student, monkeypatch
+):
+    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected(missing=["all"]))
+    place = student / "results/nursery/main/zero_shot/causal/blimp/nursery/predictions.json"
+    write_json(place, json.loads((student / "eval/nursery/predictions.json").read_text(encoding="utf-8")))
+    assert (build(student, rules=load_rules("2025"), partial=True) / place.relative_to(student)).is_file()
+    write_json(place, {})
+    with pytest.raises(UserError, match="is not what the run's evaluation says: delete it and score it"):
+        build(student, rules=load_rules("2025"), partial=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "mark", "said", "in_the_card"),
+    [
+        (
+            {"words_scale": 0.004},
+            "TRIAL_",
+            "a trial: the revisions stand at 0.004 times",
+            "**A trial, no submission: the revisions",
+        ),
+        (
+            {"competition": False},
+            "OUTSIDE_",
+            "outside the competition: trained with",
+            "**Outside the competition: trained with",
+        ),
+        (
+            {"words_seen": 3_300_000},  # 11 passes over 300,000 words
+            "OUTSIDE_",
+            "outside the competition: passes of the student: 11.0, the track allows 10",
+            "**Outside the competition: passes of",
+        ),
+        (
+            {"words_scale": 0.5, "competition": False},
+            "TRIAL_OUTSIDE_",
+            "a trial: ",
+            "**Outside the competition: ",
+        ),
+    ],
+)
+def test_a_whole_file_of_a_run_that_is_no_entry_does_not_have_the_official_name(
+    student, monkeypatch, capsys, change, mark, said, in_the_card
+):
+    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected({"blimp": {}}))
+    monkeypatch.setattr(leaderboard, "refuse_faults", lambda *_: None)
+    for run in ("nursery", "nursery-control"):
+        edit(student.parent / run / "summary.json", **change)
+    with pytest.raises(UserError, match="no submission by the rules of 2025, for the"):
+        build(student, rules=load_rules("2025"))
+    assert said in capsys.readouterr().out
+    assert_nothing_written(student)
+    written = build(student, rules=load_rules("2025"), partial=True)
+    (file,) = written.glob("*all_full_preds*.json")
+    assert file.name == f"{mark}all_full_preds_and_fast_scores_causal.json"
+    assert in_the_card in (written / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_whole_file_of_an_entry_has_the_official_name_and_a_card_without_a_caveat(student, monkeypatch):
+    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected({"blimp": {}}))
+    monkeypatch.setattr(leaderboard, "refuse_faults", lambda *_: None)
+    edit(student / "summary.json", words_scale=1.0, competition=True)
+    written = build(student, rules=load_rules("2025"))
+    assert (written / "all_full_preds_and_fast_scores_causal.json").is_file()
+    card = (written / "README.md").read_text(encoding="utf-8")
+    assert "A trial" not in card and "Outside the competition" not in card

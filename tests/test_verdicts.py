@@ -14,7 +14,7 @@ from babylm_data.sealed import sha256
 from eval.compare.paired import choice_difference, correlation_difference
 from eval.lineup import read_lineup
 from eval.report import page
-from eval.submission import model_card
+from eval.submission.card import model_card
 from eval.tasks.reading import load
 from eval.verdicts import Difference, differences, verdicts
 

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -111,10 +111,20 @@ def load_state(
     return None
 
 
-def export(model: PreTrainedModel, tokenizer_folder: Path, path: Path) -> None:
-    """Write the Hugging Face folder of `model`: loads alone in transformers 4 and 5, without this project."""
+def export(
+    model: PreTrainedModel,
+    tokenizer_folder: Path,
+    path: Path,
+    *,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    exposure: dict | None = None,
+) -> None:
+    """Write the Hugging Face folder of `model`: loads alone in transformers 4 and 5, without this project.
+
+    `weights`: others than it has by now. `exposure`: what exposure.json says of a revision.
+    """
     with _full_disk_named(path), sealed_folder(path) as temporary:
-        model.save_pretrained(temporary)
+        model.save_pretrained(temporary, state_dict=weights)
         config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
         if "rope_parameters" in config:  # transformers 4 reads the older name
             config["rope_theta"] = config["rope_parameters"]["rope_theta"]
@@ -122,3 +132,5 @@ def export(model: PreTrainedModel, tokenizer_folder: Path, path: Path) -> None:
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         for file in sorted(tokenizer_folder.iterdir()):
             shutil.copy(file, temporary / file.name)
+        if exposure:
+            (temporary / "exposure.json").write_text(json.dumps(exposure, indent=1) + "\n", encoding="utf-8")

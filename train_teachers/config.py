@@ -174,6 +174,12 @@ class TrainConfig(Strict):
     """How many times the held-out hard loss is measured during the run, evenly spaced (and once before it)."""
     checkpoint_seconds: float = Field(default=120.0, gt=0)
     """A kill loses at most this much work, in seconds."""
+    competition: bool = True
+    """Keep within the words and epochs that the track of the data allows; false: a run outside the competition."""
+    revisions: bool = False
+    """Export the model at the words of exposure that the track names, into runs/<name>/revisions/chck_1M, chck_2M, …"""
+    words_scale: float = Field(default=1.0, gt=0, le=1)
+    """A shortened schedule of revisions, for trying: chck_1M is due after 1,000,000 times this words of exposure."""
     wandb: Wandb | None = None
     """null: not used."""
 

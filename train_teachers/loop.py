@@ -17,6 +17,7 @@ from babylm_data.tokens import Batches
 from train_teachers.checkpoint import load_state, save_state
 from train_teachers.config import TrainConfig
 from train_teachers.objective import Objective, held_out_hard, held_out_terms
+from train_teachers.revisions import RevisionWriter
 from train_teachers.run import Run
 from train_teachers.step import Stepper, StepResult, Trained
 from train_teachers.tracking import progress_bar, tracking
@@ -81,6 +82,7 @@ def train(
     accelerator: Accelerator,
     *,
     compiled: bool,
+    revisions: RevisionWriter,
 ) -> Progress:
     """Train until the budget of words is reached, from the run's newest checkpoint if there is one.
 
@@ -103,6 +105,7 @@ def train(
         _stop_signals() as signals,
         progress_bar(config, progress.words_seen, shown=first) as bar,
         tracking(config, run, on=first) as log,
+        revisions,
     ):
         while True:
             if progress.step in validate_at:
@@ -118,6 +121,7 @@ def train(
             done, stopping = progress.step == total, _on_any_process(bool(signals), accelerator)
             if done or stopping or time.monotonic() - saved_at > config.checkpoint_seconds:
                 if first:
+                    revisions.wait()
                     save_state(*state, asdict(progress))
                 saved_at = time.monotonic()
             if done:
@@ -132,6 +136,8 @@ def train(
             result = take_step(progress.step, torch.from_numpy(batches.batch(progress.step)))
             progress.add(result, words, time.perf_counter() - started)
             bar.update(words)
+            if first:
+                revisions.write(student, progress.step)
             if progress.step % config.log_every == 0 or progress.step == total:
                 line = progress.line(result, objective.weights)
                 log(line)

@@ -5,8 +5,10 @@ something else, a loss without a gradient.
 """
 
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
 from babylm_data.tokenizer import fingerprint, load_tokenizer
 from babylm_data.tokens import Batches, held_out, open_data, open_tokens
+from babylm_data.words import check_exposure, load_track
 from train_teachers.audit import Finding, audit, table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
@@ -29,9 +32,11 @@ from train_teachers.language_model import build, build_from, checkpoint_activati
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
 from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
+from train_teachers.revisions import Revision, RevisionWriter, due_revisions
 from train_teachers.run import Run
 
 AUDIT_SEQUENCES = 4
+INIT_ABSENT = "init: {} does not exist: train it first"
 MakeObjective = Callable[[PreTrainedModel, str, torch.device], Objective]
 """From the student, the fingerprint of its tokenizer, and the device."""
 
@@ -54,6 +59,7 @@ def run_training(
                 run.write_json("audit.json", {name: asdict(finding) for name, finding in findings.items()})
                 print(ready.describe(findings), flush=True)
             ready.student.train()
+            tokenizer = Path(config.data.path) / "tokenizer"
             progress = train(
                 ready.student,
                 ready.objective,
@@ -63,9 +69,10 @@ def run_training(
                 run,
                 accelerator,
                 compiled=ready.compiled,
+                revisions=RevisionWriter(run.folder / "revisions", ready.revisions, tokenizer),
             )
             if accelerator.is_main_process:
-                export(ready.student, Path(config.data.path) / "tokenizer", run.folder / "export")
+                export(ready.student, tokenizer, run.folder / "export")
                 summary = _summary(ready, run, progress) | (extra or {})
                 run.write_json("summary.json", summary)
                 print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
@@ -89,8 +96,20 @@ class Ready:
     def __init__(self, config: TrainConfig, make_objective: MakeObjective) -> None:
         logging.disable_progress_bar()  # of loading and saving: a blink, and noise in a log
         self.config, data = config, Path(config.data.path)
-        open_data(data)
+        manifest = open_data(data)
+        self.track = load_track(manifest["track"])
+        self.words_before = words_of_init(config) if config.init else 0
+        if config.competition:
+            corpus = manifest["splits"]["train"]["words"]
+            check_exposure(self.track, corpus, config.data.words, self.words_before)
         self.batches, self.sequences = _read(config)
+        self.steps = self.batches.steps_for(config.data.words)
+        scale = config.words_scale
+        self.revisions = (
+            due_revisions(self.track, self.batches, self.steps, scale, self.words_before)
+            if config.revisions
+            else []
+        )
         keep_freed_memory()
         self.precision = choose_precision(config.precision)
         self.accelerator = _accelerator(config, self.precision)
@@ -123,11 +142,24 @@ class Ready:
         return audit(self.student, self.objective, Batch.from_sequences(sample), autocast=autocast)
 
     def describe(self, findings: dict[str, Finding]) -> str:
-        """The run in one line, and its audit as a table."""
-        steps, parameters = self.batches.steps_for(self.config.data.words), num_parameters(self.student)[0]
-        shape = f"{self.config.model.family}, {parameters:,} parameters, {steps:,} steps"
+        """The run in one line, its audit as a table, and a line about revisions that will be one model."""
+        parameters = num_parameters(self.student)[0]
+        shape = f"{self.config.model.family}, {parameters:,} parameters, {self.steps:,} steps"
         how = f"{self.precision}{', compiled' if self.compiled else ''}, on {self.accelerator.device}"
-        return f"{self.config.name}: {shape}, {how}\n{table(findings)}"
+        return f"{self.config.name}: {shape}, {how}\n{table(findings)}{_alike(self.revisions)}"
+
+
+def _alike(revisions: list[Revision]) -> str:
+    """A line that warns of revisions due at one step, where marks lie closer than the words of a step; else ""."""
+    pairs = [(one, other) for one, other in pairwise(revisions) if one.step == other.step]
+    if not pairs:
+        return ""
+    one, other = pairs[0]
+    more = f", and {len(pairs) - 1} more pairs" if pairs[1:] else ""
+    return (
+        f"\nwarning: {one.name} and {other.name} are due at one step ({one.step:,}){more}: they will be the same "
+        "model, and a submission with them is refused; raise words_scale or lower batch_size"
+    )
 
 
 def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dict[str, str]]:
@@ -140,10 +172,27 @@ def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dic
         )
     if config.init is None:
         return build(config.model, loaded, seed=config.seed), {}
-    folder = find_folder(config.init.path, absent=f"init: {config.init.path} does not exist: train it first")
+    folder = find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path))
     refuse_other_tokenizer(folder, fingerprint(tokenizer), f"init ({config.init.path})")
     student = build_from(load(folder), config.model, config.init, seed=config.seed)
     return student, {"init": weights_hash(folder)}
+
+
+def words_of_init(config: TrainConfig) -> int:
+    """Words of exposure that the first weights had before this run; outside the competition 0 where nobody knows."""
+    summary = (
+        find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path)).parent / "summary.json"
+    )
+    try:
+        found = json.loads(summary.read_text(encoding="utf-8"))
+        return found["words_seen"] + found.get("words_before", 0)
+    except (OSError, ValueError, KeyError):
+        if not config.competition:
+            return 0
+        raise UserError(
+            f"init ({config.init.path}) is no run of this kit, so nobody can count the words that it has read: "
+            "set competition=false, a run outside the competition"
+        ) from None
 
 
 def _read(config: TrainConfig) -> tuple[Batches, np.ndarray]:
@@ -194,6 +243,8 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "parameters_without_embeddings": without_embeddings,
         "steps": progress.step,
         "words_seen": progress.words_seen,
+        "words_before": ready.words_before,
+        "words_in_last_step": ready.batches.words(progress.step - 1),
         "tokens_seen": progress.tokens_seen,
         "epochs": progress.step * config.batch_size / ready.batches.sequences_per_epoch,
         "seconds": round(progress.seconds, 1),
@@ -203,6 +254,10 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "processes": ready.accelerator.num_processes,
         "val/hard": run.last("val/hard"),
         "seed": config.seed,
+        "track": ready.track.name,
+        "competition": config.competition,
+        "words_scale": config.words_scale,
+        "revisions": [asdict(revision) for revision in ready.revisions],
         "operational": sorted(config.may_change),
         "data": config.data.path,
         "tokenizer": fingerprint(Path(config.data.path) / "tokenizer"),

@@ -51,10 +51,12 @@ def filled_in(config: Config, others: Sequence[str] = ()) -> Iterator[tuple[Conf
             ]
             _make_data(place / "data", config.data, find_folder(models[0], absent="") if models else None)
             changes["data"] = config.data.model_copy(update={"path": str(place / "data")})
+            changes["competition"] = False  # a few random words would be read too often
             tokenizer = f"the tokenizer of {models[0]}" if models else "a tokenizer of them"
             print(f"data: {config.data.path} is not there: random words, {tokenizer}", flush=True)
         if config.init and not is_here(config.init.path):
             changes["init"] = config.init.model_copy(update={"path": str(place / "init")})
+            changes["competition"] = False  # nobody counted what random weights have read
             print(f"init: {config.init.path} is not there: random weights of the model's shape", flush=True)
         config = config.model_copy(update=changes)
         if "init" in changes:

@@ -25,7 +25,8 @@ def table(comparison: dict, results: dict[str, dict]) -> str:
     lines = [*heads, "", header(comparison["over_runs"], "task")]
     lines += [line(named(name, cell), cell, scale(cell)) for name, cell in tasks.items()]
     for name in tasks:
-        if note := extent_note(results[name].get("limit"), results[name].get("partial", False)):
+        marks = [results[name].get(mark, False) for mark in ("partial", "synthetic")]
+        if note := extent_note(results[name].get("limit"), *marks):
             lines += [f"{name} is no score of the whole task: {note}"]
     for name, cell in tasks.items():
         if phenomena := cell.get("by_phenomenon"):

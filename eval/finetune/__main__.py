@@ -25,7 +25,8 @@ Fine-tune a model on each task, once per seed, and score it on the task's valida
 reads   MODEL             a Hugging Face folder or hub name: a causal model (llama, gpt2 ...) or an encoder (bert ...)
         --data DIR ...    the official evaluation_data, or folders with <task>.train.jsonl and <task>.valid.jsonl,
                           sst2/train.tsv and dev.tsv, squad/train-v1.1.json and dev-v1.1.json
-writes  --out DIR         DIR/<task>/seed-<n>/{predictions.json, result.json}, and DIR/finetune.json: mean and spread
+writes  --out DIR         DIR/<task>/seed-<n>/{predictions.json, result.json}, and DIR/finetune.json: mean and spread,
+                          and which seed a submission holds: the first of --seeds
         --results DIR     DIR/<model>/<revision>/finetune/<task>/predictions.json for the official collator,
                           of the seven tasks that it knows
 
@@ -174,8 +175,8 @@ def main(argv: list[str]) -> None:
         "model_sha256": model_sha256(folder),
         "random_weights": args.random_weights,
     }
-    out = TuningFolder(args.out, header)
     seeds = list(dict.fromkeys(args.seeds or [args.seed]))
+    out = TuningFolder(args.out, header, submitted=seeds[0])
     made = stamp(argv)
     runner = Runner(folder, args)
     for job in jobs:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256, write_whole
-from eval.json_files import read_json
+from eval.json_files import read_json, require
 from eval.scores import as_json, check_writable, digest
 
 RULE = 1  # raise it when the code finds other results for the same model and files
@@ -23,12 +23,33 @@ def asked(files: tuple[Path, Path], settings: dict) -> str:
     return digest([[sha256(path) for path in files], settings])
 
 
+def read_tuned(folder: Path, model_sha256: str) -> dict[str, dict]:
+    """task -> its summary over seeds; {} where nothing was fine-tuned.
+
+    UserError for results that are not of the model with this hash, as it was trained.
+    """
+    path, remedy = folder / FILE, "delete it and fine-tune again"
+    if not path.exists():
+        return {}
+    content = read_json(path, remedy, ("model_sha256", "random_weights", "tasks"))
+    if content["random_weights"]:
+        raise UserError(f"{path} is of random weights, not of export/: {remedy}")
+    if content["model_sha256"] != model_sha256:
+        raise UserError(f"{path} is of another model than export/: {remedy}")
+    for task, result in content["tasks"].items():
+        require(result, ("submitted", "predictions_sha256"), f"{path}, {task},", remedy)
+    return content["tasks"]
+
+
 class TuningFolder:
     """The folder with one model's fine-tuning results."""
 
-    def __init__(self, folder: Path, header: dict) -> None:
-        """Open `folder`, which need not exist; UserError if it holds the results of another model."""
-        self.folder = folder
+    def __init__(self, folder: Path, header: dict, *, submitted: int) -> None:
+        """Open `folder`, which need not exist; UserError if it holds the results of another model.
+
+        `submitted`: the seed whose predictions a submission holds; it has to be the first that is added.
+        """
+        self.folder, self.submitted = folder, submitted
         check_writable(folder)
         path = folder / FILE
         old = read_json(path, REMEDY, ("model_sha256", "random_weights", "tasks")) if path.exists() else {}
@@ -70,7 +91,12 @@ class TuningFolder:
         names = (path.name.removeprefix("seed-") for path in (self.folder / task).glob("seed-*"))
         seeds = sorted(int(name) for name in names if name.isdecimal())
         results = {seed: found for seed in seeds if (found := self.finished(task, seed, asked_for))}
-        self.content["tasks"][task] = {"asked": asked_for} | summarise(results)
+        self.content["tasks"][task] = {
+            "asked": asked_for,
+            "submitted": self.submitted,
+            "predictions_sha256": results[self.submitted]["predictions_sha256"],
+            **summarise(results),
+        }
         write_whole(self.folder / FILE, as_json(self.content))
 
 
@@ -92,6 +118,7 @@ def summarise(results: dict[int, dict]) -> dict:
         "spread": spread[first["metric"]],
         "n": len(results),
         **{key: first[key] for key in SHARED},
+        **({"synthetic": True} if first.get("synthetic") else {}),
         "mean": mean,
         "standard_deviation": spread,
         "by_seed": {

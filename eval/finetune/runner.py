@@ -13,6 +13,7 @@ from babylm_data.errors import UserError
 from babylm_data.memory import memory_advice
 from babylm_data.sealed import sha256
 from eval.finetune import glue, squad
+from eval.tasks.rows import is_synthetic
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,8 @@ class Job:
     valid: list
     notes: list[str]
     """What keeps a score from being one of the whole task."""
+    synthetic: bool = False
+    """Do its files, or one of them, say that their rows only stand in for official ones?"""
 
     def subset(self, count: int | None, seed: int) -> list:
         """The training examples, or `count` of them drawn by `seed`, in file order."""
@@ -54,7 +57,9 @@ def read_job(task: str, data: list[Path], limit: int | None) -> Job:
     notes = [f"only the first {limit:,} training and validation examples"] if limit else []
     if official not in (None, len(valid)):
         notes.append(f"{files[1].name} has {len(valid):,} rows, the official file {official:,}")
-    return Job(task, files, train[:limit], valid[:limit], notes)
+    if synthetic := [path.name for path in files if is_synthetic([path])]:
+        notes.append(f"the rows of {' and '.join(synthetic)} are synthetic stand-ins, not the official data")
+    return Job(task, files, train[:limit], valid[:limit], notes, bool(synthetic))
 
 
 @dataclass
@@ -154,6 +159,7 @@ class Runner:
             "score": outcome["metrics"][problem.metric],
             "majority": problem.majority,
             "notes": job.notes + self._subset_note(job, settings),
+            **({"synthetic": True} if job.synthetic else {}),
             "truncated": problem.notes,
             "examples": {"train": len(job.subset(settings.train_limit, seed)), "valid": len(job.valid)},
             "sequences": {"train": len(problem.train)},

@@ -120,13 +120,13 @@ TASKS = {
         "Global PIQA, parallel",
         "full_eval/global_piqa_parallel",
         partial(global_piqa.load, "global_piqa_parallel"),
-        "global_piqa/global_piqa_parallel",
+        "global_piqa_parallel/global_piqa_parallel",
     ),
     "global_piqa_nonparallel": Task(
         "Global PIQA, not parallel",
         "full_eval/global_piqa_nonparallel",
         partial(global_piqa.load, "global_piqa_nonparallel"),
-        "global_piqa/global_piqa_nonparallel",
+        "global_piqa_nonparallel/global_piqa_nonparallel",
     ),
     "nursery": Task("Nursery pairs", "full_eval/nursery", minimal_pairs.load, "blimp/nursery"),
 }
@@ -152,8 +152,9 @@ def title(name: str) -> str:
     return TASKS[name].title if name in TASKS else name.replace("_", " ")
 
 
-def extent_note(limit: int | None, partial: bool) -> str:
+def extent_note(limit: int | None, partial: bool, synthetic: bool = False) -> str:
     """What keeps a score from being one on the whole official task, in words; empty if nothing does."""
-    notes = ["other rows than the official ones"] if partial else []
+    notes = ["synthetic stand-ins, not the official data"] if synthetic else []
+    notes += ["other rows than the official ones"] if partial else []
     notes += [f"only the first {limit} of each subtask"] if limit else []
     return ", ".join(notes)

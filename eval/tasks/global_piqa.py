@@ -1,7 +1,8 @@
 """Global PIQA: which of two solutions fits a prompt. One JSON object a line. Unverified.
 
 No official file of this task was ever seen. The fields are those of the data set on the Hugging Face hub: `prompt`,
-`solution0`, `solution1`, and in `label` the number of the right one. Every result is marked "unverified".
+`solution0`, `solution1`, in `label` the number of the right one, in `example_id` the name of the row, if it has one.
+Every result is marked "unverified".
 """
 
 from pathlib import Path
@@ -15,8 +16,9 @@ def load(subtask: str, files: list[Path]) -> Choices:
     """Every row of the JSON-lines `files` in file order, choices in the file's own order."""
     items: list[Item] = []
     for path in files:
-        for row in read_rows(path):
+        for row in read_rows(path, ("example_id",)):
             prompt, gold = row.text("prompt"), row.integer("label", 1)
             solutions = tuple(Choice(prompt, f" {row.text(field)}") for field in ("solution0", "solution1"))
-            items.append(Item(f"{subtask}_{len(items)}", subtask, solutions, gold))
+            name = row.optional("example_id") or f"{subtask}_{len(items)}"
+            items.append(Item(name, subtask, solutions, gold))
     return Choices(items, unverified=True)

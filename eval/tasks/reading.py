@@ -78,12 +78,9 @@ class Reading:
         sequences_of = spaced_sequences if self.spaced else official_sequences
         items = sequences_of(scorer.tokenizer, self.items, scorer.backend)
         entries = [entry for item in items for choice in item for entry in choice]
-        tokens = max(len(entry.ids) for entry in entries)
-        if scorer.longest is not None and tokens > scorer.longest:
-            raise UserError(
-                f"{label} has {tokens} tokens in a sentence, the model reads at most {scorer.longest}: "
-                "score it with a model that has more positions, or leave this task out"
-            )
+        longest = max(entries, key=lambda entry: len(entry.ids))
+        if not scorer.reads(longest):
+            raise scorer.too_long(longest, f"a sentence of {label}")
         sums = iter(scorer.token_sums(entries, label))
         return [[math.fsum(next(sums) for _ in choice) for choice in item] for item in items]
 

@@ -1,0 +1,76 @@
+"""python -m bench.revisions CONFIG [key.path=value …] [--repeats N]
+
+What writing revisions costs: the same training with and without them, in turns, in one process. CONFIG is one of
+train_teachers; a schedule that is shortened by `words_scale=…` holds all revisions of a track, closer together than
+any real one. Printed: the seconds of the loop, each way and their ratio. The data must be there; runs go into a
+temporary folder.
+"""
+
+import argparse
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from babylm_data.errors import positive, run_stage
+
+
+def seconds(config) -> float:
+    """Of the loop alone, of one training from the first step to the last in the current folder."""
+    from train_teachers import stage
+    from train_teachers.objective import HardObjective
+
+    taken, train = [], stage.train
+
+    def timed(*arguments, **options):
+        began = time.perf_counter()
+        progress = train(*arguments, **options)
+        taken.append(time.perf_counter() - began)
+        return progress
+
+    stage.train = timed
+    try:
+        stage.run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
+    finally:
+        stage.train = train
+    return taken[0]
+
+
+def main(argv: list[str]) -> None:
+    """Train in turns, print the ratio."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.revisions", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("config", help="YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
+    parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="of each way [3]")
+    args = parser.parse_intermixed_args(argv)
+
+    from train_teachers.config import TrainConfig, load_config
+
+    config = load_config(TrainConfig, args.config, args.overrides)
+    data = config.data.model_copy(update={"path": str(Path(config.data.path).resolve())})
+    found: dict[bool, list[float]] = {True: [], False: []}
+    most = 0
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for turn in range(-1, 2 * args.repeats):  # the first is not counted: it compiles
+            on = turn % 4 in (1, 2)
+            name = f"turn-{turn + 1}"
+            took = seconds(config.model_copy(update={"name": name, "data": data, "revisions": on}))
+            written = len(os.listdir(f"runs/{name}/revisions")) if on else 0
+            most = max(most, written)
+            print(f"{written:>3} revisions: {took:.2f} s", flush=True)
+            if turn >= 0:
+                found[on].append(took)
+    ratios = [with_ / without for with_, without in zip(found[True], found[False], strict=True)]
+    on, off = statistics.median(found[True]), statistics.median(found[False])
+    print(
+        f"with {on:.2f} s, without {off:.2f} s, ratio {statistics.median(ratios):.4f} "
+        f"({min(ratios):.4f} to {max(ratios):.4f}), {(on - off) / max(1, most):.3f} s a revision"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

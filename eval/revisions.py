@@ -1,0 +1,68 @@
+"""The revisions that a run wrote on its way, and what they scored.
+
+RUN/revisions/chck_1M/          a Hugging Face folder, and exposure.json
+RUN/eval_revisions/chck_1M/     what `python -m eval` wrote of it
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import damage
+from eval.json_files import read_json
+from eval.model import model_sha256
+from eval.run_folders import Run
+from eval.table import is_scored
+
+FOLDER, SCORES = "revisions", "eval_revisions"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision of a run: its weights, and where its scores stand."""
+
+    name: str
+    words_seen: int
+    """Its true words of exposure."""
+    export: Path
+    out: Path
+
+    def scores(self) -> dict[str, dict]:
+        """The results of its tasks by name; {} where it was not scored, a UserError for scores of another model."""
+        path = self.out / "scores.json"
+        if not path.exists():
+            return {}
+        remedy = "score the revisions again with `python -m eval.submission evaluate`"
+        scores = read_json(path, remedy, ("model_sha256", "tasks"))
+        if scores["model_sha256"] != model_sha256(self.export):
+            raise UserError(f"{path} is of another model than {self.export}: {remedy}")
+        return scores["tasks"]
+
+
+def revisions(run: Run) -> list[Revision]:
+    """The revisions that a finished run was due to write, in order; [] if it wrote none."""
+    return [
+        Revision(
+            entry["name"],
+            entry["words_seen"],
+            run.folder / FOLDER / entry["name"],
+            run.folder / SCORES / entry["name"],
+        )
+        for entry in run.summary.get("revisions", [])
+    ]
+
+
+def damaged(found: list[Revision]) -> dict[Revision, str]:
+    """The revisions that are not there as they were written, each with a line that says so."""
+    remedy = "train the run again, for a revision cannot be made afterwards"
+    return {each: f"{what}: {remedy}" for each in found if (what := damage(each.export))}
+
+
+def learning_curves(run: Run) -> dict[str, list[tuple[int, dict]]]:
+    """task -> (words of exposure, result) of each revision that was scored on it, in order."""
+    curves: dict[str, list] = {}
+    for revision in revisions(run):
+        for task, result in revision.scores().items():
+            if is_scored(result):
+                curves.setdefault(task, []).append((revision.words_seen, result))
+    return curves

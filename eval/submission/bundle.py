@@ -1,0 +1,107 @@
+"""The bundle: a student's export with its predictions, scores, ledger, model card and report.
+
+    python -m eval.submission build runs/x                  # writes runs/x/submission/
+    python -m eval.submission build runs/x --rules 2025     # with the leaderboard's file and the official results tree
+
+Everything is read from run folders; whatever is missing is named before anything is written. A file that lacks parts
+(INCOMPLETE_), was scored on stand-ins for the official data (SYNTHETIC_), is of a trial with `words_scale` (TRIAL_) or
+of a run outside the competition (OUTSIDE_) is written with --partial alone, and its name begins so."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import sealed_folder
+from eval.ledger import ledger, said
+from eval.lineup import Lineup, read_lineup
+from eval.report import page
+from eval.scores import intact
+from eval.submission.card import model_card
+from eval.submission.check.file import add_allow_constant
+from eval.submission.collate import collate
+from eval.submission.leaderboard import outside, refuse_unfit, trial, write_leaderboard
+from eval.submission.rules import Rules, add_rules, load_rules
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `build`."""
+    parser.add_argument(
+        "run",
+        type=Path,
+        metavar="RUN",
+        help="the student's run folder; its summary names teachers and control",
+    )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="also where parts are missing, or scored with --limit or on partial data, or of a run that is no entry; "
+        "names and card say so",
+    )
+    add_rules(parser.add_argument, default=None)
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="the evaluation data: predictions are checked by them"
+    )
+    add_allow_constant(parser.add_argument)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the bundle, say where."""
+    rules = load_rules(arguments.rules) if arguments.rules else None
+    checked = {"data": arguments.data, "allow_constant": arguments.allow_constant}
+    print(f"wrote {build(arguments.run, partial=arguments.partial, rules=rules, **checked)}")
+
+
+def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **checked) -> Path:
+    """Write `folder`/submission, sealed; one that stood there is replaced when the new one is complete.
+
+    `rules`: of the leaderboard's file, None for none; `checked`: what else `write_leaderboard` takes.
+    """
+    lineup = read_lineup(folder)
+    if not partial:
+        refuse_partial(lineup)
+    words = ledger(lineup)
+    collected = collate(lineup.student, rules) if rules else None
+    if collected:
+        collected.trial, collected.outside = trial(lineup.student), outside(lineup.student, words)
+        if not partial:
+            refuse_unfit(collected, rules)
+    predictions = prediction_files(lineup)
+    html, card = page(lineup), model_card(lineup, collected)
+    print("\n".join(said(words)))
+    with sealed_folder(folder / "submission") as bundle:
+        shutil.copytree(folder / "export", bundle / "export")
+        for task, path in predictions.items():
+            (bundle / "predictions" / task).mkdir(parents=True)
+            shutil.copyfile(path, bundle / "predictions" / task / "predictions.json")
+        shutil.copyfile(folder / "eval" / "scores.json", bundle / "scores.json")
+        (bundle / "ledger.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+        (bundle / "README.md").write_text(card, encoding="utf-8")
+        (bundle / "report.html").write_text(html, encoding="utf-8")
+        if collected:
+            write_leaderboard(bundle, lineup.student, collected, rules, **checked)
+    return folder / "submission"
+
+
+def refuse_partial(lineup: Lineup) -> None:
+    """A score on the first few items, or on other files than the official ones, is no submission."""
+    for task, result in lineup.student.tasks.items():
+        limited = f"with --limit {result['limit']}" if result["limit"] is not None else None
+        other = "with other rows than the official ones" if result["partial"] else None
+        if how := limited or other or ("on synthetic stand-ins" if result.get("synthetic") else None):
+            raise UserError(
+                f"{task} was scored {how}, on {result['items']:,} items: "
+                "score all runs on the whole official data, or pass --partial"
+            )
+
+
+def prediction_files(lineup: Lineup) -> dict[str, Path]:
+    """The student's predictions.json of each task that has items."""
+    student = lineup.student
+    found = {task: student.folder / "eval" / task / "predictions.json" for task in student.tasks}
+    for task, path in found.items():
+        if not intact(path, student.tasks[task]["predictions_sha256"]):
+            what = "does not belong to the score in scores.json" if path.exists() else "is missing"
+            raise UserError(f"{path} {what}: score again with `{student.tasks[task]['command']}`")
+    return found

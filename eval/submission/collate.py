@@ -1,0 +1,188 @@
+"""What a run's evaluation has, as the one file of the leaderboard; and what it lacks, a line for each part.
+
+Nothing is scored here: predictions are those of RUN/eval and RUN/finetune, fast scores and surprisals those of
+RUN/eval_revisions. A result counts only where it is whole, and of the very weights that the run has now.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from babylm_data.errors import UserError
+from eval.aoa.checkpoints import read_scored
+from eval.finetune.results import read_tuned
+from eval.json_files import read_json, require
+from eval.model import model_sha256
+from eval.revisions import SCORES, Revision, damaged, revisions
+from eval.run_folders import Run
+from eval.scores import intact
+from eval.submission.rules import FastList, Rules, Section
+from eval.tasks import extent_note
+from eval.tasks.aoa import with_step
+
+AGAIN = "score it with `python -m eval.submission evaluate`"
+LIMITS = ("limit", "train_limit")  # settings of a fine-tuning on less than a task's data
+
+
+@dataclass
+class Collected:
+    """The submission file as far as it goes."""
+
+    content: dict = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    """What it lacks, a line for each part."""
+    synthetic: list[str] = field(default_factory=list)
+    """Its parts that were scored on stand-ins for the official data."""
+    trial: list[str] = field(default_factory=list)
+    """Why the run was one for trying, whatever it has."""
+    outside: list[str] = field(default_factory=list)
+    """Why the run is outside the competition, whatever it has."""
+
+
+def collate(run: Run, rules: Rules) -> Collected:
+    """All that the rules ask of a finished and scored run, in their order, from the files of its evaluation."""
+    due = revisions(run)
+    lost = damaged(due)
+    found = Collected(missing=list(lost.values()))
+    if not due:
+        found.missing.append("revisions: the run wrote none, train it with `revisions: true`")
+    scored = {revision: {} if revision in lost else _of_revision(revision, found) for revision in due}
+    for key, section in rules.keys.items():
+        parts: dict = {}
+        if section.form == "score":
+            parts = _age_score(run.folder / "aoa", scored, key, found)
+        elif section.form == "surprisals":
+            parts = _surprisals(scored, key, found)
+        elif section.tasks:
+            for task in section.tasks:
+                parts |= _finetuned(run, task, section, found)
+        else:
+            parts = _predictions(run, section.task, key, found)
+            if section.examples:  # each row is a subtask, under its own name
+                parts = {row["id"]: _alone(row) for cell in parts.values() for row in cell["predictions"]}
+        if parts:
+            found.content[key] = parts
+    found.content[rules.fast_key] = {
+        key: _fast(scored, key, entry, found) for key, entry in rules.fast.items() if due
+    }
+    return found
+
+
+def _of_revision(revision: Revision, found: Collected) -> dict[str, dict]:
+    try:
+        return revision.scores()
+    except UserError as error:  # of another model, or damaged: the other revisions are told of too
+        found.missing.append(f"{revision.name}: {error}")
+        return {}
+
+
+def _age_score(folder: Path, scored: dict[Revision, dict], key: str, found: Collected) -> dict:
+    """What `eval.aoa` has found; {} if it is missing, or was found of other surprisals than the revisions have now."""
+    path = folder / "surprisal.json"
+    try:
+        score, told = read_json(folder / "aoa_score.json", AGAIN), read_json(path, AGAIN, ["results"])
+    except UserError as error:
+        found.missing.append(f"{key}: {error}")
+        return {}
+    now = _surprisals(scored, key, Collected())  # whatever it lacks is said of the surprisals themselves
+    if told["results"] != now.get("results"):
+        found.missing.append(f"{key}: {path} has other surprisals than the revisions in {SCORES}, {AGAIN}")
+        return {}
+    return score
+
+
+def _usable(result: dict | None, place: Path, key: str, found: Collected) -> bool:
+    """Whether a result is there, whole, and beside the predictions that it sums up; else why not, in `found`."""
+    if result is None:
+        found.missing.append(f"{key}: not scored, {AGAIN}")
+    elif note := extent_note(result["limit"], result["partial"]):
+        found.missing.append(f"{key}: scored on {result['items']:,} items, {note}: {AGAIN} on the whole data")
+    elif not intact(place / "predictions.json", result["predictions_sha256"]):
+        found.missing.append(f"{key}: {place / 'predictions.json'} is not that of scores.json, {AGAIN}")
+    else:
+        _note_stand_in(result, key, found)
+        return True
+    return False
+
+
+def _note_stand_in(result: dict, key: str, found: Collected) -> None:
+    if result.get("synthetic") and key not in found.synthetic:
+        found.synthetic.append(key)
+
+
+def _predictions(run: Run, task: str, key: str, found: Collected) -> dict:
+    """subtask -> {"predictions": rows} of a task of the final model; {} if it is missing."""
+    place = run.folder / "eval" / task
+    if not _usable(run.scores["tasks"].get(task), place, key, found):
+        return {}
+    return read_json(place / "predictions.json", AGAIN)
+
+
+def _alone(row: dict) -> dict:
+    return {"predictions": [row | {"id": f"{row['id']}_0"}]}
+
+
+def _finetuned(run: Run, task: str, section: Section, found: Collected) -> dict:
+    """{task: {"predictions": rows}} of the seed of fine-tuning that is submitted; {} if it is missing."""
+    folder, key = run.folder / "finetune", f"glue {task}"
+    try:
+        result = read_tuned(folder, model_sha256(run.folder / "export")).get(task)
+    except UserError as error:
+        found.missing.append(f"{key}: {error}")
+        return {}
+    if result is None:
+        found.missing.append(f"{key}: not fine-tuned, {AGAIN}")
+        return {}
+    path = folder / task / f"seed-{result['submitted']}" / "predictions.json"
+    cut = [
+        f"--{name.replace('_', '-')} {result['settings'][name]}"
+        for name in LIMITS
+        if result["settings"].get(name)
+    ]
+    if cut:
+        found.missing.append(f"{key}: fine-tuned with {' and '.join(cut)}, {AGAIN}")
+    elif (count := result["examples"]["valid"]) != section.rows[task]:
+        found.missing.append(f"{key}: predicted {count:,} of {section.rows[task]:,} rows, {AGAIN}")
+    elif not intact(path, result["predictions_sha256"]):
+        found.missing.append(f"{key}: {path} is not that of finetune.json, {AGAIN}")
+    else:
+        _note_stand_in(result, key, found)
+        return read_json(path, AGAIN, [task])
+    return {}
+
+
+def _scored_on(task: str, scored: dict[Revision, dict], key: str, found: Collected) -> dict[Revision, dict]:
+    """The revisions that have a result of a task, each with it; a line for those that have none."""
+    there = {revision: tasks[task] for revision, tasks in scored.items() if task in tasks}
+    if lacking := [revision.name for revision in scored if revision not in there]:
+        named = ", ".join(lacking) if there else f"any of the {len(lacking)} revisions"
+        found.missing.append(f"{key}: not scored on {named}: {AGAIN}")
+    return there
+
+
+def _surprisals(scored: dict[Revision, dict], key: str, found: Collected) -> dict:
+    """{"results": the rows of each revision, one after the other}."""
+    results = []
+    for revision, result in _scored_on("aoa", scored, key, found).items():
+        if _usable(result, revision.out / "aoa", f"{key} {revision.name}", found):
+            checkpoint = read_scored(revision.out)
+            results += with_step(checkpoint.rows, checkpoint.name, checkpoint.exposure)
+    return {"results": results} if results else {}
+
+
+def _fast(scored: dict[Revision, dict], key: str, entry: FastList, found: Collected) -> list[dict]:
+    """{name: score} of each revision that was scored, in order."""
+    key = f"fast {key}"
+    rows = []
+    for revision, result in _scored_on(entry.task, scored, key, found).items():
+        if _usable(result, revision.out / entry.task, f"{key} {revision.name}", found):
+            rows.append(_values(result["by_subtask"], entry))
+    return rows
+
+
+def _values(cells: dict[str, dict], entry: FastList) -> dict[str, float]:
+    """The scores as the official collator finds them in the predictions, which know no half for a tie."""
+    kind = "predicted" if entry.value == "fraction" else "score"
+    for name, cell in cells.items():
+        require(cell, [kind], f"the scores of {name}", AGAIN)
+    names = entry.scores or [name for name in cells if name.startswith(entry.only)]
+    return {name: cells[name][kind] for name in names}

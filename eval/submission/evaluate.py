@@ -1,0 +1,155 @@
+"""Score all that a submission needs: the full suite on the final model and on what stands beside it (teachers and
+control), the fast suite and the surprisals of words on every revision, fine-tuning. What is scored already is not
+scored again, so a call that was stopped goes on with the same line.
+
+    python -m eval.submission evaluate runs/x --data evaluation_data --text runs/x-data/text
+    python -m eval.submission evaluate runs/x --data evaluation_data --list      # what is missing, and no more
+
+writes RUN/eval, RUN/eval_revisions/chck_1M …, RUN/finetune, RUN/aoa, RUN/results (the official tree), and eval/ in the
+run folders of teachers and control; with --limit, the same below trial/ in these folders, and no tree
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from babylm_data.errors import UserError, from_zero, positive
+from eval.lineup import read_lineup, taught_by
+from eval.results_tree import model_name
+from eval.revisions import SCORES, revisions
+from eval.run_folders import Run, read_run
+from eval.submission.asked import Asked, beside_it, read_asked, refuse_known_faults
+from eval.submission.collate import collate
+from eval.submission.rules import Rules, add_rules, load_rules
+
+TRIAL = "trial"
+GIB = 2**30
+A_PROCESS = 1.5 * GIB  # libraries, a batch and its logits
+TIMES_WEIGHTS = 4  # float32 weights, a bfloat16 copy, activations
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `evaluate`."""
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a student's run folder, finished")
+    add("--data", type=Path, required=True, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
+    add("--text", nargs="+", default=[], metavar="PATH", help="held-out text: perplexity too")
+    add_rules(add)
+    add(
+        "--full",
+        nargs="+",
+        metavar="TASK",
+        help="of the final model and those beside it [those of the rules]",
+    )
+    add("--fast", nargs="+", metavar="TASK", help="of every revision [those of the rules, and aoa]")
+    add("--glue", nargs="*", metavar="TASK", help="to fine-tune the final model on [those of the rules]")
+    add(
+        "--seeds",
+        type=from_zero,
+        nargs="+",
+        default=[42],
+        metavar="N",
+        help="of fine-tuning; the first is submitted [42]",
+    )
+    add("--epochs", type=positive, metavar="N", help="of fine-tuning [the task's]")
+    add("--partial", action="store_true", help="leave out what --data lacks, and say so")
+    add(
+        "--limit",
+        type=positive,
+        metavar="N",
+        help="first N items of each subtask, for trying: all is written below trial/ in the run folders, "
+        "and no results tree",
+    )
+    add("--processes", type=positive, metavar="N", help="revisions scored at a time [as many as fit]")
+    add("--list", action="store_true", help="say what is missing, score nothing")
+
+
+def main(args: argparse.Namespace) -> int | None:
+    """Name what is missing, then score it; 1 if --list found anything missing."""
+    run, rules = read_run(args.run, "student", scored=False), load_rules(args.rules)
+    if args.list:
+        args.partial = True
+    asked = read_asked(run, rules, args)
+    if args.list:
+        return list_missing(run, rules)
+    refuse_known_faults(run, asked, args)
+    failed = 0
+    teachers = {f"{folder}/export" for folder in taught_by(run)}
+    for command in commands(run, asked, args):
+        print(f"== python -m {shlex.join(command)}", flush=True)
+        if subprocess.run([sys.executable, "-m", *command]).returncode:
+            if command[1] in teachers:  # one with fewer positions cannot be asked everything, and says so
+                print(
+                    "a teacher has no score of some tasks, see above: what build cannot do without it refuses"
+                )
+            else:
+                failed += 1
+    if failed:
+        raise UserError(
+            f"{failed} parts did not end well: see above, and what --list says; the same command goes on"
+        )
+    return None
+
+
+def list_missing(run: Run, rules: Rules) -> int:
+    """Print what the submission would lack, and whether that is anything."""
+    with suppress(UserError):  # which is a line of its own below
+        run = read_run(run.folder, "student")
+    missing = collate(run, rules).missing
+    try:
+        read_lineup(run.folder)
+    except UserError as error:
+        missing.append(str(error))
+    for line in missing:
+        print(f"missing: {line}")
+    print(f"{len(missing)} parts are missing" if missing else "nothing is missing")
+    return int(bool(missing))
+
+
+def commands(run: Run, asked: Asked, args: argparse.Namespace) -> list[list[str]]:
+    """The calls of the other programs that make up the whole evaluation, each of which knows what it has done."""
+    folder, data = run.folder, ["--data", str(args.data)]
+    limit, below = (["--limit", str(args.limit)], TRIAL) if args.limit else ([], "")
+    name = model_name(str(folder / "export"))
+    tree = [] if limit else ["--results", str(folder / "results"), "--model-name", name]
+    full = [*asked.full, *(["perplexity"] if args.text else [])]
+    text = ["--text", *args.text] if args.text else []
+    calls = []
+    for beside in [folder, *beside_it(run)]:
+        options = [*data, *text, *limit, "--out", str(beside / below / "eval")]
+        own = tree if beside == folder else []
+        calls.append(["eval", f"{beside}/export", "--tasks", *full, *options, *own])
+    if found := revisions(run):
+        models, out = [str(revision.export) for revision in found], folder / below / SCORES
+        processes = args.processes or fitting_processes(folder / "export", len(models))
+        count = ["--processes", str(processes)]
+        if len(models) == 1:  # a call for one model has its results in --out itself
+            out, count = out / found[0].name, ["--revision", found[0].name] if tree else []
+        options = [*data, *(text if "perplexity" in asked.fast else []), *limit, "--out", str(out)]
+        calls.append(["eval", *models, "--tasks", *asked.fast, *options, *count, *tree])
+        if asked.human:
+            options = ["--human", str(asked.human), "--tokenizer", f"{folder}/export"]
+            calls.append(["eval.aoa", str(out), *options, "--out", f"{folder}/aoa", *tree])
+    if asked.glue:
+        seeds = ["--seeds", *map(str, args.seeds)]
+        epochs = ["--epochs", str(args.epochs)] if args.epochs else []
+        options = [*data, *seeds, *epochs, *limit, "--out", str(folder / below / "finetune")]
+        calls.append(["eval.finetune", f"{folder}/export", "--tasks", *asked.glue, *options, *tree])
+    return calls
+
+
+def fitting_processes(export: Path, models: int) -> int:
+    """How many models can be scored at a time: one a core, or one a part of the GPU's memory, and no more than fit."""
+    import psutil
+    import torch
+
+    need = A_PROCESS + TIMES_WEIGHTS * sum(path.stat().st_size for path in export.glob("*.safetensors"))
+    if torch.cuda.is_available():
+        free = torch.cuda.mem_get_info()[0]
+    else:
+        free = psutil.virtual_memory().available
+    return max(1, min(models, os.cpu_count() or 1, int(free // need)))

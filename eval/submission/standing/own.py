@@ -1,0 +1,129 @@
+"""Our scores: of a run folder, of a scores.json, or still to be made of the predictions in a submission file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from babylm_data.errors import UserError
+from eval.finetune.glue import OFFICIAL
+from eval.finetune.results import read_tuned
+from eval.json_files import read_json
+from eval.many import names_of
+from eval.model import model_sha256
+from eval.submission.standing.grading import is_submission, score_submission
+from eval.table import is_scored
+from eval.tasks import extent_note
+
+WHAT = "give a run folder, a scores.json, or a submission file"
+
+
+@dataclass
+class Own:
+    """A model of ours."""
+
+    name: str
+    results: dict[str, dict]
+    """Task -> its result as scores.json holds it: whole official tasks alone."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Task -> why its score cannot be placed."""
+    track: str | None = None
+    """strict-small, …; None where nothing says so."""
+    caveats: list[str] = field(default_factory=list)
+
+
+def read_own(path: Path, data: Path | None) -> Own:
+    """The scores in `path`; `data` is the gold data, which only a submission needs."""
+    if path.is_dir():
+        own = of_folder(path)
+    else:
+        content = read_json(path, WHAT)
+        if isinstance(content.get("tasks"), dict):
+            refuse_other_model(content, path)
+            own = Own(name_of(content, path), scored(content["tasks"]))
+        elif not is_submission(content):
+            raise UserError(f"{path} holds neither scores nor predictions: {WHAT}")
+        elif data is None:
+            raise UserError(f"{path} holds predictions: name the gold data to score them by with --data DIR")
+        else:
+            own = Own(path.stem, *score_submission(content, path.name, data))
+    for task, result in list(own.results.items()):
+        if why := fault(result):
+            own.refused[task] = why
+            del own.results[task]
+    if not own.results:
+        reasons = "; ".join(f"{task}: {why}" for task, why in own.refused.items())
+        raise UserError(
+            f"{path} has no score that can be placed ({reasons or 'it has none'}): score whole tasks"
+        )
+    return own
+
+
+def of_folder(folder: Path) -> Own:
+    """A run folder, or the folder of a scores.json."""
+    found = [path for path in (folder / "eval/scores.json", folder / "scores.json") if path.is_file()]
+    if not found:
+        raise UserError(f"{folder} has no eval/scores.json: score it with `python -m eval`, or {WHAT}")
+    content = read_json(found[0], "score again", ["tasks", "model_sha256"])
+    refuse_other_model(content, found[0])
+    own = Own(name_of(content, folder), scored(content["tasks"]))
+    if (path := folder / "summary.json").is_file():
+        summary = read_json(path, "train again")
+        own.track = str(summary["track"]).rpartition("/")[2] if summary.get("track") else None
+        own.caveats = circumstances(summary)
+    tuned = read_tuned(folder / "finetune", content["model_sha256"])
+    own.results |= {f"glue {task}": as_submitted(task, result) for task, result in tuned.items()}
+    if several := [task for task, result in tuned.items() if task in OFFICIAL and result["n"] > 1]:
+        own.caveats.append(
+            f"Ours on glue {', '.join(several)} is the accuracy of the one seed that is submitted; "
+            "the mean over all seeds is in finetune/finetune.json."
+        )
+    return own
+
+
+def refuse_other_model(scores: dict, path: Path) -> None:
+    """UserError for a scores.json that is not of the export beside it, if there is one."""
+    folder = path.resolve().parent
+    export = (folder.parent if folder.name == "eval" else folder) / "export"
+    if export.is_dir() and scores.get("model_sha256") != model_sha256(export):
+        raise UserError(f"{path} is of another model than {export}: score it again with `python -m eval`")
+
+
+def as_submitted(task: str, result: dict) -> dict:
+    """A fine-tuning result as the leaderboard counts it: the accuracy of the submitted seed.
+
+    That of a task that no submission holds stays as it is, a mean over seeds.
+    """
+    if task not in OFFICIAL:
+        return result
+    score = result["by_seed"][str(result["submitted"])]["accuracy"]
+    return result | {"metric": "accuracy", "score": score}
+
+
+def name_of(scores: dict, path: Path) -> str:
+    """What the model is called that a scores.json is of: its run's or folder's name."""
+    model = scores.get("model")
+    return names_of([model])[model] if isinstance(model, str) else path.resolve().stem
+
+
+def scored(tasks: dict[str, dict]) -> dict[str, dict]:
+    """The results that are scores; held-out text and surprisals are none."""
+    return {task: result for task, result in tasks.items() if is_scored(result) and "score" in result}
+
+
+def fault(result: dict) -> str:
+    """What keeps a result from being one of a whole official task; empty if nothing does."""
+    notes = "; ".join(result.get("notes", []))  # of fine-tuning, which says there all that it has to say
+    return notes or extent_note(
+        result.get("limit"), result.get("partial", False), result.get("synthetic", False)
+    )
+
+
+def circumstances(summary: dict) -> list[str]:
+    """What a run's summary says that no published model can be assumed to share."""
+    found = []
+    if summary.get("competition") is False:
+        found.append("Ours was trained without regard to the track's limits; it is no competition entry.")
+    if summary.get("words_scale") not in (None, 1):
+        found.append(
+            f"Ours is a trial: its revisions stand at {summary['words_scale']} times the track's words."
+        )
+    return found

@@ -1,0 +1,247 @@
+"""Revisions stand at the first step that reaches each mark, whatever the batch size and wherever a run is resumed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from test_loop import Stopped, metrics, stop_at, weights  # noqa: F401 - a fixture
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import damage, sha256
+from babylm_data.tokens import Batches, TokenFile
+from babylm_data.words import load_track
+from train_teachers import revisions as module
+from train_teachers.revisions import RevisionWriter, due_revisions
+
+TRACKS = ("2025/strict-small", "2025/strict", "2026/strict-small", "2026/strict")
+
+
+def stream(words: np.ndarray, *, batch_size: int, seed: int = 0) -> Batches:
+    """Batches of 8 tokens of a stream with so many words in each token."""
+    tokens = TokenFile("train", np.zeros(len(words), "u2"), words.astype("u1"), np.zeros(1, "i8"), {})
+    return Batches(tokens, seq_len=8, batch_size=batch_size, seed=seed)
+
+
+def walked(track, batches: Batches, steps: int, scale: float) -> list[tuple]:
+    """(name, words seen, step) of each revision, by walking through the steps and looking at the count."""
+    marks = {
+        mark * 10**6
+        for mark in [*range(1, 10), *range(10, 101, 10), *range(100, 1001, 100)]
+        if mark <= 100 or track.name.endswith("strict")
+    }
+    found, seen = [], 0
+    for step in range(steps):
+        before, seen = seen, seen + batches.words(step)
+        crossed = [mark for mark in sorted(marks) if before < max(1, round(mark * scale)) <= seen]
+        found += [(f"chck_{mark // 10**6}M", seen, step + 1) for mark in crossed]
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    track=st.sampled_from(TRACKS),
+    batch_size=st.integers(1, 70),
+    tokens=st.integers(40, 400),
+    seed=st.integers(0, 5),
+    scale=st.sampled_from([2e-6, 7.3e-6, 1e-5]),
+    share=st.floats(0.01, 1.1),
+)
+def test_every_mark_is_met_by_the_first_step_that_reaches_it(track, batch_size, tokens, seed, scale, share):
+    words = np.random.default_rng(seed).integers(0, 4, tokens)
+    batches, track = stream(words, batch_size=batch_size, seed=seed), load_track(track)
+    steps = batches.steps_for(round(track.exposure_words * scale * share))
+    due = due_revisions(track, batches, steps, scale)
+    assert [(r.name, r.words_seen, r.step) for r in due] == walked(track, batches, steps, scale)
+
+
+@pytest.mark.parametrize(("track", "count"), [("2025/strict-small", 19), ("2026/strict", 28)])
+def test_the_marks_are_met_at_their_true_size(track, count):
+    track, batches = load_track(track), stream(np.full(200_000, 255), batch_size=64)
+    due = due_revisions(track, batches, batches.steps_for(track.exposure_words))
+    assert len(due) == count and due[-1].mark == track.exposure_words
+    step = 64 * 8 * 255
+    assert all(r.mark <= r.words_seen < r.mark + step for r in due)
+    assert [r.words_seen for r in due] == [r.step * step for r in due]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    batch_size=st.integers(1, 40),
+    kills=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)), max_size=4),
+)
+def test_any_resume_writes_each_revision_once_more_or_never(batch_size, kills, tmp_path_factory):
+    """A run killed some steps behind its newest checkpoint, several times, ends with what a run left alone has."""
+    folder = tmp_path_factory.mktemp("runs")
+    batches = stream(np.random.default_rng(0).integers(0, 4, 200), batch_size=batch_size)
+    steps = batches.steps_for(1000)
+    due = due_revisions(load_track("2025/strict-small"), batches, steps, 1e-5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "copy_of", dict)
+        patch.setattr(
+            RevisionWriter, "_export", lambda self, model, weights, r: note(self.folder, weights, r)
+        )
+        saved = 0
+        for killed_at, lost in [*((min(k, steps), lost) for k, lost in kills), (steps, 0)]:
+            with RevisionWriter(folder, due, Path()) as writer:
+                for step in range(saved + 1, killed_at + 1):
+                    writer.write(Weights(step), step)
+                writer.wait()
+            saved = max(saved, killed_at - lost)
+    assert {p.name: p.read_text() for p in folder.iterdir()} == {r.name: str(r.step) for r in due}
+
+
+class Weights:
+    """A stand-in for a model whose one weight is the step that it was made by."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def state_dict(self) -> dict:
+        return {"step": self.step}
+
+
+def note(folder, weights, revision):
+    folder.mkdir(exist_ok=True)
+    (folder / revision.name).write_text(str(weights["step"]))
+
+
+SCALED = {
+    "revisions": True,
+    "words_scale": 1e-4,
+    "data": {"words": 1000},
+    "validations": 1,
+}  # chck_1M … chck_10M
+
+
+def test_a_run_leaves_its_revisions_complete_and_says_what_each_has_seen(train_tiny):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = train_tiny(**SCALED)
+    summary = json.loads((folder / "summary.json").read_text())
+    names = [f"chck_{n}M" for n in range(1, 11)]
+    assert sorted(p.name for p in (folder / "revisions").iterdir()) == sorted(names)
+    seen = {
+        line["step"]: line["words_seen"] for line in metrics(train_tiny(name="every", **SCALED, log_every=1))
+    }
+    for revision in summary["revisions"]:
+        place = folder / "revisions" / revision["name"]
+        assert damage(place) is None
+        assert json.loads((place / "exposure.json").read_text()) == revision
+        assert seen[revision["step"]] == revision["words_seen"] >= revision["mark"]
+        assert seen.get(revision["step"] - 1, 0) < revision["mark"]
+        AutoModelForCausalLM.from_pretrained(place)
+        AutoTokenizer.from_pretrained(place)
+    hashes = {sha256(folder / "revisions" / name / "model.safetensors") for name in names}
+    assert len(hashes) == 10
+    assert weights(folder) in hashes  # the last mark is met by the last step
+
+
+def test_revisions_that_will_be_one_model_are_told_before_the_first_step(train_tiny, capsys):
+    train_tiny(name="apart", **SCALED)
+    assert "warning" not in capsys.readouterr().out
+    train_tiny(**SCALED | {"words_scale": 1e-5})  # 10 words between marks, of which a step has more
+    said = capsys.readouterr().out
+    warning = "chck_1M and chck_2M are due at one step (1), and "
+    assert warning in said and said.index(warning) < said.index("held-out hard loss")
+
+
+def test_a_model_with_tied_embeddings_keeps_them_tied(train_tiny):
+    folder = train_tiny(**SCALED | {"model": {"tie_word_embeddings": True}})
+    last = folder / "revisions" / "chck_10M" / "model.safetensors"
+    assert sha256(last) == weights(folder)
+    assert "lm_head.weight" not in load_file(last)
+
+
+@pytest.mark.parametrize("changes", [{"revisions": False}, {"words_scale": 3e-4}])
+def test_which_revisions_are_written_changes_no_weight(train_tiny, changes):
+    assert weights(train_tiny(**SCALED)) == weights(train_tiny(name="other", **SCALED | changes))
+
+
+@pytest.mark.parametrize("step", [3, 8, 15])
+def test_a_killed_run_ends_with_the_same_revisions(train_tiny, stop_at, step):  # noqa: F811
+    whole = train_tiny(name="whole", **SCALED)
+    revive = stop_at(step)
+    with pytest.raises(Stopped):
+        train_tiny(name="killed", checkpoint_seconds=1e-9, **SCALED)
+    revive()
+    killed = train_tiny(name="killed", checkpoint_seconds=1e-9, **SCALED)
+    found = [
+        {str(p.relative_to(folder)): sha256(p) for p in (folder / "revisions").rglob("*.safetensors")}
+        for folder in (whole, killed)
+    ]
+    assert found[0] == found[1] and len(found[0]) == 10
+
+
+def test_a_checkpoint_is_never_ahead_of_a_revision_that_could_not_be_written(train_tiny, monkeypatch):
+    def full(*_args, **_options):
+        raise UserError("no space left")
+
+    monkeypatch.setattr(module, "export", full)
+    with pytest.raises(UserError, match="no space left"):
+        train_tiny(checkpoint_seconds=1e-9, **SCALED)
+    states = [int(p.name.removeprefix("step-")) for p in Path("runs/tiny/state").iterdir()]
+    assert max(states) < min(
+        r.step for r in due_of("tiny")
+    )  # the step that the first revision belongs to is trained again
+
+
+def test_what_the_first_weights_have_read_counts_for_caps_and_marks(train_tiny):
+    first = train_tiny(name="first", data={"words": 500})
+    init = {"path": str(first / "export")}
+    seen = json.loads((first / "summary.json").read_text())["words_seen"]
+    with pytest.raises(
+        UserError, match=rf"after the {seen} that init has read is over the 100,000,000 words"
+    ):
+        train_tiny(name="over", init=init, data={"words": 100_000_000 - seen + 1})
+    with pytest.raises(UserError, match="after the .* that init has read is 10.* epochs"):
+        train_tiny(name="over", init=init, data={"words": 19_800})
+    folder = train_tiny(name="second", init=init, **SCALED)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["words_before"] == seen
+    names = [revision["name"] for revision in summary["revisions"]]
+    assert names[0] == f"chck_{seen // 100 + 1}M"  # those before are of the first run
+    assert all(revision["words_seen"] >= revision["mark"] for revision in summary["revisions"])
+
+
+def test_first_weights_that_nobody_can_count_are_outside_the_competition(train_tiny):
+    first = train_tiny(name="first")
+    (first / "summary.json").unlink()
+    init = {"path": str(first / "export")}
+    with pytest.raises(UserError, match="nobody can count the words that it has read: set competition=false"):
+        train_tiny(name="second", init=init)
+    train_tiny(name="second", init=init, competition=False)
+
+
+def due_of(name: str) -> list:
+    """The revisions of the run called `name`, from its config."""
+    from babylm_data.tokens import open_tokens
+    from train_teachers.config import TrainConfig, load_config
+
+    config = load_config(TrainConfig, f"runs/{name}/config.yaml")
+    tokens = open_tokens(config.data.path, "train")
+    batches = Batches(tokens, seq_len=config.data.seq_len, batch_size=config.batch_size, seed=config.seed)
+    steps = batches.steps_for(config.data.words)
+    return due_revisions(load_track("2025/strict-small"), batches, steps, config.words_scale)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (100_000_001, "over the 100,000,000 words of exposure of 2025/strict-small"),
+        (40_000, "allows 10: lower it to"),
+    ],
+)
+def test_a_budget_of_the_track_is_not_crossed_unless_outside_the_competition(train_tiny, words, message):
+    with pytest.raises(UserError, match=message):
+        train_tiny(data={"words": words})
+    assert not Path("runs/tiny/summary.json").exists()
+
+
+def test_a_run_outside_the_competition_may_cross_them(train_tiny):
+    folder = train_tiny(data={"words": 22_000}, batch_size=64, competition=False)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["epochs"] > 10 and summary["competition"] is False

@@ -1,0 +1,258 @@
+"""What `evaluate` asks the other programs for, what it finds missing, and that one failure stops nothing else."""
+
+import argparse
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from run_tree import add_task, edit
+from submission_files import write_data
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import sealed_folder
+from eval.choices import Choices
+from eval.items import Choice, Item
+from eval.submission import evaluate
+from eval.submission.asked import HUMAN
+from eval.submission.rules import load_rules
+
+
+@pytest.fixture
+def run(runs_template, tmp_path) -> Path:
+    """A student's run folder with three revisions."""
+    folder = shutil.copytree(runs_template, tmp_path / "runs") / "nursery"
+    write_revisions(folder, 3)
+    return folder
+
+
+def write_revisions(folder: Path, count: int) -> None:
+    revisions = [{"name": f"chck_{n}M", "mark": n, "words_seen": n, "step": n} for n in range(1, count + 1)]
+    edit(folder / "summary.json", revisions=revisions)
+    for revision in revisions:
+        with sealed_folder(folder / "revisions" / revision["name"]) as place:
+            (place / "model.safetensors").write_text(revision["name"])
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    return write_data(tmp_path / "data")
+
+
+def arguments(run: Path, data: Path, *more: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    return parser.parse_args([str(run), "--data", str(data), *more])
+
+
+@pytest.fixture
+def called(monkeypatch) -> list[list[str]]:
+    """The programs that are called. Those that score a control fail."""
+    calls = []
+
+    def call(command):
+        calls.append(command[2:])
+        return SimpleNamespace(returncode=2 * any("control" in word for word in command))
+
+    monkeypatch.setattr(subprocess, "run", call)
+    return calls
+
+
+def write_text(folder: Path) -> str:
+    """A file of held-out text."""
+    path = folder / "held-out.txt"
+    path.write_text("The dog sees the cat.\n", encoding="utf-8")
+    return str(path)
+
+
+def write_glue(data: Path) -> None:
+    """Two rows of one task."""
+    rows = [{"sentence1": "a", "sentence2": "b", "label": n} for n in (0, 1)]
+    for part in ("train", "valid"):
+        path = data / f"full_eval/glue_filtered/rte.{part}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+NO_GLUE = ("--partial", "--glue")
+
+
+def test_every_model_that_a_table_needs_is_asked_the_full_list_and_each_revision_the_fast_one(
+    run, data, called
+):
+    with pytest.raises(UserError, match="1 parts did not end well"):  # the control's
+        evaluate.main(arguments(run, data, *NO_GLUE, "--text", write_text(data), "--processes", "2"))
+    scored = {call[1]: call for call in called if call[0] == "eval" and call[1].endswith("/export")}
+    runs = run.parent
+    assert set(scored) == {str(runs / name / "export") for name in
+                           ("nursery", "nursery-llama", "nursery-gpt2", "nursery-control")}  # fmt: skip
+    full = [section.task for section in load_rules("2025").keys.values() if section.form == "predictions"]
+    for call in scored.values():
+        asked = call[call.index("--tasks") + 1 : call.index("--data")]
+        assert asked == [*[task for task in full if task], "perplexity"]
+    assert (
+        "--results" in scored[str(run / "export")]
+        and "--results" not in scored[str(runs / "nursery-gpt2/export")]
+    )
+    (fast,) = (call for call in called if call[1].endswith("chck_1M"))
+    assert fast[1:4] == [str(run / "revisions" / f"chck_{n}M") for n in (1, 2, 3)]
+    assert {"blimp_fast", "reading", "aoa"} <= set(fast) and fast[fast.index("--processes") + 1] == "2"
+    assert called.index(fast) > 2
+
+
+def test_fine_tuning_is_of_the_student_alone_and_with_the_seeds_asked_for(run, data, called):
+    write_glue(data)
+    with pytest.raises(UserError):
+        evaluate.main(
+            arguments(run, data, "--partial", "--glue", "rte", "--seeds", "1", "2", "--epochs", "3")
+        )
+    (call,) = (call for call in called if call[0] == "eval.finetune")
+    assert call[1] == f"{run}/export"
+    assert call[call.index("--seeds") + 1 : call.index("--seeds") + 3] == ["1", "2"]
+    assert call[call.index("--epochs") + 1] == "3"
+
+
+def test_one_revision_has_a_folder_of_its_own_all_the_same(run, data, called):
+    edit(run / "summary.json", revisions=[{"name": "chck_1M", "mark": 1, "words_seen": 1, "step": 1}])
+    with pytest.raises(UserError):
+        evaluate.main(arguments(run, data, *NO_GLUE))
+    (fast,) = (call for call in called if call[1].endswith("chck_1M"))
+    assert fast[fast.index("--out") + 1] == str(run / "eval_revisions/chck_1M")
+    assert fast[fast.index("--revision") + 1] == "chck_1M"
+    assert not any(call[0] == "eval.aoa" for call in called)  # one point is no curve
+
+
+def test_a_limit_writes_below_trial_in_every_run_folder_and_no_results_tree(run, data, called):
+    write_glue(data)
+    write_revisions(run, 5)
+    (data / HUMAN).write_text("")
+    with pytest.raises(UserError):
+        evaluate.main(arguments(run, data, "--partial", "--glue", "rte", "--limit", "3"))
+    assert not any("--results" in call for call in called)
+    assert all("--limit" in call for call in called)
+    beside = ("nursery-llama", "nursery-gpt2", "nursery-control")
+    assert {call[call.index("--out") + 1] for call in called} == {
+        *(str(run / "trial" / part) for part in ("eval", "eval_revisions", "finetune")),
+        *(str(run.parent / name / "trial/eval") for name in beside),
+    }
+
+
+def test_ages_are_fitted_of_five_revisions_and_with_what_children_say(run, data, called):
+    write_revisions(run, 5)
+    with pytest.raises(
+        UserError, match=r"lacks the data of ages of acquisition \(full_eval/aoa/cdi_human.csv"
+    ):
+        evaluate.main(arguments(run, data, "--glue"))
+    assert not called
+    with pytest.raises(UserError, match="did not end well"):
+        evaluate.main(arguments(run, data, *NO_GLUE))
+    assert called and not any(call[0] == "eval.aoa" for call in called)
+    months = ",".join(str(month) for month in range(16, 31))
+    (data / HUMAN).write_text(f"word,{months}\ndog,{','.join(['2'] * 15)}\n", encoding="utf-8")
+    called.clear()
+    with pytest.raises(UserError, match="has a share that is not between 0 and 1"):
+        evaluate.main(arguments(run, data, "--glue"))
+    assert not called
+    (data / HUMAN).write_text(f"word,{months}\ndog,{','.join(['0.5'] * 15)}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="did not end well"):
+        evaluate.main(arguments(run, data, "--glue"))
+    (call,) = (call for call in called if call[0] == "eval.aoa")
+    assert call[call.index("--human") + 1] == str(data / HUMAN)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--full", "comp"], "there is no task 'comp': did you mean comps"),
+        (["--fast", "blimp_fats"], "there is no task 'blimp_fats': did you mean blimp_fast"),
+        (["--glue", "rtee"], "there is no task 'rtee' to fine-tune on: did you mean rte"),
+        (["--text", "nowhere"], "there is no text file or folder nowhere"),
+        (["--full", "comps", "perplexity"], "perplexity needs --text"),
+    ],
+)
+def test_a_mistake_in_the_options_is_told_before_anything_is_scored(run, data, called, options, said):
+    with pytest.raises(UserError, match=said):
+        evaluate.main(
+            arguments(run, data, *([] if "--glue" in options else ["--glue"]), "--partial", *options)
+        )
+    assert not called
+
+
+def test_lists_and_short_names_of_tasks_are_those_of_eval(run, data, called):
+    with pytest.raises(UserError, match="did not end well"):
+        evaluate.main(arguments(run, data, *NO_GLUE, "--full", "blimp", "comps", "--fast", "fast"))
+    asked = [call[call.index("--tasks") + 1 : call.index("--data")] for call in called]
+    assert asked[0] == ["blimp_filtered", "comps"]
+    assert "entity_tracking_fast" in asked[-1] and "fast" not in asked[-1]
+
+
+@pytest.mark.parametrize("seed", ["x", "-1", "1.5"])
+def test_a_seed_is_a_whole_number(run, data, capsys, seed):
+    with pytest.raises(SystemExit):
+        arguments(run, data, f"--seeds={seed}")
+    assert "not a whole number from 0 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("nursery-llama", "run `python -m distill distill/configs/nursery-llama.yaml`"),
+        ("nursery-control", "train it with `python -m distill distill/configs/nursery.yaml --control`"),
+    ],
+)
+def test_a_model_beside_the_student_that_is_not_there_is_told_first(run, data, called, name, remedy):
+    shutil.rmtree(run.parent / name / "export")
+    with pytest.raises(UserError, match=f"{name}/export.*: {remedy}"):
+        evaluate.main(arguments(run, data, *NO_GLUE))
+    assert not called
+
+
+def test_data_that_are_not_there_are_named_before_anything_is_scored(run, data, called):
+    with pytest.raises(
+        UserError, match="lacks the data of boolq, mnli, mrpc, multirc, qqp, rte, wsc: put them"
+    ):
+        evaluate.main(arguments(run, data))
+    assert not called
+
+
+def test_a_damaged_revision_is_named_before_anything_is_scored(run, data, called):
+    (run / "revisions/chck_2M/model.safetensors").write_text("other")
+    with pytest.raises(
+        UserError, match="chck_2M/model.safetensors has changed since it was written: train the run"
+    ):
+        evaluate.main(arguments(run, data, *NO_GLUE))
+    assert not called
+
+
+def test_the_list_names_what_is_missing_and_scores_nothing(run, data, called, capsys):
+    items = [Item("base_0", "base", (Choice("", "good"), Choice("", "bad")))]
+    add_task(run, "comps", Choices(items), [[-1.0, -2.0]])
+    assert evaluate.main(arguments(run, data, "--list")) == 1
+    said = capsys.readouterr().out
+    assert "missing: blimp: not scored" in said and "comps: not scored" not in said
+    assert "missing: fast blimp: not scored on any of the 3 revisions" in said
+    assert "missing: glue rte: not fine-tuned" in said
+    assert not called
+
+
+def test_the_list_names_whatever_build_would_refuse(run, data, called, capsys):
+    shutil.rmtree(run.parent / "nursery-control" / "eval")
+    assert evaluate.main(arguments(run, data, "--list")) == 1
+    said = capsys.readouterr().out
+    assert "nursery-control/eval/scores.json is missing" in said and "missing: blimp: not scored" in said
+    edit(run / "eval" / "scores.json", model_sha256="0" * 64)
+    assert evaluate.main(arguments(run, data, "--list")) == 1
+    said = capsys.readouterr().out
+    assert "nursery/eval/scores.json is of another model" in said and "missing: blimp: not scored" in said
+
+
+@pytest.mark.parametrize(("free", "expected"), [(0, 1), (3.5, 2), (100, 4)])
+def test_no_more_processes_than_memory_cores_and_models_allow(tmp_path, monkeypatch, free, expected):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free * 2**30))
+    monkeypatch.setattr(evaluate.os, "cpu_count", lambda: 4)
+    (tmp_path / "model.safetensors").write_bytes(bytes(1000))
+    assert evaluate.fitting_processes(tmp_path, 19) == expected
+    assert evaluate.fitting_processes(tmp_path, 1) == 1

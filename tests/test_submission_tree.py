@@ -1,0 +1,122 @@
+"""Of the official results tree, the bundle has what the run's evaluation says, and nothing else."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from run_tree import write_json
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import sha256
+from eval.model import model_sha256
+from eval.run_folders import Run
+from eval.submission.collate import Collected
+from eval.submission.rules import load_rules
+from eval.submission.tree import copy_tree
+
+RULES = load_rules("2025")
+READING = {"reading": {"predictions": [{"id": 0, "pred": 1.5, "prev_pred": math.nan}]}}
+NAMES = [f"chck_{n}M" for n in range(1, 6)]
+RTE = {"predictions": [{"id": "rte_0", "pred": 1}]}
+AGES = {"results": [{"step": "chck_1M", "surprisal": 2.0}]}
+ZERO_SHOT = "zero_shot/causal"
+TREE = {
+    f"main/{ZERO_SHOT}/reading/predictions.json": READING,
+    f"main/{ZERO_SHOT}/AoA_word/surprisal.json": AGES,
+    "main/finetune/rte/predictions.json": {"rte": RTE},
+    **{f"{name}/{ZERO_SHOT}/reading/predictions.json": READING for name in NAMES},
+}
+"""Place below the model's folder -> what belongs there."""
+
+
+def scored(out: Path, export: Path, **changes: object) -> dict:
+    """The scores of one model on reading, with their predictions."""
+    write_json(export / "model.safetensors", {"name": str(export.name)})
+    path = out / "reading/predictions.json"
+    write_json(path, READING)
+    result = {"limit": None, "partial": False, "predictions_sha256": sha256(path)} | changes
+    scores = {"model_sha256": model_sha256(export), "tasks": {"reading": result, "perplexity": {}}}
+    write_json(out / "scores.json", scores)
+    return scores
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    """A run with a whole evaluation by rules that ask for little, and its tree."""
+    folder = tmp_path / "mine"
+    scores = scored(folder / "eval", folder / "export")
+    for name in NAMES:
+        scored(folder / "eval_revisions" / name, folder / "revisions" / name)
+    for place, content in TREE.items():
+        write_json(folder / "results/mine" / place, content)
+    summary = {"name": "as it was trained", "revisions": [{"name": name, "words_seen": 1} for name in NAMES]}
+    return Run(folder, "student", summary, {}, {}, {}, None, scores)
+
+
+def copied(run: Run, missing: tuple = ()) -> dict[str, object]:
+    """Place -> content of all that is copied."""
+    to = run.folder.parent / "bundle"
+    copy_tree(run, Collected({"glue": {"rte": RTE}, "aoa": AGES}, missing=list(missing)), RULES, to)
+    found = {path.relative_to(to).as_posix(): path for path in to.rglob("*") if path.is_file()}
+    return {place: path.read_text(encoding="utf-8") for place, path in found.items()}
+
+
+def in_tree(run: Run, place: str) -> Path:
+    return run.folder / "results/mine" / place
+
+
+def test_all_that_the_evaluation_says_is_copied_with_the_reports(run):
+    report = f"chck_2M/{ZERO_SHOT}/reading/best_temperature_report.txt"
+    in_tree(run, report).write_text("TEMPERATURE")
+    found = copied(run)
+    assert found.pop(f"mine/{report}") == "TEMPERATURE"
+    assert set(found) == {f"mine/{place}" for place in TREE}
+    assert json.loads(found["mine/main/finetune/rte/predictions.json"]) == {"rte": RTE}
+
+
+@pytest.mark.parametrize("place", TREE)
+def test_a_file_of_another_time_is_refused_wherever_it_stands(run, place):
+    write_json(in_tree(run, place), {"reading": {"predictions": []}})
+    with pytest.raises(
+        UserError, match=f"{place} is not what the run's evaluation says: delete it and score"
+    ):
+        copied(run)
+
+
+@pytest.mark.parametrize("place", TREE)
+def test_a_missing_file_keeps_a_whole_submission_from_being_written(run, place):
+    in_tree(run, place).unlink()
+    with pytest.raises(UserError, match=f"{place} is missing: score it"):
+        copied(run)
+    assert set(copied(run, missing=("a part",))) == {f"mine/{each}" for each in TREE if each != place}
+
+
+def test_what_no_part_of_the_evaluation_stands_behind_is_left_out_with_a_line(run, capsys):
+    strange = ["mine/chck_9M/zero_shot/causal/reading/predictions.json", "other/main/x.json", "mine/all.json"]
+    for place in strange:
+        write_json(run.folder / "results" / place, READING)
+    assert set(copied(run)) == {f"mine/{place}" for place in TREE}
+    assert f"3 files of {run.folder / 'results'}: mine/all.json, mine/chck_9M" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("changes", [{"limit": 3}, {"partial": True}, {"predictions_sha256": "0"}])
+def test_a_result_that_does_not_count_brings_no_file_of_the_tree(run, changes):
+    scored(run.folder / "eval_revisions/chck_2M", run.folder / "revisions/chck_2M", **changes)
+    assert f"mine/chck_2M/{ZERO_SHOT}/reading/predictions.json" not in copied(run)
+
+
+def test_a_revision_with_scores_of_other_weights_is_left_out(run):
+    write_json(run.folder / "revisions/chck_2M/model.safetensors", {"name": "trained again"})
+    assert not any("chck_2M" in place for place in copied(run, missing=("its scores",)))
+
+
+def test_the_name_is_that_of_the_run_folder_as_in_evaluate(run):
+    (run.folder / "results/mine").rename(run.folder / "results/old")
+    with pytest.raises(UserError, match="results has nothing of mine, as the run's folder is called now"):
+        copied(run)
+
+
+def test_a_run_without_a_tree_has_none_in_its_bundle(run):
+    (run.folder / "results").rename(run.folder / "elsewhere")
+    assert copied(run) == {}

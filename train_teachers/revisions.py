@@ -1,0 +1,86 @@
+"""Revisions: exports of the model at the words of exposure that the track names, chck_1M, chck_2M, …
+
+Which step writes which revision is a function of the data, the seed and the track alone: the first step after which
+at least so many words were seen. Writing goes on beside training: the step pays for a copy of the weights, and the
+disk is waited for only before the next checkpoint, which is never ahead of a revision that is due. So a run that is
+resumed skips none, and what it comes to again it writes anew in the same place, the same bits.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from transformers import PreTrainedModel
+
+from babylm_data.tokens import Batches
+from babylm_data.words import Track, revision_marks
+from train_teachers.checkpoint import export
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One of them, as exposure.json beside its weights says it."""
+
+    name: str
+    mark: int
+    """Words of exposure at which it is due."""
+    words_seen: int
+    """Words of exposure that it has: those of whole steps."""
+    step: int
+
+
+def due_revisions(
+    track: Track, batches: Batches, steps: int, scale: float = 1.0, before: int = 0
+) -> list[Revision]:
+    """The revisions of a run of so many steps, in order; `scale` multiplies every mark (and leaves its name).
+
+    `before`: words of exposure of the first weights, which count, and whose marks are not this run's to write.
+    """
+    marks = revision_marks(track, before + batches.words_seen(steps), scale)
+    found = []
+    for name, mark in marks:
+        if mark > before:
+            step = batches.steps_for(mark - before)
+            found.append(Revision(name, mark, before + batches.words_seen(step), step))
+    return found
+
+
+class RevisionWriter:
+    """Writes each revision into `folder`/<name>; a context that waits for the last one."""
+
+    def __init__(self, folder: Path, revisions: list[Revision], tokenizer: Path) -> None:
+        self.folder, self.revisions, self.tokenizer = folder, revisions, tokenizer
+        self._pool, self._pending = ThreadPoolExecutor(1, "revisions"), []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=error[0] is not None)
+
+    def write(self, model: PreTrainedModel, step: int) -> None:
+        """Begin to write what is due after `step` steps."""
+        due = [revision for revision in self.revisions if revision.step == step]
+        if due:
+            self.wait()  # one copy of the weights at a time
+            weights = copy_of(model.state_dict())
+            self._pending = [self._pool.submit(self._export, model, weights, revision) for revision in due]
+
+    def wait(self) -> None:
+        """Return when all that was begun is on the disk; what went wrong there is raised here."""
+        pending: list[Future] = self._pending
+        self._pending = []
+        for future in pending:
+            future.result()
+
+    def _export(self, model: PreTrainedModel, weights: Mapping, revision: Revision) -> None:
+        export(model, self.tokenizer, self.folder / revision.name, weights=weights, exposure=asdict(revision))
+
+
+def copy_of(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same tensors in memory of their own on the CPU; those that are one stay one."""
+    copies = {tensor.data_ptr(): tensor.detach().to("cpu", copy=True) for tensor in weights.values()}
+    return {name: copies[tensor.data_ptr()] for name, tensor in weights.items()}
