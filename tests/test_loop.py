@@ -243,7 +243,7 @@ def test_compiled_bf16_on_two_threads_gives_the_same_bits_twice(train_tiny):
     AcceleratorState._reset_state()  # it would hold another test's precision for this one
     try:
         shape = {"hidden_size": 128, "max_position_embeddings": 128}
-        options = {"precision": "bf16", "compile": True, "batch_size": 32}
+        options = {"precision": "bf16", "compile": True, "batch_size": 32, "competition": False}
         folders = [
             train_tiny(name=name, model=shape, data={"seq_len": 128, "words": 60_000}, **options)
             for name in ("first", "again")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.errors import UserError, from_zero, positive, run_stage
 from babylm_data.sealed import write_whole
 from eval.finetune import glue, squad
 from eval.finetune.results import TuningFolder, asked, table
@@ -51,12 +51,6 @@ def _rate(text: str) -> float:
     return value
 
 
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parse = argparse.ArgumentParser(
@@ -71,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
     add("--tasks", nargs="+", required=True, metavar="TASK", help=", ".join([*glue.TASKS, "squad"]))
     add("--data", nargs="+", type=Path, required=True, metavar="DIR", help="folders with the tasks' files")
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    add("--seed", type=_seed, default=42, metavar="N", help="of the new head, dropout and order [42]")
-    add("--seeds", type=_seed, nargs="+", metavar="N", help="several: each task is run once with each")
+    add("--seed", type=from_zero, default=42, metavar="N", help="of the new head, dropout and order [42]")
+    add("--seeds", type=from_zero, nargs="+", metavar="N", help="several: each task is run once with each")
     add("--limit", type=positive, metavar="N", help="first N training and validation examples, for trying")
     add("--train-limit", type=positive, metavar="N", help="N training examples, drawn by the seed [all]")
     add("--epochs", type=positive, metavar="N", help="passes over the training examples [the task's]")
