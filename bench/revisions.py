@@ -2,8 +2,9 @@
 
 What writing revisions costs: the same training with and without them, in turns, in one process. CONFIG is one of
 train_teachers; a schedule that is shortened by `words_scale=…` holds all revisions of a track, closer together than
-any real one. Printed: the seconds of the loop, each way and their ratio. The data must be there; runs go into a
-temporary folder.
+any real one. Printed: the seconds of the loop, each way and their ratio; and, where other work on the machine makes
+these say little, what can be told inside one run: how long the loop stood still for the revisions, and what processor
+time the thread beside it took. The data must be there; runs go into a temporary folder.
 """
 
 import argparse
@@ -12,9 +13,32 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from babylm_data.errors import positive, run_stage
+
+
+@contextlib.contextmanager
+def measured(clocks: dict[str, tuple[object, object]]) -> Iterator[dict[str, float]]:
+    """Seconds spent in methods of the writer while the context lasts: name -> (the class, clock)."""
+    spent, honest = dict.fromkeys(clocks, 0.0), {}
+    for name, (owner, clock) in clocks.items():
+        honest[name] = getattr(owner, name)
+
+        def timed(*arguments, name=name, clock=clock):
+            began = clock()
+            try:
+                return honest[name](*arguments)
+            finally:
+                spent[name] += clock() - began
+
+        setattr(owner, name, timed)
+    try:
+        yield spent
+    finally:
+        for name, (owner, _) in clocks.items():
+            setattr(owner, name, honest[name])
 
 
 def seconds(config) -> float:
@@ -49,6 +73,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_intermixed_args(argv)
 
     from train_teachers.config import TrainConfig, load_config
+    from train_teachers.revisions import RevisionWriter
 
     config = load_config(TrainConfig, args.config, args.overrides)
     data = config.data.model_copy(update={"path": str(Path(config.data.path).resolve())})
@@ -58,10 +83,19 @@ def main(argv: list[str]) -> None:
         for turn in range(-1, 2 * args.repeats):  # the first is not counted: it compiles
             on = turn % 4 in (1, 2)
             name = f"turn-{turn + 1}"
-            took = seconds(config.model_copy(update={"name": name, "data": data, "revisions": on}))
+            with measured(
+                {
+                    "write": (RevisionWriter, time.perf_counter),
+                    "wait": (RevisionWriter, time.perf_counter),
+                    "_export": (RevisionWriter, time.thread_time),
+                }
+            ) as spent:
+                took = seconds(config.model_copy(update={"name": name, "data": data, "revisions": on}))
             written = len(os.listdir(f"runs/{name}/revisions")) if on else 0
             most = max(most, written)
-            print(f"{written:>3} revisions: {took:.2f} s", flush=True)
+            stood, beside = spent["write"] + spent["wait"], spent["_export"]
+            inside = f", of which {stood:.2f} s stood still, and {beside:.2f} s of a processor beside it"
+            print(f"{written:>3} revisions: {took:.2f} s{inside if on else ''}", flush=True)
             if turn >= 0:
                 found[on].append(took)
     ratios = [with_ / without for with_, without in zip(found[True], found[False], strict=True)]
