@@ -55,7 +55,7 @@ endif
 	$(RUN) eval.submission evaluate runs/$(PRESET) --data "$(EVAL_DATA)" --text $(DATA)/text --full $(FULL) --fast $(FAST) --glue
 	$(RUN) eval.submission build runs/$(PRESET)
 
-test: .venv/installed        ## the whole quick suite, about a minute
+test: .venv/installed        ## the whole quick suite, one to two minutes
 	.venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 test-slow: .venv/installed   ## the tests that take minutes
