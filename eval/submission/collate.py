@@ -53,8 +53,7 @@ def collate(run: Run, rules: Rules) -> Collected:
         elif section.form == "surprisals":
             parts = _surprisals(scored, key, found)
         elif section.tasks:
-            for task in section.tasks:
-                parts |= _finetuned(run, task, section, found)
+            parts = _finetuned(run, section, found)
         else:
             parts = _predictions(run, section.task, key, found)
             if section.examples:  # each row is a subtask, under its own name
@@ -121,14 +120,23 @@ def _alone(row: dict) -> dict:
     return {"predictions": [row | {"id": f"{row['id']}_0"}]}
 
 
-def _finetuned(run: Run, task: str, section: Section, found: Collected) -> dict:
-    """{task: {"predictions": rows}} of the seed of fine-tuning that is submitted; {} if it is missing."""
-    folder, key = run.folder / "finetune", f"glue {task}"
+def _finetuned(run: Run, section: Section, found: Collected) -> dict:
+    """{task: {"predictions": rows}} of every task that was fine-tuned and is whole."""
+    folder = run.folder / "finetune"
     try:
-        result = read_tuned(folder, model_sha256(run.folder / "export")).get(task)
+        results = read_tuned(folder, model_sha256(run.folder / "export"))
     except UserError as error:
-        found.missing.append(f"{key}: {error}")
+        found.missing += [f"glue {task}: {error}" for task in section.tasks]
         return {}
+    parts: dict = {}
+    for task in section.tasks:
+        parts |= _submitted(folder, task, results.get(task), section.rows[task], found)
+    return parts
+
+
+def _submitted(folder: Path, task: str, result: dict | None, rows: int, found: Collected) -> dict:
+    """{task: {"predictions": rows}} of the seed of fine-tuning that is submitted; {} if it is missing."""
+    key = f"glue {task}"
     if result is None:
         found.missing.append(f"{key}: not fine-tuned, {AGAIN}")
         return {}
@@ -140,8 +148,8 @@ def _finetuned(run: Run, task: str, section: Section, found: Collected) -> dict:
     ]
     if cut:
         found.missing.append(f"{key}: fine-tuned with {' and '.join(cut)}, {AGAIN}")
-    elif (count := result["examples"]["valid"]) != section.rows[task]:
-        found.missing.append(f"{key}: predicted {count:,} of {section.rows[task]:,} rows, {AGAIN}")
+    elif (count := result["examples"]["valid"]) != rows:
+        found.missing.append(f"{key}: predicted {count:,} of {rows:,} rows, {AGAIN}")
     elif not intact(path, result["predictions_sha256"]):
         found.missing.append(f"{key}: {path} is not that of finetune.json, {AGAIN}")
     else:
