@@ -14,7 +14,7 @@ from babylm_data.sealed import write_whole
 from eval.json_files import read_json
 from eval.ledger import READINGS, corpus_text, ledger
 from eval.lineup import Lineup, read_lineup
-from eval.revisions import learning_curves
+from eval.revisions import learning_curves, revisions, scored
 from eval.run_folders import Run
 from eval.table import percent, tie_note, unit
 from eval.tasks import extent_note, title
@@ -41,6 +41,7 @@ def page(lineup: Lineup) -> str:
     from eval import charts
 
     known = facts(lineup)
+    results, unusable = scored(revisions(lineup.student))
     return (
         templates()
         .get_template("report.html")
@@ -51,7 +52,8 @@ def page(lineup: Lineup) -> str:
             },
             score_charts={task: charts.score_chart(lineup, task) for task in lineup.student.tasks},
             held_out_chart=charts.held_out_chart(lineup),
-            revision_charts=revision_charts(lineup),
+            revision_charts=revision_charts(lineup, learning_curves(results)),
+            unusable_revisions=list(unusable.values()),
             terms_chart=charts.terms_chart(lineup),
             marks={
                 run.name: (charts.mark(lineup, run)[1], charts.css_colour(lineup, run)) for run in lineup.runs
@@ -60,13 +62,13 @@ def page(lineup: Lineup) -> str:
     )
 
 
-def revision_charts(lineup: Lineup) -> dict[str, str]:
+def revision_charts(lineup: Lineup, curves: dict[str, list[tuple[int, dict]]]) -> dict[str, str]:
     """task -> its picture, of each task that two or more of the student's revisions were scored on."""
     from eval import charts
 
     return {
         task: charts.revisions_chart(lineup, task, points)
-        for task, points in learning_curves(lineup.student).items()
+        for task, points in curves.items()
         if len(points) > 1
     }
 

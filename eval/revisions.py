@@ -58,11 +58,22 @@ def damaged(found: list[Revision]) -> dict[Revision, str]:
     return {each: f"{what}: {remedy}" for each in found if (what := damage(each.export))}
 
 
-def learning_curves(run: Run) -> dict[str, list[tuple[int, dict]]]:
+def scored(found: list[Revision]) -> tuple[dict[Revision, dict[str, dict]], dict[Revision, str]]:
+    """The results by task of each revision, and why those of a revision cannot be used: then it has none."""
+    results, unusable = {}, {}
+    for revision in found:
+        try:
+            results[revision] = revision.scores()
+        except UserError as error:  # of another model, or damaged: the other revisions are told of too
+            results[revision], unusable[revision] = {}, str(error)
+    return results, unusable
+
+
+def learning_curves(results: dict[Revision, dict[str, dict]]) -> dict[str, list[tuple[int, dict]]]:
     """task -> (words of exposure, result) of each revision that was scored on it, in order."""
     curves: dict[str, list] = {}
-    for revision in revisions(run):
-        for task, result in revision.scores().items():
+    for revision, tasks in results.items():
+        for task, result in tasks.items():
             if is_scored(result):
                 curves.setdefault(task, []).append((revision.words_seen, result))
     return curves

@@ -13,6 +13,8 @@ import tiny_models
 import torch
 
 from babylm_data.errors import UserError
+from babylm_data.sealed import write_whole
+from eval.aoa import __main__ as aoa_program
 from eval.aoa.__main__ import main, print_unlike, read_human
 from eval.aoa.ages import ages, chance_surprisals, correlation
 from eval.aoa.checkpoints import Checkpoint, find_checkpoints
@@ -313,6 +315,20 @@ def test_planted_orders_of_learning_correlate(scored, capsys):
     assert json.loads((scored / "out/aoa_score.json").read_text()) == {"aoa": result["official_score"]}
     told = capsys.readouterr().out
     assert "5 words, 10 contexts, 9 checkpoints" in told and f"r = {result['score']:.4f}" in told
+
+
+def test_killed_between_its_two_files_no_older_score_stands_by_newer_surprisals(scored, monkeypatch):
+    run(scored)
+
+    def killed(path: Path, content: str) -> None:
+        write_whole(path, content)
+        if path.name == "surprisal.json":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(aoa_program, "write_whole", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(scored)
+    assert not (scored / "out/aoa_score.json").exists()
 
 
 def test_the_official_surprisals_are_written_and_read_back_alike(scored):

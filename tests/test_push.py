@@ -345,6 +345,26 @@ def test_what_others_put_on_main_stays_and_what_lies_on_a_revision_goes(hub, sen
     assert "LICENSE" not in hub.repos[NAME].files("chck_1M")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "TRIAL_all_full_preds_and_fast_scores_causal.json",
+        "INCOMPLETE_SYNTHETIC_all_full_preds_and_fast_scores_causal.json",
+        "results/tiny/main/zero_shot/causal/comps/base/predictions.json",
+        "predictions/gone/predictions.json",
+        "model-00001-of-00002.safetensors",
+        "model.safetensors.index.json",
+    ],
+)
+def test_what_an_older_push_left_on_main_goes(hub, send, path):
+    send()
+    hub.repos[NAME].files("main")[path] = File(b"{}")
+    hub.repos[NAME].files("main")[f"mine/{path}"] = File(b"{}")
+    send()
+    there = hub.repos[NAME].files("main")
+    assert path not in there and f"mine/{path}" in there and "model.safetensors" in there
+
+
 def test_a_branch_made_later_does_not_begin_with_what_main_holds(hub, run, send):
     main = hub.create(NAME).branches["main"]
     main.append(

@@ -14,6 +14,7 @@ from eval.lineup import read_lineup
 from eval.readme import record, render
 from eval.report import commands, duration, page
 from eval.submission.card import model_card
+from eval.submission.collate import Collected
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_a_correlation_without_a_known_error_stands_in_every_table_and_is_no_cla
         found["tasks"]["wug_past_tense"] = wug
         write_json(student.parent / name / "eval" / "scores.json", found)
     lineup = read_lineup(student)
-    text, card = page(lineup), model_card(lineup)
+    text, card = page(lineup), model_card(lineup, Collected())
     assert "Wug, past tense, spearman x 100" in text and "Wug, past tense, spearman x 100" in card
     assert "<td>20.00</td>" in text and "| 20.00 |" in card
     claim = "Wug, past tense: the student is 10.00 hundredths (spearman) below the same model trained without"
@@ -150,7 +151,7 @@ def test_a_teacher_that_could_not_be_asked_has_a_dash_and_a_reason(student):
     lineup = read_lineup(student)
     reason = "nursery-gpt2 has no Nursery pairs: item 7 has 67 tokens"
     assert reason in page(lineup) and "<td>–</td>" in page(lineup)
-    card = model_card(lineup)
+    card = model_card(lineup, Collected())
     assert reason in card and re.search(r"nursery-gpt2 \| teacher \| [\d,]+ \| – \|", card)
     render([record(lineup, "make submission")])
 
@@ -174,6 +175,11 @@ def test_the_page_draws_the_scores_of_the_revisions(student):
     html = page(read_lineup(student))
     section = html.split("The revisions on the way")[1].split("</section>")[0]
     assert "var(--student)" in section and "control" not in section
+    assert "Nursery pairs: score of each revision against words of exposure" in html
+    assert "Not shown" not in html
+    edit(student / "eval_revisions/chck_2M/scores.json", model_sha256="0" * 64)
+    html = page(read_lineup(student))
+    assert "Not shown: " in html and "eval_revisions/chck_2M/scores.json is of another model" in html
     assert "Nursery pairs: score of each revision against words of exposure" in html
 
 

@@ -238,6 +238,23 @@ def test_the_list_names_what_is_missing_and_scores_nothing(run, data, called, ca
     assert not called
 
 
+@pytest.mark.parametrize(
+    ("task", "change", "line"),
+    [
+        ("nursery", {"limit": 10}, "nursery: scored on 550 items, only the first 10 of each subtask"),
+        ("comps", {"synthetic": True}, "comps: scored on synthetic stand-ins"),
+    ],
+)
+def test_the_list_names_results_that_build_would_refuse(run, data, capsys, task, change, line):
+    items = [Item("base_0", "base", (Choice("", "good"), Choice("", "bad")))]
+    add_task(run, "comps", Choices(items), [[-1.0, -2.0]])
+    scores = json.loads((run / "eval/scores.json").read_text(encoding="utf-8"))
+    scores["tasks"][task] |= change
+    edit(run / "eval/scores.json", **scores)
+    assert evaluate.main(arguments(run, data, "--list")) == 1
+    assert f"missing: {line}" in capsys.readouterr().out
+
+
 def test_the_list_names_whatever_build_would_refuse(run, data, called, capsys):
     shutil.rmtree(run.parent / "nursery-control" / "eval")
     assert evaluate.main(arguments(run, data, "--list")) == 1

@@ -9,6 +9,7 @@ from run_tree import write_json
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
+from eval import revisions
 from eval.model import model_sha256
 from eval.run_folders import Run
 from eval.submission.collate import Collected
@@ -57,7 +58,9 @@ def run(tmp_path) -> Run:
 def copied(run: Run, missing: tuple = ()) -> dict[str, object]:
     """Place -> content of all that is copied."""
     to = run.folder.parent / "bundle"
-    copy_tree(run, Collected({"glue": {"rte": RTE}, "aoa": AGES}, missing=list(missing)), RULES, to)
+    results, _ = revisions.scored(revisions.revisions(run))
+    parts = {"glue": {"rte": RTE}, "aoa": AGES}
+    copy_tree(run, Collected(parts, missing=list(missing), revisions=results), RULES, to)
     found = {path.relative_to(to).as_posix(): path for path in to.rglob("*") if path.is_file()}
     return {place: path.read_text(encoding="utf-8") for place, path in found.items()}
 

@@ -15,6 +15,7 @@ from eval.compare.paired import choice_difference, correlation_difference
 from eval.lineup import read_lineup
 from eval.report import page
 from eval.submission.card import model_card
+from eval.submission.collate import Collected
 from eval.tasks.reading import load
 from eval.verdicts import Difference, differences, verdicts
 
@@ -51,7 +52,7 @@ def test_the_error_of_a_difference_is_that_of_the_paired_differences(student):
         pytest.approx(part["difference"]), part["standard_error"]
     )
     cell = f"± {100 * whole['standard_error']:.2f}"
-    assert cell in page(lineup) and cell in model_card(lineup)
+    assert cell in page(lineup) and cell in model_card(lineup, Collected())
 
 
 def test_reading_has_a_verdict_with_the_error_of_leaving_out_sentences(student, tmp_path):
@@ -65,7 +66,7 @@ def test_reading_has_a_verdict_with_the_error_of_leaving_out_sentences(student, 
     assert found.standard_error > 0 and set(found.by_subtask) == {"rt", "spr"}
     assert found.by_subtask["spr"].standard_error > 0
     cell = f"± {100 * found.standard_error:.2f}"
-    assert cell in page(lineup) and cell in model_card(lineup)
+    assert cell in page(lineup) and cell in model_card(lineup, Collected())
 
 
 def test_the_same_answers_make_a_difference_of_0_far_surer_than_two_sets_of_items_would(student):

@@ -146,8 +146,11 @@ def write_official(
     surprisals = as_json(
         {"results": [row for each in checkpoints for row in with_step(each.rows, each.name, each.exposure)]}
     )
+    score_file = out / "aoa_score.json"
+    # killed between the two, an older score would stand beside these surprisals
+    score_file.unlink(missing_ok=True)
     write_whole(out / "surprisal.json", surprisals)
-    write_whole(out / "aoa_score.json", as_json({"aoa": score}))
+    write_whole(score_file, as_json({"aoa": score}))
     if tree:
         folder = replace(tree, backend=checkpoints[0].backend).folder / "AoA_word"
         write_whole(folder / "surprisal.json", surprisals)

@@ -41,6 +41,19 @@ def read_tuned(folder: Path, model_sha256: str) -> dict[str, dict]:
     return content["tasks"]
 
 
+def cut_short(result: dict, rows: int) -> str | None:
+    """How a result of `read_tuned` falls short of its whole task, or None; `rows`: of the official validation file."""
+    limits = [
+        f"--{name.replace('_', '-')} {result['settings'][name]}"
+        for name in ("limit", "train_limit")
+        if result["settings"].get(name)
+    ]
+    if limits:
+        return f"fine-tuned with {' and '.join(limits)}"
+    count = result["examples"]["valid"]
+    return None if count == rows else f"predicted {count:,} of {rows:,} rows"
+
+
 class TuningFolder:
     """The folder with one model's fine-tuning results."""
 

@@ -17,11 +17,12 @@ from babylm_data.sealed import sealed_folder
 from eval.ledger import ledger, said
 from eval.lineup import Lineup, read_lineup
 from eval.report import page
+from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.card import model_card
 from eval.submission.check.file import add_allow_constant
-from eval.submission.collate import collate
-from eval.submission.leaderboard import outside, refuse_unfit, trial, write_leaderboard
+from eval.submission.collate import Collected, collate
+from eval.submission.leaderboard import barred, lacking, outside, trial, write_leaderboard
 from eval.submission.rules import Rules, add_rules, load_rules
 
 
@@ -59,16 +60,13 @@ def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **
     `rules`: of the leaderboard's file, None for none; `checked`: what else `write_leaderboard` takes.
     """
     lineup = read_lineup(folder)
-    if not partial:
-        refuse_partial(lineup)
     words = ledger(lineup)
-    collected = collate(lineup.student, rules) if rules else None
-    if collected:
-        collected.trial, collected.outside = trial(lineup.student), outside(lineup.student, words)
-        if not partial:
-            refuse_unfit(collected, rules)
+    collected = collate(lineup.student, rules) if rules else Collected()
+    collected.trial, collected.outside = trial(lineup.student), outside(lineup.student, words)
+    if not partial:
+        refuse_unfit(lineup.student, collected, rules)
     predictions = prediction_files(lineup)
-    html, card = page(lineup), model_card(lineup, collected)
+    html, card = page(lineup), model_card(lineup, collected, rules)
     print("\n".join(said(words)))
     with sealed_folder(folder / "submission") as bundle:
         shutil.copytree(folder / "export", bundle / "export")
@@ -79,21 +77,22 @@ def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **
         (bundle / "ledger.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
         (bundle / "README.md").write_text(card, encoding="utf-8")
         (bundle / "report.html").write_text(html, encoding="utf-8")
-        if collected:
+        if rules:
             write_leaderboard(bundle, lineup.student, collected, rules, **checked)
     return folder / "submission"
 
 
-def refuse_partial(lineup: Lineup) -> None:
-    """A score on the first few items, or on other files than the official ones, is no submission."""
-    for task, result in lineup.student.tasks.items():
-        limited = f"with --limit {result['limit']}" if result["limit"] is not None else None
-        other = "with other rows than the official ones" if result["partial"] else None
-        if how := limited or other or ("on synthetic stand-ins" if result.get("synthetic") else None):
-            raise UserError(
-                f"{task} was scored {how}, on {result['items']:,} items: "
-                "score all runs on the whole official data, or pass --partial"
-            )
+def refuse_unfit(student: Run, collected: Collected, rules: Rules | None) -> None:
+    """All is there, scored on the whole official data, of a run that may enter, or it is no submission."""
+    lines = [f"missing: {line}" for line in lacking(student, collected, rules)]
+    if rules:
+        lines += barred(collected)
+    if lines:
+        print("\n".join(lines))
+        by = f" by the rules of {rules.name}, under a name that says so" if rules else ""
+        raise UserError(
+            f"no submission, for the {len(lines)} reasons above: --partial writes what there is{by}"
+        )
 
 
 def prediction_files(lineup: Lineup) -> dict[str, Path]:

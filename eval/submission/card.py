@@ -4,20 +4,20 @@ import json
 
 from babylm_data.sealed import sha256
 from eval.finetune.glue import TASKS
-from eval.finetune.results import read_tuned
+from eval.finetune.results import cut_short, read_tuned
 from eval.lineup import Lineup
 from eval.model import model_sha256
 from eval.report import facts, templates
 from eval.run_folders import Run
 from eval.submission.collate import Collected
-from eval.submission.leaderboard import outside, trial
+from eval.submission.rules import Rules
 from eval.tasks import extent_note, title
 
 
-def model_card(lineup: Lineup, collected: Collected | None = None) -> str:
+def model_card(lineup: Lineup, collected: Collected, rules: Rules | None = None) -> str:
     """The bundle's README.md in the Hub's format; every fact in it is read from the runs' files.
 
-    `collected`: what the leaderboard's file holds, None where there is none.
+    `collected`: what the leaderboard's file holds; `rules`: which it is by, None where there is none.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
@@ -33,12 +33,10 @@ def model_card(lineup: Lineup, collected: Collected | None = None) -> str:
     )
     files = [*sorted(export.glob("*.safetensors")), export / "tokenizer.json"]
     template = templates().get_template("model_card.md")
-    found = facts(lineup)
     body = template.render(
-        **found,
+        **facts(lineup),
         collected=collected,
-        trial=trial(student),
-        outside=outside(student, found["ledger"]),
+        rules=rules,
         repo=None,
         revision=None,
         revisions=student.summary.get("revisions", []),
@@ -63,7 +61,7 @@ def whole_results(student: Run, tuned: dict[str, dict]) -> list:
     ]
     for task, result in tuned.items():
         official = TASKS[task].official_rows if task in TASKS else None  # None: nobody says what the whole is
-        if result["examples"]["valid"] == official and not (result["notes"] or result.get("synthetic")):
+        if official and not (cut_short(result, official) or result.get("synthetic")):
             name, score = f"{TASKS[task].title}, fine-tuned", round(result["score"], 6)
             results.append(EvalResult("text-classification", task, name, result["metric"], score))
     return results

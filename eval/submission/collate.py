@@ -9,10 +9,10 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.aoa.checkpoints import read_scored
-from eval.finetune.results import read_tuned
+from eval.finetune.results import cut_short, read_tuned
 from eval.json_files import read_json, require
 from eval.model import model_sha256
-from eval.revisions import SCORES, Revision, damaged, revisions
+from eval.revisions import SCORES, Revision, damaged, revisions, scored
 from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.rules import FastList, Rules, Section
@@ -20,7 +20,6 @@ from eval.tasks import extent_note
 from eval.tasks.aoa import with_step
 
 AGAIN = "score it with `python -m eval.submission evaluate`"
-LIMITS = ("limit", "train_limit")  # settings of a fine-tuning on less than a task's data
 
 
 @dataclass
@@ -36,6 +35,8 @@ class Collected:
     """Why the run was one for trying, whatever it has."""
     outside: list[str] = field(default_factory=list)
     """Why the run is outside the competition, whatever it has."""
+    revisions: dict[Revision, dict[str, dict]] = field(default_factory=dict)
+    """The results by task of each revision that was due."""
 
 
 def collate(run: Run, rules: Rules) -> Collected:
@@ -45,13 +46,15 @@ def collate(run: Run, rules: Rules) -> Collected:
     found = Collected(missing=list(lost.values()))
     if not due:
         found.missing.append("revisions: the run wrote none, train it with `revisions: true`")
-    scored = {revision: {} if revision in lost else _of_revision(revision, found) for revision in due}
+    there, unusable = scored([revision for revision in due if revision not in lost])
+    found.missing += [f"{revision.name}: {line}" for revision, line in unusable.items()]
+    found.revisions = {revision: there.get(revision, {}) for revision in due}
     for key, section in rules.keys.items():
         parts: dict = {}
         if section.form == "score":
-            parts = _age_score(run.folder / "aoa", scored, key, found)
+            parts = _age_score(run.folder / "aoa", key, found)
         elif section.form == "surprisals":
-            parts = _surprisals(scored, key, found)
+            parts = _surprisals(found.revisions, key, found)
         elif section.tasks:
             parts = _finetuned(run, section, found)
         else:
@@ -61,20 +64,12 @@ def collate(run: Run, rules: Rules) -> Collected:
         if parts:
             found.content[key] = parts
     found.content[rules.fast_key] = {
-        key: _fast(scored, key, entry, found) for key, entry in rules.fast.items() if due
+        key: _fast(key, entry, found) for key, entry in rules.fast.items() if due
     }
     return found
 
 
-def _of_revision(revision: Revision, found: Collected) -> dict[str, dict]:
-    try:
-        return revision.scores()
-    except UserError as error:  # of another model, or damaged: the other revisions are told of too
-        found.missing.append(f"{revision.name}: {error}")
-        return {}
-
-
-def _age_score(folder: Path, scored: dict[Revision, dict], key: str, found: Collected) -> dict:
+def _age_score(folder: Path, key: str, found: Collected) -> dict:
     """What `eval.aoa` has found; {} if it is missing, or was found of other surprisals than the revisions have now."""
     path = folder / "surprisal.json"
     try:
@@ -82,7 +77,9 @@ def _age_score(folder: Path, scored: dict[Revision, dict], key: str, found: Coll
     except UserError as error:
         found.missing.append(f"{key}: {error}")
         return {}
-    now = _surprisals(scored, key, Collected())  # whatever it lacks is said of the surprisals themselves
+    now = _surprisals(
+        found.revisions, key, Collected()
+    )  # whatever it lacks is said of the surprisals themselves
     if told["results"] != now.get("results"):
         found.missing.append(f"{key}: {path} has other surprisals than the revisions in {SCORES}, {AGAIN}")
         return {}
@@ -141,15 +138,8 @@ def _submitted(folder: Path, task: str, result: dict | None, rows: int, found: C
         found.missing.append(f"{key}: not fine-tuned, {AGAIN}")
         return {}
     path = folder / task / f"seed-{result['submitted']}" / "predictions.json"
-    cut = [
-        f"--{name.replace('_', '-')} {result['settings'][name]}"
-        for name in LIMITS
-        if result["settings"].get(name)
-    ]
-    if cut:
-        found.missing.append(f"{key}: fine-tuned with {' and '.join(cut)}, {AGAIN}")
-    elif (count := result["examples"]["valid"]) != rows:
-        found.missing.append(f"{key}: predicted {count:,} of {rows:,} rows, {AGAIN}")
+    if cut := cut_short(result, rows):
+        found.missing.append(f"{key}: {cut}, {AGAIN}")
     elif not intact(path, result["predictions_sha256"]):
         found.missing.append(f"{key}: {path} is not that of finetune.json, {AGAIN}")
     else:
@@ -158,30 +148,30 @@ def _submitted(folder: Path, task: str, result: dict | None, rows: int, found: C
     return {}
 
 
-def _scored_on(task: str, scored: dict[Revision, dict], key: str, found: Collected) -> dict[Revision, dict]:
+def _scored_on(task: str, results: dict[Revision, dict], key: str, found: Collected) -> dict[Revision, dict]:
     """The revisions that have a result of a task, each with it; a line for those that have none."""
-    there = {revision: tasks[task] for revision, tasks in scored.items() if task in tasks}
-    if lacking := [revision.name for revision in scored if revision not in there]:
+    there = {revision: tasks[task] for revision, tasks in results.items() if task in tasks}
+    if lacking := [revision.name for revision in results if revision not in there]:
         named = ", ".join(lacking) if there else f"any of the {len(lacking)} revisions"
         found.missing.append(f"{key}: not scored on {named}: {AGAIN}")
     return there
 
 
-def _surprisals(scored: dict[Revision, dict], key: str, found: Collected) -> dict:
+def _surprisals(results: dict[Revision, dict], key: str, found: Collected) -> dict:
     """{"results": the rows of each revision, one after the other}."""
-    results = []
-    for revision, result in _scored_on("aoa", scored, key, found).items():
+    rows = []
+    for revision, result in _scored_on("aoa", results, key, found).items():
         if _usable(result, revision.out / "aoa", f"{key} {revision.name}", found):
             checkpoint = read_scored(revision.out)
-            results += with_step(checkpoint.rows, checkpoint.name, checkpoint.exposure)
-    return {"results": results} if results else {}
+            rows += with_step(checkpoint.rows, checkpoint.name, checkpoint.exposure)
+    return {"results": rows} if rows else {}
 
 
-def _fast(scored: dict[Revision, dict], key: str, entry: FastList, found: Collected) -> list[dict]:
+def _fast(key: str, entry: FastList, found: Collected) -> list[dict]:
     """{name: score} of each revision that was scored, in order."""
     key = f"fast {key}"
     rows = []
-    for revision, result in _scored_on(entry.task, scored, key, found).items():
+    for revision, result in _scored_on(entry.task, found.revisions, key, found).items():
         if _usable(result, revision.out / entry.task, f"{key} {revision.name}", found):
             rows.append(_values(result["by_subtask"], entry))
     return rows

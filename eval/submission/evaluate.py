@@ -24,6 +24,7 @@ from eval.revisions import SCORES, revisions
 from eval.run_folders import Run, read_run
 from eval.submission.asked import Asked, beside_it, read_asked, refuse_known_faults
 from eval.submission.collate import collate
+from eval.submission.leaderboard import lacking
 from eval.submission.rules import Rules, add_rules, load_rules
 
 TRIAL = "trial"
@@ -97,13 +98,14 @@ def main(args: argparse.Namespace) -> int | None:
 
 def list_missing(run: Run, rules: Rules) -> int:
     """Print what the submission would lack, and whether that is anything."""
-    with suppress(UserError):  # which is a line of its own below
-        run = read_run(run.folder, "student")
-    missing = collate(run, rules).missing
+    unread = []
     try:
-        read_lineup(run.folder)
+        run = read_lineup(run.folder).student
     except UserError as error:
-        missing.append(str(error))
+        unread = [str(error)]
+        with suppress(UserError):
+            run = read_run(run.folder, "student")
+    missing = lacking(run, collate(run, rules), rules) + unread
     for line in missing:
         print(f"missing: {line}")
     print(f"{len(missing)} parts are missing" if missing else "nothing is missing")

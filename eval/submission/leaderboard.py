@@ -8,9 +8,10 @@ from babylm_data.errors import UserError
 from eval.revisions import FOLDER, revisions
 from eval.run_folders import Run
 from eval.submission.check.file import check_file
-from eval.submission.collate import Collected
+from eval.submission.collate import AGAIN, Collected
 from eval.submission.rules import Rules
 from eval.submission.tree import copy_tree
+from eval.tasks import extent_note
 
 MARKS = {"INCOMPLETE_": "missing", "SYNTHETIC_": "synthetic", "TRIAL_": "trial", "OUTSIDE_": "outside"}
 """What the name of a file that nobody should submit begins with -> the field of `Collected` that says why."""
@@ -38,18 +39,21 @@ def outside(student: Run, words: dict) -> list[str]:
     return lines
 
 
-def refuse_unfit(collected: Collected, rules: Rules) -> None:
-    """What the rules ask for is there, of a run that may enter, scored on the official data, or it is no submission."""
-    lines = [f"missing: {line}" for line in collected.missing]
-    lines += [f"missing: {key}: scored on synthetic stand-ins" for key in collected.synthetic]
-    lines += [f"a trial: {line}" for line in collected.trial]
-    lines += [f"outside the competition: {line}" for line in collected.outside]
-    if lines:
-        print("\n".join(lines))
-        raise UserError(
-            f"no submission by the rules of {rules.name}, for the {len(lines)} reasons above: "
-            "--partial writes what there is, under a name that says so"
-        )
+def lacking(student: Run, collected: Collected, rules: Rules | None) -> list[str]:
+    """What is still to be scored, a line each: what the rules ask for, and what scores.json has in part."""
+    lines = [*collected.missing, *(f"{key}: scored on synthetic stand-ins" for key in collected.synthetic)]
+    asked = {section.task for section in rules.keys.values()} if rules else set()
+    for task, result in student.tasks.items():
+        note = extent_note(result["limit"], result["partial"], result.get("synthetic"))
+        if note and task not in asked:
+            lines.append(f"{task}: scored on {result['items']:,} items, {note}: {AGAIN} on the whole data")
+    return lines
+
+
+def barred(collected: Collected) -> list[str]:
+    """Why the run is no entry whatever is scored, a line each."""
+    lines = [f"a trial: {line}" for line in collected.trial]
+    return lines + [f"outside the competition: {line}" for line in collected.outside]
 
 
 def write_leaderboard(

@@ -12,7 +12,6 @@ from babylm_data.errors import UserError
 from eval.aoa.checkpoints import FEWEST
 from eval.json_files import read_json
 from eval.results_tree import ResultsTree, model_name
-from eval.revisions import revisions
 from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.collate import AGAIN, Collected
@@ -58,17 +57,12 @@ def evaluated(
     full = {section.task for section in rules.keys.values()}
     fast = {entry.task for entry in rules.fast.values()}
     yield from zero_shot(student.folder / "eval", student.scores["tasks"], full, tree)
-    due = revisions(student)
-    for revision in due:
-        try:
-            results = revision.scores()
-        except UserError:  # of other weights, which `collate` says
-            continue
+    for revision, results in collected.revisions.items():
         yield from zero_shot(revision.out, results, fast, ResultsTree(tree.root, tree.model, revision.name))
     for key, section in rules.keys.items():
         content = collected.content.get(key, {})
         if section.form == "surprisals" and content:
-            yield tree.folder / "AoA_word" / "surprisal.json", len(due) >= FEWEST, content
+            yield tree.folder / "AoA_word" / "surprisal.json", len(collected.revisions) >= FEWEST, content
         for task in content if section.tasks else ():
             place = tree.root / tree.model / tree.revision / "finetune" / task
             yield place / "predictions.json", True, {task: content[task]}

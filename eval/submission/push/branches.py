@@ -1,8 +1,9 @@
 """What each branch of a model repository shall hold: main the bundle, and a branch for each revision of the run."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from babylm_data.errors import UserError
@@ -10,6 +11,7 @@ from babylm_data.sealed import SEAL, sha256, verify
 from eval.json_files import read_json
 from eval.submission.leaderboard import MARKS
 from eval.submission.push.cards import main_card, revision_card
+from eval.submission.rules import known_rules, load_rules
 
 CARD = "README.md"
 
@@ -57,7 +59,12 @@ class Branch:
     files: dict[str, LocalFile] = field(repr=False)
     """By their paths in the branch."""
     alone: bool
-    """Is whatever else lies there removed? From main nothing is: its owner may have added a licence, a picture."""
+    """Is whatever else lies there removed? From main only what an older push sent: its owner may have added a licence,
+    a picture."""
+
+    def is_stale(self, path: str) -> bool:
+        """Has a file that lies there, and is not among `files`, to go? Not the hub's own .gitattributes."""
+        return path != ".gitattributes" and (self.alone or bool(sent_before().fullmatch(path)))
 
     def described(self, sent: set[str] | None = None) -> str:
         """One line, or before sending a line for each file too."""
@@ -68,6 +75,15 @@ class Branch:
             return "\n".join([f'{line}, "{self.message}"', *listed])
         size = sum(self.files[path].size for path in sent)
         return f"{line}: sent {len(sent)} ({size:,} bytes), all are there as they are here"
+
+
+@cache
+def sent_before() -> re.Pattern:
+    """What a push writes to main under names that change: a marked file of the leaderboard, other shards of weights."""
+    marks, files = "|".join(MARKS), {re.escape(load_rules(name).file) for name in known_rules()}
+    return re.compile(
+        rf"(predictions|results)/.*|({marks})*({'|'.join(sorted(files))})|model.*\.safetensors(\.index\.json)?"
+    )
 
 
 def planned(run: Path, repo: str) -> list[Branch]:

@@ -19,8 +19,6 @@ from babylm_data.errors import UserError
 from eval.submission.push.branches import Branch, marked, planned
 from eval.submission.push.repository import Repository
 
-ATTRIBUTES = ".gitattributes"  # the hub's own
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `push`."""
@@ -161,5 +159,5 @@ def differences(repo: Repository, branch: Branch) -> tuple[list[str], list[str]]
     tree = repo.api.list_repo_tree(repo.name, revision=branch.name, recursive=True)
     there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
     lacking = [path for path, file in branch.files.items() if not file.is_at(there.get(path))]
-    others = there.keys() - branch.files.keys() - {ATTRIBUTES} if branch.alone else ()
-    return lacking, sorted(others)
+    others = there.keys() - branch.files.keys()
+    return lacking, sorted(filter(branch.is_stale, others))
