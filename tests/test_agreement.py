@@ -34,7 +34,7 @@ COMPS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
     """A model and three tasks, shared and never changed."""
     folder = tmp_path_factory.mktemp("judged")

@@ -29,7 +29,7 @@ PERMUTATIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
     """A model, BLiMP and supplement files, and held-out text, shared and never changed."""
     root = tmp_path_factory.mktemp("eval")

@@ -111,7 +111,7 @@ def no_environment(monkeypatch):
     monkeypatch.setattr("lm_eval.evaluator.add_env_info", lambda _: None)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
     """A model and a few rows of each dataset."""
     root = tmp_path_factory.mktemp("harness")
@@ -131,14 +131,14 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def model(folder):
     from eval.harness.model import KitModel
 
     return KitModel(str(folder / "model"), device="cpu")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def table(tmp_path_factory):
     """A model whose positions are the rows of a table, and have an end."""
     from eval.harness.model import KitModel

@@ -22,19 +22,19 @@ BLIMP_FIELDS = (
 SPLITS = ("train", "dev", "test")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def nursery(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("nursery")
     write_nursery(folder, seed=0, words=300_000)
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def texts(nursery) -> dict[str, str]:
     return {s: (nursery / "raw" / s / f"nursery.{s}").read_text(encoding="utf-8") for s in SPLITS}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pairs(nursery) -> dict[str, list[dict]]:
     files = sorted((nursery / "evaluation_data" / "full_eval" / "nursery").iterdir())
     return {f.stem: [json.loads(row) for row in f.read_text(encoding="utf-8").splitlines()] for f in files}
@@ -106,7 +106,7 @@ def byte_pairs(text: str):
     return lambda text: tokenizer.encode(text).tokens
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shallow_scores(texts) -> dict[str, Callable[[str], float]]:
     """Scores that know no grammar: length and counts of the parts, in three tokenisations."""
     scores = {}

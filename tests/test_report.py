@@ -22,7 +22,7 @@ def student(runs_template: Path, tmp_path: Path) -> Path:
     return shutil.copytree(runs_template, tmp_path / "runs") / "nursery"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def html(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """One page of a run whose teacher has a hostile name, and the folder that it was made from."""
     student = write_runs(tmp_path_factory.mktemp("page") / "runs")

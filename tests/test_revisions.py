@@ -161,7 +161,7 @@ def test_which_revisions_are_written_changes_no_weight(train_tiny, changes):
     assert weights(train_tiny(**SCALED)) == weights(train_tiny(name="other", **SCALED | changes))
 
 
-@pytest.mark.parametrize("step", [3, 8, 15])
+@pytest.mark.parametrize("step", [8, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 15))])
 def test_a_killed_run_ends_with_the_same_revisions(train_tiny, stop_at, step):  # noqa: F811
     whole = train_tiny(name="whole", **SCALED)
     revive = stop_at(step)

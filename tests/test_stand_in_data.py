@@ -29,7 +29,7 @@ INVENTED = [
 GLUE = "full_eval/glue_filtered"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def official(tmp_path_factory) -> Path:
     """Official data as far as they may be passed on: BLiMP of four rows a file, the validation rows of BoolQ."""
     data = tmp_path_factory.mktemp("official")
@@ -40,7 +40,7 @@ def official(tmp_path_factory) -> Path:
     return data
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(official, tmp_path_factory) -> Path:
     """The folder with stand-ins of three rows a subtask."""
     out = tmp_path_factory.mktemp("made") / "data"

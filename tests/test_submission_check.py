@@ -21,12 +21,12 @@ DRAWS = range(15)
 NEED_GOLD = ("no choice of its item", "not finite")  # all else the rules alone can tell
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rules(data):
     return {name: fitted(load_rules(name), data) for name in known_rules()}
 

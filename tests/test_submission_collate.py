@@ -26,7 +26,7 @@ from eval.tasks.aoa import with_step
 REVISIONS = ("chck_1M", "chck_2M", "chck_3M")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def evaluated(tmp_path_factory):
     """(folder of a run with three revisions, all evaluated on tiny data; name -> rules fitted to these; the data)."""
     place = tmp_path_factory.mktemp("evaluated")
