@@ -4,10 +4,12 @@
 #   make submission CORPUS=DIR EVAL_DATA=DIR PRESET=cpu-hour              your own text and the official evaluation data
 #   … PREPARE_ARGS="--allow-words 10421796"                               more options for python -m babylm_data
 #   … FULL="blimp_filtered reading" FAST=blimp_fast                       other tasks for the models, and for the revisions
+#   … RULES=2025 FULL=full FAST="fast aoa" PARTIAL=1                      the leaderboard's file, as far as the data go
 #   … PRESET=babyllama-58m PREPARE_ARGS="--vocab-size 16000 --prefix-space"   a full recipe, for a GPU
 #
 # A preset is a set of configs with one name: train_teachers/configs/$(PRESET)-{llama,gpt2}.yaml and
-# distill/configs/$(PRESET).yaml. Every stage that is finished is passed over, so a stopped line goes on where it was.
+# distill/configs/$(PRESET).yaml. The two for trying, nursery and cpu-hour, score what takes minutes; any other scores all that
+# RULES, those of the leaderboard, ask for, fine-tuning too, and ends in its file, or says what is missing. Every stage that is finished is passed over, so a stopped line goes on where it was.
 
 SHELL := /bin/bash -euo pipefail
 PYTHON ?= python3
@@ -25,9 +27,16 @@ ifeq ($(PRESET),nursery)
   FAST ?= nursery
 else
   PREPARE = --raw "$(CORPUS)" $(PREPARE_ARGS)
-  FULL ?= blimp_filtered supplement_filtered
-  FAST ?= blimp_fast supplement_fast
+  ifeq ($(PRESET),cpu-hour)
+    FULL ?= blimp_filtered supplement_filtered
+    FAST ?= blimp_fast supplement_fast
+  else
+    FULL ?= full
+    FAST ?= fast aoa
+    RULES ?= 2025
+  endif
 endif
+SOME := $(if $(PARTIAL),--partial)
 
 .PHONY: help submission test test-slow lint clean
 .DEFAULT_GOAL := help
@@ -47,13 +56,14 @@ ifneq ($(PRESET),nursery)
 	@test -n "$(CORPUS)" -a -n "$(EVAL_DATA)" || { echo "error: PRESET=$(PRESET) needs CORPUS=DIR and EVAL_DATA=DIR" >&2; exit 2; }
 endif
 	$(RUN) babylm_data $(PREPARE) --out $(DATA)
-	$(RUN) eval --check --tasks $(FULL) $(FAST) perplexity --data "$(EVAL_DATA)" --text $(DATA)/text
+	$(RUN) eval --check $(SOME) --tasks $(FULL) $(FAST) perplexity --data "$(EVAL_DATA)" --text $(DATA)/text
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-gpt2.yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml --control
-	$(RUN) eval.submission evaluate runs/$(PRESET) --data "$(EVAL_DATA)" --text $(DATA)/text --full $(FULL) --fast $(FAST) --glue
-	$(RUN) eval.submission build runs/$(PRESET)
+	$(RUN) eval.submission evaluate runs/$(PRESET) --data "$(EVAL_DATA)" --text $(DATA)/text --full $(FULL) --fast $(FAST) \
+		$(if $(RULES),--rules $(RULES),--glue) $(if $(EPOCHS),--epochs $(EPOCHS)) $(SOME)
+	$(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(SOME)
 
 test: .venv/installed        ## the whole quick suite, one to two minutes
 	.venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal

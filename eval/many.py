@@ -8,8 +8,9 @@ import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from babylm_data.errors import UserError
 from babylm_data.words import revision_words
@@ -47,7 +48,7 @@ def score_all(args: argparse.Namespace) -> None:
     ]
     failed = []
     with ProcessPoolExecutor(
-        args.processes, get_context("spawn"), initializer=share_cores, initargs=(threads,)
+        args.processes, get_context("spawn"), initializer=begin, initargs=(threads,)
     ) as pool:
         try:
             for name, (said, good) in zip(names.values(), pool.map(score_one, commands), strict=True):
@@ -64,8 +65,11 @@ def score_all(args: argparse.Namespace) -> None:
         )
 
 
-def share_cores(threads: int) -> None:
-    """What each process does first: it takes its share of the cores, unless the user has said how many."""
+def begin(threads: int) -> None:
+    """What each process does first: it takes its share of the cores, unless the user has said how many, and ends with
+    the one that began it, which may be killed: a worker would wait for its next model for ever.
+    """
+    Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch reads it when it is first imported
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from babylm_data.errors import run_stage
 from babylm_data.sealed import write_whole
+from eval.caveats import outside, trial
 from eval.json_files import read_json
 from eval.ledger import READINGS, corpus_text, ledger
 from eval.lineup import Lineup, read_lineup
@@ -75,7 +76,7 @@ def revision_charts(lineup: Lineup, curves: dict[str, list[tuple[int, dict]]]) -
 
 def facts(lineup: Lineup) -> dict:
     """What the page and the model card both say."""
-    found = differences(lineup)
+    found, words, summary = differences(lineup), ledger(lineup), lineup.student.summary
     return {
         "lineup": lineup,
         "student": lineup.student,
@@ -86,7 +87,9 @@ def facts(lineup: Lineup) -> dict:
         "verdicts": verdicts(lineup, found),
         "text": text_figures(lineup),
         "audit": audit(lineup.student),
-        "ledger": ledger(lineup),
+        "ledger": words,
+        "trial": trial(summary),
+        "outside": outside(summary, words),
         "unasked": {run.name: run.scores["refused"] for run in lineup.teachers if run.scores.get("refused")},
         "reading_names": READINGS,
         "commands": commands(lineup),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
+from babylm_data.words import load_track, revision_marks
 from eval.json_files import read_json
 from eval.model import model_sha256
 from eval.run_folders import Run
@@ -50,6 +51,19 @@ def revisions(run: Run) -> list[Revision]:
         )
         for entry in run.summary.get("revisions", [])
     ]
+
+
+def not_written(run: Run) -> list[str]:
+    """The names of the revisions that the run's words of exposure came to, and that it has not written.
+
+    Those that its first weights had come to before are among them: nobody has written them for this run.
+    """
+    if not (track := run.summary.get("track")):
+        return []
+    words = run.summary["words_seen"] + (run.summary.get("words_before") or 0)
+    marks = revision_marks(load_track(track), words, run.summary.get("words_scale") or 1)
+    written = {revision.name for revision in revisions(run)}
+    return [name for name, _ in marks if name not in written]
 
 
 def damaged(found: list[Revision]) -> dict[Revision, str]:

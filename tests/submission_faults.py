@@ -217,16 +217,17 @@ def revision_repeated(content, rules, rng) -> Planted:
     before, after = REVISIONS[revision], REVISIONS[revision + 1]
     key, rows = aoa(content, rules)
     match rng.randrange(4):
-        case 0:  # one model under two names
+        case 0:  # one model under two names; scored twice on a GPU, it is not the same to the last figure
             for old, new in zip(of_revision(rows, before), of_revision(rows, after), strict=True):
-                new["surprisal"] = old["surprisal"]
+                new["surprisal"] = old["surprisal"] + rng.choice([0, 1e-5])
             return f"{key}, {after}", f"every surprisal is that of {before}"
         case 1:  # written a second time
             rows += [dict(row) for row in of_revision(rows, before)]
             return f"{key}, {before}", "stand in 2 separate places"
         case 2:
             for scores in content[rules.fast_key].values():
-                scores[revision + 1] = dict(scores[revision])
+                noise = rng.choice([0, 1e-9])
+                scores[revision + 1] = {key: score * (1 - noise) for key, score in scores[revision].items()}
             return f"{rules.fast_key}, {after}", f"{before} and {after} have equal scores"
     name = rng.choice([*rules.fast])
     scores = content[rules.fast_key][name]

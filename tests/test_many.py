@@ -1,7 +1,11 @@
 """Several models in one call: one process and one folder each, and a failure of one is no failure of the others."""
 
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import tiny_models
 from tiny_models import pair, write_rows
@@ -29,7 +33,7 @@ class OneByOne:
     """A pool without processes."""
 
     def __init__(self, _processes, _context, *, initializer, initargs) -> None:
-        assert initializer is many.share_cores and initargs[0] >= 1
+        assert initializer is many.begin and initargs[0] >= 1
 
     def __enter__(self):
         return self
@@ -103,6 +107,28 @@ def test_what_a_model_prints_and_how_it_ended_is_told(workplace):
     assert (workplace / "out/scores.json").exists()
     said, good = many.score_one(["absent", *options])
     assert not good and "error: absent is neither a folder" in said
+
+
+def test_a_process_ends_with_the_one_that_began_it(tmp_path):
+    code = """
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from eval.many import begin
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=begin, initargs=(1,))
+    print(pool.submit(os.getpid).result(), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+    with open(tmp_path / "said", "w") as said:  # a pipe would stay open for as long as the process lives
+        assert subprocess.run([sys.executable, "-c", code], stdout=said, check=False).returncode == -9
+    with suppress(psutil.NoSuchProcess):
+        worker = psutil.Process(int((tmp_path / "said").read_text()))
+        try:
+            worker.wait(timeout=20)  # or a TimeoutExpired
+        finally:
+            worker.kill()
 
 
 @pytest.mark.slow

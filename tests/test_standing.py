@@ -205,8 +205,8 @@ def test_a_run_folder_brings_its_track_its_fine_tuning_and_its_caveats(tmp_path)
     )
     assert own.refused == {"glue boolq": "the rows are synthetic"}
     assert [line.split(";")[0].split(":")[0] for line in own.caveats] == [
-        "Ours was trained without regard to the track's limits",
-        "Ours is a trial",
+        "Ours is no entry, a trial",
+        "Ours is no entry, outside the competition",
         "Ours on glue rte, boolq is the accuracy of the one seed that is submitted",
     ]
     found = standing.stand(own, load_published(), own.track)

@@ -10,7 +10,9 @@ from run_tree import BASE, PREPARED, edit, read_scores, write_json
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
+from eval.lineup import read_lineup
 from eval.model import model_sha256
+from eval.report import page
 from eval.submission import bundle as bundle_module
 from eval.submission import leaderboard
 from eval.submission.__main__ import main
@@ -174,6 +176,14 @@ def test_missing_predictions_are_refused(student):
     assert_nothing_written(student)
 
 
+def test_a_bundle_with_the_leaderboards_file_is_not_replaced_by_one_without(student, monkeypatch):
+    monkeypatch.setattr(bundle_module, "gather", lambda *_: PARTS)
+    written = build(student, rules=load_rules("2025"), partial=True)
+    with pytest.raises(UserError, match="has INCOMPLETE_SYNTHETIC_all_full.* would lose: add --rules"):
+        build(student)
+    assert list(written.glob("INCOMPLETE_*.json"))
+
+
 def test_a_second_build_replaces_the_first(student):
     build(student)
     (student / "submission" / "stray").write_text("x", encoding="utf-8")
@@ -239,7 +249,7 @@ PARTS = Collected({"blimp": {}}, missing=["comps: not scored"], synthetic=["ewok
 def test_a_file_that_lacks_parts_is_written_only_when_asked_for_and_under_a_name_that_says_so(
     student, monkeypatch, capsys, collected, name
 ):
-    monkeypatch.setattr(bundle_module, "collate", lambda *_: collected)
+    monkeypatch.setattr(bundle_module, "gather", lambda *_: collected)
     with pytest.raises(UserError, match="no submission, for the [12] reasons above.* by the rules of 2025"):
         build(student, rules=load_rules("2025"))
     assert "missing: comps: not scored" in capsys.readouterr().out
@@ -254,7 +264,7 @@ def test_a_file_that_lacks_parts_is_written_only_when_asked_for_and_under_a_name
 
 
 def test_a_whole_file_with_a_fault_is_not_written(student, monkeypatch, capsys):
-    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected({"blimp": {}}))
+    monkeypatch.setattr(bundle_module, "gather", lambda *_: Collected({"blimp": {}}))
     edit(student / "summary.json", revisions=[{"name": "chck_1M", "words_seen": 10**6}])
     shutil.copytree(student / "export", student / "revisions/chck_1M")
     shutil.copytree(student / "eval", student / "eval_revisions/chck_1M")
@@ -267,7 +277,7 @@ def test_a_whole_file_with_a_fault_is_not_written(student, monkeypatch, capsys):
 def test_the_results_tree_of_the_run_is_in_the_bundle_and_one_of_another_time_is_refused(
     student, monkeypatch
 ):
-    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected(missing=["all"]))
+    monkeypatch.setattr(bundle_module, "gather", lambda *_: Collected(missing=["all"]))
     place = student / "results/nursery/main/zero_shot/causal/blimp/nursery/predictions.json"
     write_json(place, json.loads((student / "eval/nursery/predictions.json").read_text(encoding="utf-8")))
     assert (build(student, rules=load_rules("2025"), partial=True) / place.relative_to(student)).is_file()
@@ -308,7 +318,7 @@ def test_the_results_tree_of_the_run_is_in_the_bundle_and_one_of_another_time_is
 def test_a_whole_file_of_a_run_that_is_no_entry_does_not_have_the_official_name(
     student, monkeypatch, capsys, change, mark, said, in_the_card
 ):
-    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected({"blimp": {}}))
+    monkeypatch.setattr(bundle_module, "gather", lambda *_: Collected({"blimp": {}}))
     monkeypatch.setattr(leaderboard, "refuse_faults", lambda *_: None)
     for run in ("nursery", "nursery-control"):
         edit(student.parent / run / "summary.json", **change)
@@ -320,10 +330,11 @@ def test_a_whole_file_of_a_run_that_is_no_entry_does_not_have_the_official_name(
     (file,) = written.glob("*all_full_preds*.json")
     assert file.name == f"{mark}all_full_preds_and_fast_scores_causal.json"
     assert in_the_card in (written / "README.md").read_text(encoding="utf-8")
+    assert in_the_card.strip("*") in page(read_lineup(student))
 
 
 def test_a_whole_file_of_an_entry_has_the_official_name_and_a_card_without_a_caveat(student, monkeypatch):
-    monkeypatch.setattr(bundle_module, "collate", lambda *_: Collected({"blimp": {}}))
+    monkeypatch.setattr(bundle_module, "gather", lambda *_: Collected({"blimp": {}}))
     monkeypatch.setattr(leaderboard, "refuse_faults", lambda *_: None)
     edit(student / "summary.json", words_scale=1.0, competition=True)
     written = build(student, rules=load_rules("2025"))

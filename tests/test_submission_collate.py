@@ -217,8 +217,25 @@ def test_a_score_of_ages_of_other_surprisals_is_missing(run, evaluated, do, said
     assert any(re.match(said, line) for line in found.missing) and "aoa" not in found.content
 
 
+@pytest.mark.parametrize(
+    ("facts", "lacking"),
+    [
+        ({"words_seen": 4_500_000}, ["chck_4M"]),  # reached, and not written
+        ({"words_seen": 1_500_000, "words_before": 3_500_000}, ["chck_4M", "chck_5M"]),
+        ({"words_seen": 5_000, "words_scale": 0.001}, ["chck_4M", "chck_5M"]),
+        ({"words_seen": 3_999_999}, []),  # a shorter run has those that it reached
+        ({"words_seen": 4_500_000, "track": None}, []),  # which names no revisions
+    ],
+)
+def test_a_revision_that_was_due_and_that_nobody_wrote_is_missing(run, evaluated, facts, lacking):
+    due = of(run)
+    due.summary.update({"track": "2025/strict-small"} | facts)
+    lines = [f"revisions: {', '.join(lacking)}: train the run again, with `revisions: true`"]
+    assert collate(due, evaluated[1]["2025"]).missing == (lines if lacking else [])
+
+
 def test_stand_ins_are_named(run, evaluated):
     put(SCORES, True, "tasks", "comps", "synthetic")(run)
     put("finetune/finetune.json", True, "tasks", "boolq", "synthetic")(run)
     put(FAST, True, "tasks", "ewok_fast", "synthetic")(run)
-    assert collate(of(run), evaluated[1]["2025"]).synthetic == ["comps", "glue boolq", "fast ewok chck_2M"]
+    assert collate(of(run), evaluated[1]["2025"]).synthetic == ["comps", "glue boolq", "fast ewok"]

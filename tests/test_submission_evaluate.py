@@ -2,8 +2,11 @@
 
 import argparse
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,10 +57,10 @@ def called(monkeypatch) -> list[list[str]]:
     calls = []
 
     def call(command):
-        calls.append(command[2:])
-        return SimpleNamespace(returncode=2 * any("control" in word for word in command))
+        calls.append(command)
+        return 2 * any("control" in word for word in command)
 
-    monkeypatch.setattr(subprocess, "run", call)
+    monkeypatch.setattr(evaluate, "ended", call)
     return calls
 
 
@@ -225,6 +228,38 @@ def test_a_damaged_revision_is_named_before_anything_is_scored(run, data, called
     ):
         evaluate.main(arguments(run, data, *NO_GLUE))
     assert not called
+
+
+@pytest.mark.parametrize(
+    ("status", "refused", "failed"),
+    [
+        (2, {"comps": "too long"}, 1),  # the control's alone
+        (2, {}, 3),  # that of the teachers too: whatever it was, it was not what they cannot be asked
+        (-9, {"comps": "too long"}, 3),
+    ],
+)
+def test_only_what_a_teacher_was_refused_is_excused(run, data, monkeypatch, status, refused, failed):
+    for name in ("nursery-llama", "nursery-gpt2"):
+        edit(run.parent / name / "eval/scores.json", refused=refused)
+    fails = ("nursery-llama/export", "nursery-gpt2/export", "nursery-control/export")
+    monkeypatch.setattr(evaluate, "ended", lambda command: status * command[1].endswith(fails))
+    with pytest.raises(UserError, match=f"^{failed} parts did not end well"):
+        evaluate.main(arguments(run, data, *NO_GLUE))
+
+
+def test_a_stop_ends_the_program_that_was_called(tmp_path, monkeypatch):
+    (tmp_path / "sleeper.py").write_text(
+        "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n", encoding="utf-8"
+    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom eval.submission.evaluate import ended\n"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", code + "ended(['sleeper'])"]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    sleeper = int(program.stdout.readline())
+    program.send_signal(signal.SIGTERM)
+    program.communicate(timeout=30)
+    assert program.returncode == 128 + signal.SIGTERM
+    assert not psutil.pid_exists(sleeper)
 
 
 def test_the_list_names_what_is_missing_and_scores_nothing(run, data, called, capsys):

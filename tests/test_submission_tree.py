@@ -14,7 +14,7 @@ from eval.model import model_sha256
 from eval.run_folders import Run
 from eval.submission.collate import Collected
 from eval.submission.rules import load_rules
-from eval.submission.tree import copy_tree
+from eval.submission.tree import copy_tree, not_in_tree
 
 RULES = load_rules("2025")
 READING = {"reading": {"predictions": [{"id": 0, "pred": 1.5, "prev_pred": math.nan}]}}
@@ -55,12 +55,21 @@ def run(tmp_path) -> Run:
     return Run(folder, "student", summary, {}, {}, {}, None, scores)
 
 
-def copied(run: Run, missing: tuple = ()) -> dict[str, object]:
+def parts(run: Run) -> Collected:
+    """What the run has for the file."""
+    results, _ = revisions.scored(revisions.revisions(run))
+    return Collected({"glue": {"rte": RTE}, "aoa": AGES}, revisions=results)
+
+
+def lacked(run: Run) -> list[str]:
+    """What the tree lacks."""
+    return not_in_tree(run, parts(run), RULES)
+
+
+def copied(run: Run) -> dict[str, object]:
     """Place -> content of all that is copied."""
     to = run.folder.parent / "bundle"
-    results, _ = revisions.scored(revisions.revisions(run))
-    parts = {"glue": {"rte": RTE}, "aoa": AGES}
-    copy_tree(run, Collected(parts, missing=list(missing), revisions=results), RULES, to)
+    copy_tree(run, parts(run), RULES, to)
     found = {path.relative_to(to).as_posix(): path for path in to.rglob("*") if path.is_file()}
     return {place: path.read_text(encoding="utf-8") for place, path in found.items()}
 
@@ -88,11 +97,12 @@ def test_a_file_of_another_time_is_refused_wherever_it_stands(run, place):
 
 
 @pytest.mark.parametrize("place", TREE)
-def test_a_missing_file_keeps_a_whole_submission_from_being_written(run, place):
+def test_a_missing_file_is_a_part_that_the_submission_lacks(run, place):
+    assert lacked(run) == []
     in_tree(run, place).unlink()
-    with pytest.raises(UserError, match=f"{place} is missing: score it"):
-        copied(run)
-    assert set(copied(run, missing=("a part",))) == {f"mine/{each}" for each in TREE if each != place}
+    (line,) = lacked(run)
+    assert line.startswith(f"results tree: {in_tree(run, place)} is missing: score it")
+    assert set(copied(run)) == {f"mine/{each}" for each in TREE if each != place}
 
 
 def test_what_no_part_of_the_evaluation_stands_behind_is_left_out_with_a_line(run, capsys):
@@ -111,15 +121,17 @@ def test_a_result_that_does_not_count_brings_no_file_of_the_tree(run, changes):
 
 def test_a_revision_with_scores_of_other_weights_is_left_out(run):
     write_json(run.folder / "revisions/chck_2M/model.safetensors", {"name": "trained again"})
-    assert not any("chck_2M" in place for place in copied(run, missing=("its scores",)))
+    assert not any("chck_2M" in place for place in copied(run))
 
 
 def test_the_name_is_that_of_the_run_folder_as_in_evaluate(run):
     (run.folder / "results/mine").rename(run.folder / "results/old")
-    with pytest.raises(UserError, match="results has nothing of mine, as the run's folder is called now"):
-        copied(run)
+    (line,) = lacked(run)
+    assert "results has nothing of mine, as the run's folder is called: score it" in line
 
 
-def test_a_run_without_a_tree_has_none_in_its_bundle(run):
+def test_a_run_without_a_tree_has_none_in_its_bundle_and_lacks_it(run):
     (run.folder / "results").rename(run.folder / "elsewhere")
     assert copied(run) == {}
+    (line,) = lacked(run)
+    assert "results has nothing of mine" in line

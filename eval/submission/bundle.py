@@ -14,15 +14,15 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sealed_folder
+from eval.caveats import caveats
 from eval.ledger import ledger, said
 from eval.lineup import Lineup, read_lineup
 from eval.report import page
-from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.card import model_card
 from eval.submission.check.file import add_allow_constant
-from eval.submission.collate import Collected, collate
-from eval.submission.leaderboard import barred, lacking, outside, trial, write_leaderboard
+from eval.submission.collate import Collected
+from eval.submission.leaderboard import files_in, gather, lacking, marked_name, write_leaderboard
 from eval.submission.rules import Rules, add_rules, load_rules
 
 
@@ -61,10 +61,10 @@ def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **
     """
     lineup = read_lineup(folder)
     words = ledger(lineup)
-    collected = collate(lineup.student, rules) if rules else Collected()
-    collected.trial, collected.outside = trial(lineup.student), outside(lineup.student, words)
-    if not partial:
-        refuse_unfit(lineup.student, collected, rules)
+    collected = gather(lineup.student, rules) if rules else Collected()
+    lines = [f"missing: {line}" for line in lacking(lineup.student, collected, rules)]
+    refuse_unfit(lines + (caveats(lineup.student.summary, words) if rules else []), rules, partial=partial)
+    refuse_loss(folder / "submission", rules)
     predictions = prediction_files(lineup)
     html, card = page(lineup), model_card(lineup, collected, rules)
     print("\n".join(said(words)))
@@ -78,20 +78,27 @@ def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **
         (bundle / "README.md").write_text(card, encoding="utf-8")
         (bundle / "report.html").write_text(html, encoding="utf-8")
         if rules:
-            write_leaderboard(bundle, lineup.student, collected, rules, **checked)
+            path = bundle / marked_name(rules.file, lineup.student, collected, words)
+            write_leaderboard(path, lineup.student, collected, rules, **checked)
     return folder / "submission"
 
 
-def refuse_unfit(student: Run, collected: Collected, rules: Rules | None) -> None:
-    """All is there, scored on the whole official data, of a run that may enter, or it is no submission."""
-    lines = [f"missing: {line}" for line in lacking(student, collected, rules)]
-    if rules:
-        lines += barred(collected)
+def refuse_unfit(lines: list[str], rules: Rules | None, *, partial: bool) -> None:
+    """Print why this is no submission, if there is any reason, and raise a UserError unless it may be `partial`."""
     if lines:
         print("\n".join(lines))
+    if lines and not partial:
         by = f" by the rules of {rules.name}, under a name that says so" if rules else ""
         raise UserError(
             f"no submission, for the {len(lines)} reasons above: --partial writes what there is{by}"
+        )
+
+
+def refuse_loss(bundle: Path, rules: Rules | None) -> None:
+    """A bundle with the leaderboard's file is not replaced by one without."""
+    if (there := files_in(bundle)) and rules is None:
+        raise UserError(
+            f"{bundle} has {there[0]}, which a bundle without --rules would lose: add --rules, or delete that file"
         )
 
 

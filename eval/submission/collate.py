@@ -12,7 +12,7 @@ from eval.aoa.checkpoints import read_scored
 from eval.finetune.results import cut_short, read_tuned
 from eval.json_files import read_json, require
 from eval.model import model_sha256
-from eval.revisions import SCORES, Revision, damaged, revisions, scored
+from eval.revisions import SCORES, Revision, damaged, not_written, revisions, scored
 from eval.run_folders import Run
 from eval.scores import intact
 from eval.submission.rules import FastList, Rules, Section
@@ -31,10 +31,6 @@ class Collected:
     """What it lacks, a line for each part."""
     synthetic: list[str] = field(default_factory=list)
     """Its parts that were scored on stand-ins for the official data."""
-    trial: list[str] = field(default_factory=list)
-    """Why the run was one for trying, whatever it has."""
-    outside: list[str] = field(default_factory=list)
-    """Why the run is outside the competition, whatever it has."""
     revisions: dict[Revision, dict[str, dict]] = field(default_factory=dict)
     """The results by task of each revision that was due."""
 
@@ -44,8 +40,8 @@ def collate(run: Run, rules: Rules) -> Collected:
     due = revisions(run)
     lost = damaged(due)
     found = Collected(missing=list(lost.values()))
-    if not due:
-        found.missing.append("revisions: the run wrote none, train it with `revisions: true`")
+    if lacking := not_written(run) if due else ["none was written"]:
+        found.missing.append(f"revisions: {', '.join(lacking)}: train the run again, with `revisions: true`")
     there, unusable = scored([revision for revision in due if revision not in lost])
     found.missing += [f"{revision.name}: {line}" for revision, line in unusable.items()]
     found.revisions = {revision: there.get(revision, {}) for revision in due}
@@ -86,14 +82,17 @@ def _age_score(folder: Path, key: str, found: Collected) -> dict:
     return score
 
 
-def _usable(result: dict | None, place: Path, key: str, found: Collected) -> bool:
+def _usable(result: dict | None, place: Path, key: str, found: Collected, revision: str = "") -> bool:
     """Whether a result is there, whole, and beside the predictions that it sums up; else why not, in `found`."""
+    named = f"{key} {revision}".rstrip()
     if result is None:
-        found.missing.append(f"{key}: not scored, {AGAIN}")
+        found.missing.append(f"{named}: not scored, {AGAIN}")
     elif note := extent_note(result["limit"], result["partial"]):
-        found.missing.append(f"{key}: scored on {result['items']:,} items, {note}: {AGAIN} on the whole data")
+        found.missing.append(
+            f"{named}: scored on {result['items']:,} items, {note}: {AGAIN} on the whole data"
+        )
     elif not intact(place / "predictions.json", result["predictions_sha256"]):
-        found.missing.append(f"{key}: {place / 'predictions.json'} is not that of scores.json, {AGAIN}")
+        found.missing.append(f"{named}: {place / 'predictions.json'} is not that of scores.json, {AGAIN}")
     else:
         _note_stand_in(result, key, found)
         return True
@@ -161,7 +160,7 @@ def _surprisals(results: dict[Revision, dict], key: str, found: Collected) -> di
     """{"results": the rows of each revision, one after the other}."""
     rows = []
     for revision, result in _scored_on("aoa", results, key, found).items():
-        if _usable(result, revision.out / "aoa", f"{key} {revision.name}", found):
+        if _usable(result, revision.out / "aoa", key, found, revision.name):
             checkpoint = read_scored(revision.out)
             rows += with_step(checkpoint.rows, checkpoint.name, checkpoint.exposure)
     return {"results": rows} if rows else {}
@@ -172,7 +171,7 @@ def _fast(key: str, entry: FastList, found: Collected) -> list[dict]:
     key = f"fast {key}"
     rows = []
     for revision, result in _scored_on(entry.task, found.revisions, key, found).items():
-        if _usable(result, revision.out / entry.task, f"{key} {revision.name}", found):
+        if _usable(result, revision.out / entry.task, key, found, revision.name):
             rows.append(_values(result["by_subtask"], entry))
     return rows
 

@@ -12,19 +12,20 @@ run folders of teachers and control; with --limit, the same below trial/ in thes
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 from babylm_data.errors import UserError, from_zero, positive
+from eval.json_files import read_json
 from eval.lineup import read_lineup, taught_by
 from eval.results_tree import model_name
 from eval.revisions import SCORES, revisions
 from eval.run_folders import Run, read_run
 from eval.submission.asked import Asked, beside_it, read_asked, refuse_known_faults
-from eval.submission.collate import collate
-from eval.submission.leaderboard import lacking
+from eval.submission.leaderboard import gather, lacking
 from eval.submission.rules import Rules, add_rules, load_rules
 
 TRIAL = "trial"
@@ -82,8 +83,8 @@ def main(args: argparse.Namespace) -> int | None:
     teachers = {f"{folder}/export" for folder in taught_by(run)}
     for command in commands(run, asked, args):
         print(f"== python -m {shlex.join(command)}", flush=True)
-        if subprocess.run([sys.executable, "-m", *command]).returncode:
-            if command[1] in teachers:  # one with fewer positions cannot be asked everything, and says so
+        if status := ended(command):
+            if command[1] in teachers and status == 2 and refused_tasks(command):
                 print(
                     "a teacher has no score of some tasks, see above: what build cannot do without it refuses"
                 )
@@ -96,6 +97,24 @@ def main(args: argparse.Namespace) -> int | None:
     return None
 
 
+def ended(command: list[str]) -> int:
+    """The exit status of a program of ours, which is stopped if this one is."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    program = subprocess.Popen([sys.executable, "-m", *command])
+    try:
+        return program.wait()
+    finally:  # also on SIGTERM and Ctrl-C; one that has ended is not there to stop
+        program.terminate()
+        program.wait()
+        signal.signal(signal.SIGTERM, before)
+
+
+def refused_tasks(command: list[str]) -> dict[str, str]:
+    """What a model with fewer positions could not be asked, by the scores of the call that has just ended."""
+    path = Path(command[command.index("--out") + 1]) / "scores.json"
+    return read_json(path, "score again").get("refused", {}) if path.is_file() else {}
+
+
 def list_missing(run: Run, rules: Rules) -> int:
     """Print what the submission would lack, and whether that is anything."""
     unread = []
@@ -105,7 +124,7 @@ def list_missing(run: Run, rules: Rules) -> int:
         unread = [str(error)]
         with suppress(UserError):
             run = read_run(run.folder, "student")
-    missing = lacking(run, collate(run, rules), rules) + unread
+    missing = lacking(run, gather(run, rules), rules) + unread
     for line in missing:
         print(f"missing: {line}")
     print(f"{len(missing)} parts are missing" if missing else "nothing is missing")

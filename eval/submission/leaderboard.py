@@ -1,79 +1,89 @@
 """The leaderboard's file and the official results tree in the bundle: written without a fault or not at all."""
 
 import json
+import re
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from eval.caveats import outside, trial
 from eval.revisions import FOLDER, revisions
 from eval.run_folders import Run
 from eval.submission.check.file import check_file
-from eval.submission.collate import AGAIN, Collected
-from eval.submission.rules import Rules
-from eval.submission.tree import copy_tree
+from eval.submission.collate import AGAIN, Collected, collate
+from eval.submission.rules import Rules, known_rules, load_rules
+from eval.submission.tree import copy_tree, not_in_tree
 from eval.tasks import extent_note
 
-MARKS = {"INCOMPLETE_": "missing", "SYNTHETIC_": "synthetic", "TRIAL_": "trial", "OUTSIDE_": "outside"}
-"""What the name of a file that nobody should submit begins with -> the field of `Collected` that says why."""
+MARKS = ("INCOMPLETE_", "SYNTHETIC_", "TRIAL_", "OUTSIDE_")
+"""What the name of a file that nobody should submit begins with."""
 
 
-def trial(student: Run) -> list[str]:
-    """Why the run was one for trying, a line each; [] if it was not."""
-    scale = student.summary.get("words_scale", 1)
-    return [f"the revisions stand at {scale} times the words of their names"] if scale != 1 else []
+@cache
+def file_pattern() -> str:
+    """A regular expression for the names of the leaderboard's file: of any rules, with any marks."""
+    files = sorted({re.escape(load_rules(name).file) for name in known_rules()})
+    return f"({'|'.join(MARKS)})*({'|'.join(files)})"
 
 
-def outside(student: Run, words: dict) -> list[str]:
-    """Why the run is outside the competition, a line each; [] if it is not. `words`: its ledger.
+def files_in(bundle: Path) -> list[str]:
+    """The names of the leaderboard's files in a bundle."""
+    return sorted(path.name for path in bundle.glob("*.json") if re.fullmatch(file_pattern(), path.name))
 
-    What the student itself read must be within the track; whether the teachers count too is left open by the rules.
-    """
-    asked = student.summary.get("competition", True)
-    lines = [] if asked else ["trained with `competition: false`, without regard to the track's limits"]
-    for key, check in words["readings"]["student_alone"].items():
-        if check["within"] is False:
-            value = check["value"] if isinstance(check["value"], int) else round(check["value"], 2)
-            lines.append(
-                f"{key.replace('_', ' ')} of the student: {value:,}, the track allows {check['budget']:,}"
-            )
-    return lines
+
+def gather(student: Run, rules: Rules) -> Collected:
+    """What the run's evaluation has for the file and for the results tree beside it."""
+    collected = collate(student, rules)
+    collected.missing += not_in_tree(student, collected, rules)
+    return collected
+
+
+def marked_name(file: str, student: Run, collected: Collected, words: dict) -> str:
+    """The name of the leaderboard's `file`, with every mark that it deserves; `words`: the ledger."""
+    why = (
+        collected.missing,
+        collected.synthetic,
+        trial(student.summary),
+        outside(student.summary, words),
+    )
+    return "".join(mark for mark, lines in zip(MARKS, why, strict=True) if lines) + file
 
 
 def lacking(student: Run, collected: Collected, rules: Rules | None) -> list[str]:
     """What is still to be scored, a line each: what the rules ask for, and what scores.json has in part."""
-    lines = [*collected.missing, *(f"{key}: scored on synthetic stand-ins" for key in collected.synthetic)]
     asked = {section.task for section in rules.keys.values()} if rules else set()
-    for task, result in student.tasks.items():
+    others = {task: result for task, result in student.tasks.items() if task not in asked}
+    stand_ins = [f"{key}: scored on synthetic stand-ins" for key in collected.synthetic]
+    return [*collected.missing, *stand_ins, *in_part(others)]
+
+
+def in_part(results: dict[str, dict]) -> list[str]:
+    """The results that are not of their whole official task, a line each."""
+    lines = []
+    for task, result in results.items():
         note = extent_note(result["limit"], result["partial"], result.get("synthetic"))
-        if note and task not in asked:
+        if note:
             lines.append(f"{task}: scored on {result['items']:,} items, {note}: {AGAIN} on the whole data")
     return lines
 
 
-def barred(collected: Collected) -> list[str]:
-    """Why the run is no entry whatever is scored, a line each."""
-    lines = [f"a trial: {line}" for line in collected.trial]
-    return lines + [f"outside the competition: {line}" for line in collected.outside]
-
-
 def write_leaderboard(
-    bundle: Path,
+    path: Path,
     student: Run,
     collected: Collected,
     rules: Rules,
     data: Path | None = None,
     allow_constant: Collection[str] = (),
 ) -> None:
-    """Write the file, under a name that says what is amiss, and the tree; a UserError for a whole one with a fault.
+    """Write the file, and the tree beside it; a UserError for a whole one with a fault.
 
     `data`, `allow_constant`: see `check_file`.
     """
-    marks = [mark for mark, field in MARKS.items() if getattr(collected, field)]
-    path = bundle / ("".join(marks) + rules.file)
     path.write_text(json.dumps(collected.content), encoding="utf-8")
     if not collected.missing:
         refuse_faults(path, student, rules, data, allow_constant)
-    copy_tree(student, collected, rules, bundle / "results")
+    copy_tree(student, collected, rules, path.parent / "results")
 
 
 def refuse_faults(
@@ -83,8 +93,11 @@ def refuse_faults(
     due = revisions(student)
     scores = [student.folder / "eval/scores.json"]  # those of revisions have the same items, and more ties
     names = [revision.name for revision in due]
-    faults = check_file(path, rules, names, data, student.folder / FOLDER, scores, allow_constant)
+    notes: list[str] = []
+    folders = student.folder / FOLDER
+    faults = check_file(path, rules, names, data, folders, scores, allow_constant, notes=notes)
     for fault in faults:
         print(f"{'warning' if fault.warning else 'fault'}: {fault}")
+    print("\n".join(notes))
     if count := sum(not fault.warning for fault in faults):
         raise UserError(f"the leaderboard would not take the file, {count} faults: see above")

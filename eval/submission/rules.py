@@ -74,6 +74,8 @@ class Rules(Part):
     year: str
     verified: bool
     """False: the official program that these rules describe was not read."""
+    note: str = ""
+    """What who has a file checked by them should know."""
     file: str
     keys: dict[str, Section]
     fast_key: str

@@ -5,7 +5,8 @@ A tree outlives what it was written from: another model's folder, revisions of a
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
@@ -21,25 +22,29 @@ from eval.tasks import TASKS, extent_note
 REPORT = "best_temperature_report.txt"  # beside predictions.json, and written with it
 
 
-def copy_tree(student: Run, collected: Collected, rules: Rules, destination: Path) -> None:
-    """Copy RUN/results/<model>, if the run has a tree, below `destination`; a line tells what is left out.
+def not_in_tree(student: Run, collected: Collected, rules: Rules) -> list[str]:
+    """What the rules ask for and RUN/results, the tree of `evaluate`, has not, a line; [] if all is there."""
+    tree = own_tree(student)
+    if not (tree.root / tree.model).is_dir():
+        return [
+            f"results tree: {tree.root} has nothing of {tree.model}, as the run's folder is called: {AGAIN}"
+        ]
+    absent = [path for path, asked, _ in evaluated(student, collected, rules) if asked and not path.is_file()]
+    more = f" and {len(absent) - 1:,} more are" if absent[1:] else " is"
+    return [f"results tree: {absent[0]}{more} missing: {AGAIN}"] if absent else []
 
-    UserError for a file that is of another time than the evaluation, and for one that a whole submission lacks.
+
+def copy_tree(student: Run, collected: Collected, rules: Rules, destination: Path) -> None:
+    """Copy RUN/results/<model> below `destination`, as far as it is there; a line tells what is left out.
+
+    UserError for a file that is of another time than the evaluation.
     """
-    root = student.folder / "results"
-    if not root.is_dir():
-        return
-    name = model_name(str(student.folder / "export"))  # as `evaluate` calls it
-    if not (root / name).is_dir():
-        raise UserError(f"{root} has nothing of {name}, as the run's folder is called now: {AGAIN}")
-    good = []
-    for path, asked, content in evaluated(student, collected, rules, ResultsTree(root, name)):
+    root, good = own_tree(student).root, []
+    for path, _, content in evaluated(student, collected, rules):
         if path.is_file():
-            if _text(read_json(path, AGAIN)) != _text(content):
+            if _text(read_json(path, AGAIN)) != _text(content()):
                 raise UserError(f"{path} is not what the run's evaluation says: delete it and {AGAIN}")
             good += [each for each in (path, path.with_name(REPORT)) if each.is_file()]
-        elif asked and not collected.missing:
-            raise UserError(f"{path} is missing: {AGAIN}")
     for path in good:
         target = destination / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -50,10 +55,18 @@ def copy_tree(student: Run, collected: Collected, rules: Rules, destination: Pat
               f"{', '.join(left[:3])}{' …' if left[3:] else ''}")  # fmt: skip
 
 
-def evaluated(
-    student: Run, collected: Collected, rules: Rules, tree: ResultsTree
-) -> Iterator[tuple[Path, bool, dict]]:
-    """(place in the tree, whether the rules ask for it, what belongs there) of each whole result of the run."""
+def own_tree(student: Run) -> ResultsTree:
+    """The tree of the run, under the name by which `evaluate` calls the model."""
+    return ResultsTree(student.folder / "results", model_name(str(student.folder / "export")))
+
+
+Part = tuple[Path, bool, Callable[[], dict]]
+"""Place in the tree, whether the rules ask for it, and what reads what belongs there."""
+
+
+def evaluated(student: Run, collected: Collected, rules: Rules) -> Iterator[Part]:
+    """The part of each whole result of the run."""
+    tree = own_tree(student)
     full = {section.task for section in rules.keys.values()}
     fast = {entry.task for entry in rules.fast.values()}
     yield from zero_shot(student.folder / "eval", student.scores["tasks"], full, tree)
@@ -62,15 +75,19 @@ def evaluated(
     for key, section in rules.keys.items():
         content = collected.content.get(key, {})
         if section.form == "surprisals" and content:
-            yield tree.folder / "AoA_word" / "surprisal.json", len(collected.revisions) >= FEWEST, content
+            yield (
+                tree.folder / "AoA_word" / "surprisal.json",
+                len(collected.revisions) >= FEWEST,
+                partial(dict, content),
+            )
         for task in content if section.tasks else ():
             place = tree.root / tree.model / tree.revision / "finetune" / task
-            yield place / "predictions.json", True, {task: content[task]}
+            yield place / "predictions.json", True, partial(dict, {task: content[task]})
 
 
 def zero_shot(
     out: Path, results: dict[str, dict], asked: set[str | None], tree: ResultsTree
-) -> Iterator[tuple[Path, bool, dict]]:
+) -> Iterator[Part]:
     """The same of one revision, from the folder of its scores."""
     for task, result in results.items():
         place = TASKS[task].tree if task in TASKS else None
@@ -78,7 +95,7 @@ def zero_shot(
         if place is None or extent_note(result["limit"], result["partial"]):
             continue
         if intact(path, result["predictions_sha256"]):
-            yield tree.folder / place / "predictions.json", task in asked, read_json(path, AGAIN)
+            yield tree.folder / place / "predictions.json", task in asked, partial(read_json, path, AGAIN)
 
 
 def _text(content: dict) -> str:

@@ -1,7 +1,7 @@
 """What is wrong with a submission file: a line for each kind of fault in each place."""
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from eval.submission.check.kinds import shown
@@ -121,3 +121,17 @@ def check_order(found: Sequence, expected: Sequence, place: str, what: str, faul
         if identity not in seen and identity not in excused:
             problem = f"the row with the {what} {shown(identity)} is missing"
             faults.add_row(place, places[identity], "missing", problem, "evaluate all of the data file")
+
+
+def twins(told: Sequence[tuple[str, Sequence[float]]], most: float) -> Iterator[tuple[str, str]]:
+    """(earlier name, name) of each with the numbers of one before it, to `most`: rounding tells no models apart."""
+    import numpy as np
+
+    before: list[tuple[str, np.ndarray]] = []
+    for name, numbers in told:
+        own = np.asarray(numbers, dtype=float)
+        alike = [other for other, its in before if its.shape == own.shape and np.abs(its - own).max() <= most]
+        if alike:
+            yield alike[0], name
+        else:
+            before.append((name, own))

@@ -89,6 +89,9 @@ def main(args: argparse.Namespace) -> int:
     )
     for fault in found:
         print(f"{'warning' if fault.warning else 'fault'}: {fault}")
+    notes.append("the fast lists do not say which revision an entry is of: their order was not looked at")
+    if rules.note:
+        notes.append(f"rules of {rules.name}: {rules.note}")
     for note in notes:
         print(note)
     faults = sum(not fault.warning for fault in found)

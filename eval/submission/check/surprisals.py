@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from babylm_data.words import MILLION
-from eval.submission.check.faults import Faults, check_order
+from eval.submission.check.faults import Faults, check_order, twins
 from eval.submission.check.gold import Gold
 from eval.submission.check.kinds import checker, shown
 from eval.submission.check.predictions import AGAIN, check_fields, row_list
 from eval.submission.rules import Section
+
+ROUNDED = 1e-3  # nats between two scorings of one model, in another order or on another device
 
 
 def check_surprisals(
@@ -110,11 +112,13 @@ def check_contexts(
 
 def check_told_apart(key: str, surprisals: dict[str, tuple], faults: Faults) -> None:
     """Surprisals differ within a revision, and between revisions."""
-    told: dict[tuple, str] = {}
+    varied = []
     for step, values in surprisals.items():
         if len(values) > 1 and len(set(values)) == 1:
             what = f"all {len(values):,} rows have {shown(values[0])} in 'surprisal'"
             faults.add_constant(f"{key}, {step}", key, what)
-        elif values and (twin := told.setdefault(values, step)) != step:
-            what = f"every surprisal is that of {twin}: one model was scored twice"
-            faults.add(f"{key}, {step}", what, "score each revision's own weights")
+        elif values:
+            varied.append((step, values))
+    for twin, step in twins(varied, ROUNDED):
+        what = f"every surprisal is that of {twin}: one model was scored twice"
+        faults.add(f"{key}, {step}", what, "score each revision's own weights")

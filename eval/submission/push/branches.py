@@ -8,10 +8,11 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, sha256, verify
+from eval.caveats import caveats
 from eval.json_files import read_json
-from eval.submission.leaderboard import MARKS
+from eval.submission.leaderboard import MARKS, file_pattern, in_part
 from eval.submission.push.cards import main_card, revision_card
-from eval.submission.rules import known_rules, load_rules
+from eval.table import is_scored
 
 CARD = "README.md"
 
@@ -80,10 +81,7 @@ class Branch:
 @cache
 def sent_before() -> re.Pattern:
     """What a push writes to main under names that change: a marked file of the leaderboard, other shards of weights."""
-    marks, files = "|".join(MARKS), {re.escape(load_rules(name).file) for name in known_rules()}
-    return re.compile(
-        rf"(predictions|results)/.*|({marks})*({'|'.join(sorted(files))})|model.*\.safetensors(\.index\.json)?"
-    )
+    return re.compile(rf"(predictions|results)/.*|{file_pattern()}|model.*\.safetensors(\.index\.json)?")
 
 
 def planned(run: Path, repo: str) -> list[Branch]:
@@ -125,10 +123,16 @@ def refuse_other_export(run: Path, again: str) -> None:
         raise UserError(f"{bundle / 'export'} is another model than {run / 'export'}: {again}")
 
 
-def marked(run: Path) -> list[str]:
-    """The leaderboard's files in the bundle whose names say that nobody should submit them."""
-    found = sorted((run / "submission").glob("*.json"))
-    return [path.name for path in found if path.name.startswith(tuple(MARKS))]
+def doubts(run: Path) -> list[str]:
+    """Why what the bundle holds is no submission, a line each, whether or not it has the leaderboard's file."""
+    bundle, again = run / "submission", f"build it again with `python -m eval.submission build {run}`"
+    summary = read_json(run / "summary.json", "train the run to its end")
+    words = read_json(bundle / "ledger.json", again, ["readings"])
+    scores = read_json(bundle / "scores.json", again, ["tasks"])["tasks"]
+    marked = [path.name for path in sorted(bundle.glob("*.json")) if path.name.startswith(MARKS)]
+    lines = [f"{name} is no submission, as its name says" for name in marked]
+    lines += caveats(summary, words)
+    return lines + in_part({task: result for task, result in scores.items() if is_scored(result)})
 
 
 def sealed_files(folder: Path) -> dict[str, LocalFile]:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.submission.push.branches import Branch, marked, planned
+from eval.submission.push.branches import Branch, doubts, planned
 from eval.submission.push.repository import Repository
 
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--partial",
         action="store_true",
-        help="also a bundle whose leaderboard file is INCOMPLETE_, SYNTHETIC_, TRIAL_ or OUTSIDE_",
+        help="also a bundle that is no submission: parts are missing, or it is of a trial or outside the competition",
     )
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token and nothing else")
@@ -38,9 +38,10 @@ def main(arguments: argparse.Namespace) -> None:
     """Show what would be pushed, or push it."""
     check_name(arguments.repo)
     branches = planned(arguments.run, arguments.repo)
-    if (files := marked(arguments.run)) and not arguments.partial:
+    if (lines := doubts(arguments.run)) and not arguments.partial:
+        print("\n".join(lines))
         raise UserError(
-            f"{files[0]} in {arguments.run / 'submission'} is no submission, as its name says: "
+            f"{arguments.run / 'submission'} is no submission, for the {len(lines)} reasons above: "
             "build it whole, or pass --partial"
         )
     if arguments.dry_run:

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from eval.caveats import caveats
 from eval.finetune.glue import OFFICIAL
 from eval.finetune.results import read_tuned
 from eval.json_files import read_json
 from eval.many import names_of
 from eval.model import model_sha256
+from eval.submission.leaderboard import MARKS
 from eval.submission.standing.grading import is_submission, score_submission
 from eval.table import is_scored
 from eval.tasks import extent_note
@@ -44,7 +46,9 @@ def read_own(path: Path, data: Path | None) -> Own:
         elif data is None:
             raise UserError(f"{path} holds predictions: name the gold data to score them by with --data DIR")
         else:
-            own = Own(path.stem, *score_submission(content, path.name, data))
+            own = Own(submitted_name(path), *score_submission(content, path.name, data))
+            if marks := [mark.strip("_") for mark in MARKS if mark in path.stem]:
+                own.caveats.append(f"Ours is no entry: the file is marked {', '.join(marks)}.")
     for task, result in list(own.results.items()):
         if why := fault(result):
             own.refused[task] = why
@@ -55,6 +59,12 @@ def read_own(path: Path, data: Path | None) -> Own:
             f"{path} has no score that can be placed ({reasons or 'it has none'}): score whole tasks"
         )
     return own
+
+
+def submitted_name(path: Path) -> str:
+    """What the model of a submission file is called, by the scores in the bundle that it lies in; else the file's."""
+    scores = path.with_name("scores.json")
+    return name_of(read_json(scores, WHAT), scores) if scores.is_file() else path.stem
 
 
 def of_folder(folder: Path) -> Own:
@@ -68,7 +78,7 @@ def of_folder(folder: Path) -> Own:
     if (path := folder / "summary.json").is_file():
         summary = read_json(path, "train again")
         own.track = str(summary["track"]).rpartition("/")[2] if summary.get("track") else None
-        own.caveats = circumstances(summary)
+        own.caveats = [f"Ours is no entry, {line}." for line in caveats(summary)]
     tuned = read_tuned(folder / "finetune", content["model_sha256"])
     own.results |= {f"glue {task}": as_submitted(task, result) for task, result in tuned.items()}
     if several := [task for task, result in tuned.items() if task in OFFICIAL and result["n"] > 1]:
@@ -115,15 +125,3 @@ def fault(result: dict) -> str:
     return notes or extent_note(
         result.get("limit"), result.get("partial", False), result.get("synthetic", False)
     )
-
-
-def circumstances(summary: dict) -> list[str]:
-    """What a run's summary says that no published model can be assumed to share."""
-    found = []
-    if summary.get("competition") is False:
-        found.append("Ours was trained without regard to the track's limits; it is no competition entry.")
-    if summary.get("words_scale") not in (None, 1):
-        found.append(
-            f"Ours is a trial: its revisions stand at {summary['words_scale']} times the track's words."
-        )
-    return found
