@@ -398,6 +398,11 @@ def say(run: Path, **facts: object) -> None:
     (run / "summary.json").write_text(json.dumps(summary | facts), encoding="utf-8")
 
 
+def test_what_the_first_weights_have_read_counts_in_the_title_of_main_too(run):
+    say(run, words_before=500_000)
+    assert planned(run, NAME)[-1].message.startswith("tiny, final, after 2,500,009 words of exposure")
+
+
 LIMITED = {"metric": "accuracy", "score": 0.5, "items": 10, "limit": 10, "partial": False}
 OVER = {"within": False, "value": 11.0, "budget": 10}
 

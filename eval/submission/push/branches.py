@@ -99,7 +99,8 @@ def planned(run: Path, repo: str) -> list[Branch]:
     refuse_other_export(run, again)
     card = files[CARD].read().decode("utf-8")
     files[CARD] = LocalFile(main_card(card, repo, revisions).encode("utf-8"))
-    name, words = summary["name"], f"{summary['words_seen']:,} words of exposure"
+    seen = summary["words_seen"] + (summary.get("words_before") or 0)  # as the revisions count
+    name, words = summary["name"], f"{seen:,} words of exposure"
     branches = []
     for revision in revisions:
         folder = run / "revisions" / revision["name"]
