@@ -12,7 +12,8 @@ from babylm_data.sealed import damage
 from eval.json_files import read_json
 from eval.model import model_sha256
 from eval.run_folders import Run
-from eval.table import is_scored
+from eval.table import is_scored, unit
+from eval.tasks import extent_note, title
 
 FOLDER, SCORES = "revisions", "eval_revisions"
 
@@ -77,3 +78,31 @@ def learning_curves(results: dict[Revision, dict[str, dict]]) -> dict[str, list[
             if is_scored(result):
                 curves.setdefault(task, []).append((revision.words_seen, result))
     return curves
+
+
+@dataclass(frozen=True)
+class Table:
+    """What revisions scored, as columns of one table."""
+
+    columns: list[tuple[str, str]]
+    """(task, heading) of each."""
+    left_out: list[str]
+    """Titles of the tasks for which there was no room."""
+    notes: list[str]
+    """What keeps the scores of a column from being those of the whole official task."""
+
+
+def table(results: dict[Revision, dict[str, dict]], most: int = 6) -> Table:
+    """The first `most` of the tasks that any of the revisions was scored on."""
+    curves = learning_curves(results)
+    shown = list(curves)[:most]
+    notes = []
+    for task in shown:
+        found = [result for _, result in curves[task]]
+        lines = [extent_note(each["limit"], each["partial"], each.get("synthetic", False)) for each in found]
+        notes += [f"{title(task)}: {line}" for line in dict.fromkeys(lines) if line]
+    return Table(
+        [(task, f"{title(task)}, {unit(curves[task][0][1]['metric'])}") for task in shown],
+        [title(task) for task in curves if task not in shown],
+        notes,
+    )
