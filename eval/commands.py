@@ -71,7 +71,8 @@ def scoring_of_revisions(results: dict[Revision, dict[str, dict]]) -> list[Comma
         names = list(dict.fromkeys(name for _, name, _ in calls))
         purpose = f"score the revision {names[0]}"
         if names[1:]:
-            which = f"all {len(results)} revisions" if len(names) == len(results) else ", ".join(names)
+            every = len(names) == len(results)
+            which = f"all {len(names)} revisions" if every else f"the revisions {', '.join(names)}"
             purpose = f"score {which}, one call each with its name for {ANY}"
         lines.append(Command(min(calls)[0], purpose, text if names[1:] else calls[0][2]))
     return lines

@@ -119,7 +119,7 @@ def templates():
 
 
 def hardware(run: Run) -> str:
-    """What a run was trained on, one machine after the other: "NVIDIA H100, 8 threads", "AMD EPYC, 2 logical cores, …"."""
+    """What a run was trained on, one machine after the other: "NVIDIA H100, 8 threads; then AMD EPYC, 2 logical …"."""
     count = run.summary.get("processes", 1)
     times = f"{count} \N{MULTIPLICATION SIGN} " if count > 1 else ""
     machines = []

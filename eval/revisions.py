@@ -88,21 +88,22 @@ class Table:
     """(task, heading) of each."""
     left_out: list[str]
     """Titles of the tasks for which there was no room."""
-    notes: list[str]
-    """What keeps the scores of a column from being those of the whole official task."""
+    caveats: list[tuple[str, str]]
+    """(What keeps the scores of a column from being of a task, "whole" or "official": which task they are not of)."""
 
 
 def table(results: dict[Revision, dict[str, dict]], most: int = 6) -> Table:
     """The first `most` of the tasks that any of the revisions was scored on."""
     curves = learning_curves(results)
     shown = list(curves)[:most]
-    notes = []
+    caveats: dict[tuple[str, str], None] = {}
     for task in shown:
-        found = [result for _, result in curves[task]]
-        lines = [extent_note(each["limit"], each["partial"], each.get("synthetic", False)) for each in found]
-        notes += [f"{title(task)}: {line}" for line in dict.fromkeys(lines) if line]
+        for _, found in curves[task]:
+            synthetic = found.get("synthetic", False)
+            if note := extent_note(found["limit"], found["partial"], synthetic):
+                caveats[f"{title(task)}: {note}", "official" if synthetic else "whole"] = None
     return Table(
         [(task, f"{title(task)}, {unit(curves[task][0][1]['metric'])}") for task in shown],
         [title(task) for task in curves if task not in shown],
-        notes,
+        list(caveats),
     )

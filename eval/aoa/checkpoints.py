@@ -130,7 +130,7 @@ def exposure(name: str, path: Path) -> int:
 
 
 def about(checkpoints: Sequence[Checkpoint]) -> dict:
-    """What the result says of the checkpoints; "surprisals" is the SHA-256 of each one's, null where not all have one."""
+    """What the result says of the checkpoints; "surprisals": the SHA-256 of each one's, null where not all have one."""
     digests = {checkpoint.name: checkpoint.digest for checkpoint in checkpoints}
     return {
         "checkpoints": list(digests),

@@ -65,10 +65,18 @@ class Tuning:
         return [f"{', '.join(tasks)}: {text}" for text, tasks in alike.items()]
 
     @property
-    def notes(self) -> list[str]:
-        """What keeps scores from being of whole tasks, and which inputs were cut."""
-        lines = [f"{title(task)}: {note}" for task, found in self.results.items() for note in found["notes"]]
-        return lines + [
+    def caveats(self) -> list[tuple[str, str]]:
+        """(What keeps a score from being of a task, "whole" or "official": which task it is not of)."""
+        return [
+            (f"{title(task)}: {note}", "official" if found.get("synthetic") else "whole")
+            for task, found in self.results.items()
+            for note in found["notes"]
+        ]
+
+    @property
+    def cut(self) -> list[str]:
+        """Which inputs were too long, a line a task."""
+        return [
             f"{title(task)}: {note.removeprefix(f'{task}: ')}"
             for task, found in self.results.items()
             for note in found["truncated"]

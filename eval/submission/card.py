@@ -51,7 +51,7 @@ def model_card(lineup: Lineup, collected: Collected, rules: Rules | None = None)
 def whole_results(student: Run, tuned: dict[str, dict]) -> list:
     """What the card tells machines, an EvalResult each: scores on the whole official data alone.
 
-    There is no room for "of the first 10 items" there; the tables in the text say it. `tuned`: task -> its summary over seeds.
+    There is no room for "of the first 10 items" there; the tables in the text say it. `tuned`: task -> its summary.
     """
     from huggingface_hub import EvalResult
 
