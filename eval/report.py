@@ -6,16 +6,17 @@ It reads finished run folders (those of teachers and control are named in the st
 """
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import run_stage
 from babylm_data.sealed import write_whole
 from eval.caveats import outside, trial
+from eval.commands import commands
+from eval.evaluated import read_evaluated
 from eval.json_files import read_json
 from eval.ledger import READINGS, corpus_text, ledger
 from eval.lineup import Lineup, read_lineup
-from eval.revisions import learning_curves, revisions, scored
+from eval.revisions import learning_curves
 from eval.run_folders import Run
 from eval.table import percent, tie_note, unit
 from eval.tasks import extent_note, title
@@ -42,7 +43,6 @@ def page(lineup: Lineup) -> str:
     from eval import charts
 
     known = facts(lineup)
-    results, unusable = scored(revisions(lineup.student))
     return (
         templates()
         .get_template("report.html")
@@ -53,8 +53,7 @@ def page(lineup: Lineup) -> str:
             },
             score_charts={task: charts.score_chart(lineup, task) for task in lineup.student.tasks},
             held_out_chart=charts.held_out_chart(lineup),
-            revision_charts=revision_charts(lineup, learning_curves(results)),
-            unusable_revisions=list(unusable.values()),
+            revision_charts=revision_charts(lineup, learning_curves(known["evaluated"].revisions)),
             terms_chart=charts.terms_chart(lineup),
             marks={
                 run.name: (charts.mark(lineup, run)[1], charts.css_colour(lineup, run)) for run in lineup.runs
@@ -77,6 +76,7 @@ def revision_charts(lineup: Lineup, curves: dict[str, list[tuple[int, dict]]]) -
 def facts(lineup: Lineup) -> dict:
     """What the page and the model card both say."""
     found, words, summary = differences(lineup), ledger(lineup), lineup.student.summary
+    evaluated = read_evaluated(lineup.student)
     return {
         "lineup": lineup,
         "student": lineup.student,
@@ -92,7 +92,8 @@ def facts(lineup: Lineup) -> dict:
         "outside": outside(summary, words),
         "unasked": {run.name: run.scores["refused"] for run in lineup.teachers if run.scores.get("refused")},
         "reading_names": READINGS,
-        "commands": commands(lineup),
+        "evaluated": evaluated,
+        "commands": commands(lineup, evaluated),
     }
 
 
@@ -113,11 +114,23 @@ def templates():
         "signed": lambda fraction: f"{100 * fraction:+.2f}".replace("-", "\N{MINUS SIGN}"),
         "count": lambda number: f"{number:,}",
         "duration": duration,
+        "hardware": hardware,
         "title": title,
     }
     environment.globals |= {"extent_note": extent_note, "tie_note": tie_note}
     environment.globals |= {"with_error": percent}
     return environment
+
+
+def hardware(run: Run) -> str:
+    """What a run was trained on, one machine after the other: "NVIDIA H100, 8 threads; then AMD EPYC, 2 logical …"."""
+    count = run.summary.get("processes", 1)
+    times = f"{count} \N{MULTIPLICATION SIGN} " if count > 1 else ""
+    machines = []
+    for start in run.starts:
+        name = start.get("processor") or "CPU" if start["device"] == "cpu" else start["device"]
+        machines.append(f"{times}{name}" + (f", {start['threads']} threads" if start.get("threads") else ""))
+    return "; then ".join(dict.fromkeys(machines))
 
 
 def duration(seconds: float) -> str:
@@ -166,45 +179,6 @@ def audit(student: Run) -> dict[str, dict]:
     return read_json(
         student.folder / "audit.json", "a distillation writes it at its start; train the student again"
     )
-
-
-@dataclass(frozen=True)
-class Command:
-    """One line of the list of commands; `time` and `text` are None where no file tells them."""
-
-    time: str | None
-    purpose: str
-    text: str | None
-
-
-def commands(lineup: Lineup) -> list[Command]:
-    """What made the data, then every training and scoring, in the order in which they started."""
-    runs = [*lineup.forebears, *lineup.runs]
-    data = {run.inputs["data"]: run for run in runs}
-    first = [Command(None, f"prepare {place(run)}", run.prepared) for run in data.values()]
-    lines = [line for run in runs for line in training(run)]
-    lines += [
-        Command(time, f"score {run.name}", command) for run in lineup.runs for time, command in run.scoring
-    ]
-    return first + sorted(lines, key=lambda line: (line.time, line.purpose))
-
-
-def place(run: Run) -> str:
-    """The name of the data folder that a run was trained on."""
-    return Path(run.summary["data"]).name
-
-
-def training(run: Run) -> list[Command]:
-    """How a run was started, and each time that it went on with another command or other code."""
-    first, *later = run.starts
-    lines = [Command(first["started"], f"train {run.name}", first["command"])]
-    for start in later:
-        if any(start.get(key) != first.get(key) for key in ("command", "commit", "dirty")):
-            commit = start["commit"][:10] if start["commit"] else "unknown"
-            changed = " with uncommitted changes" if start.get("dirty") else ""
-            purpose = f"go on with {run.name}, commit {commit}{changed}"
-            lines.append(Command(start["started"], purpose, start["command"]))
-    return lines
 
 
 if __name__ == "__main__":

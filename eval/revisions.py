@@ -13,7 +13,8 @@ from babylm_data.words import load_track, revision_marks
 from eval.json_files import read_json
 from eval.model import model_sha256
 from eval.run_folders import Run
-from eval.table import is_scored
+from eval.table import is_scored, unit
+from eval.tasks import extent_note, title
 
 FOLDER, SCORES = "revisions", "eval_revisions"
 
@@ -91,3 +92,32 @@ def learning_curves(results: dict[Revision, dict[str, dict]]) -> dict[str, list[
             if is_scored(result):
                 curves.setdefault(task, []).append((revision.words_seen, result))
     return curves
+
+
+@dataclass(frozen=True)
+class Table:
+    """What revisions scored, as columns of one table."""
+
+    columns: list[tuple[str, str]]
+    """(task, heading) of each."""
+    left_out: list[str]
+    """Titles of the tasks for which there was no room."""
+    caveats: list[tuple[str, str]]
+    """(What keeps the scores of a column from being of a task, "whole" or "official": which task they are not of)."""
+
+
+def table(results: dict[Revision, dict[str, dict]], most: int = 6) -> Table:
+    """The first `most` of the tasks that any of the revisions was scored on."""
+    curves = learning_curves(results)
+    shown = list(curves)[:most]
+    caveats: dict[tuple[str, str], None] = {}
+    for task in shown:
+        for _, found in curves[task]:
+            synthetic = found.get("synthetic", False)
+            if note := extent_note(found["limit"], found["partial"], synthetic):
+                caveats[f"{title(task)}: {note}", "official" if synthetic else "whole"] = None
+    return Table(
+        [(task, f"{title(task)}, {unit(curves[task][0][1]['metric'])}") for task in shown],
+        [title(task) for task in curves if task not in shown],
+        list(caveats),
+    )

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import tiny_models
 import torch
 
 from babylm_data.errors import UserError
-from babylm_data.sealed import write_whole
+from babylm_data.sealed import sha256, write_whole
 from eval.aoa import __main__ as aoa_program
 from eval.aoa.__main__ import main, print_unlike, read_human
 from eval.aoa.ages import ages, chance_surprisals, correlation
@@ -304,6 +305,11 @@ def run(folder: Path, *checkpoints: Path, more: Sequence[str] = ()) -> dict:
     return json.loads((folder / "out" / "aoa.json").read_text())
 
 
+def found_by(result: dict) -> dict:
+    """A result without what it says about its making."""
+    return {key: value for key, value in result.items() if key not in ("created", "command", "surprisals")}
+
+
 def test_planted_orders_of_learning_correlate(scored, capsys):
     result = run(scored)
     assert result["checkpoints"] == NAMES and (result["words"], result["contexts"]) == (5, 10)
@@ -340,7 +346,19 @@ def test_the_official_surprisals_are_written_and_read_back_alike(scored):
     assert len(rows) == len(NAMES) * 10 and rows[10]["step"] == "chck_2M"
     again = scored / "official.json"
     again.write_text(path.read_text())
-    assert run(scored, again) == first
+    second = run(scored, again)
+    assert found_by(second) == found_by(first)
+    assert second["surprisals"] is None, "nobody knows of which weights they are"
+
+
+def test_a_result_says_how_and_of_which_surprisals_it_was_found_and_whether_they_are_stand_ins(scored):
+    result = run(scored)
+    digests = {name: sha256(scored / "runs" / name / "eval/aoa/predictions.json") for name in NAMES}
+    assert (result["surprisals"], result["synthetic"]) == (digests, False)
+    assert result["command"].startswith(f"python -m eval.aoa {scored}/runs --human ")
+    assert datetime.fromisoformat(result["created"]).tzinfo is not None
+    rescore(scored, NAMES[3], results_of(3), synthetic=True)
+    assert run(scored)["synthetic"] is True
 
 
 def test_the_surprisals_go_into_the_official_tree_under_the_name_given(scored):
@@ -389,7 +407,7 @@ def test_the_surprisals_of_masked_models_go_below_their_backend(scored):
     elsewhere.parent.mkdir(parents=True)
     elsewhere.write_bytes(written.read_bytes())
     assert {each.backend for each in find_checkpoints([elsewhere])} == {"causal"}
-    assert run(scored, written, more=tree) == first
+    assert found_by(run(scored, written, more=tree)) == found_by(first)
     rescore(scored, NAMES[3], results_of(3))
     with pytest.raises(UserError, match="chck_4M was scored with --backend mlm and chck_8M with causal"):
         run(scored)
@@ -416,7 +434,7 @@ def test_the_tokenizer_is_the_last_checkpoints_if_it_is_still_there(scored, monk
     for place, name in ((3, "nowhere/chck_4M"), (5, "model")):
         rescore(scored, NAMES[place], results_of(place), model=name)
     main(paths)
-    assert json.loads((scored / "again/aoa.json").read_text()) == expected
+    assert found_by(json.loads((scored / "again/aoa.json").read_text())) == found_by(expected)
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_the_fits(scored, monkeypatch):
@@ -439,9 +457,11 @@ def test_a_word_without_human_ages_is_counted_as_such():
     assert correlation(found, "2026")["reasons"] == {"children: not in the human file": 1}
 
 
-def rescore(folder: Path, name: str, rows: list[dict], model: str = "m", backend: str = "causal") -> None:
+def rescore(
+    folder: Path, name: str, rows: list[dict], model: str = "m", backend: str = "causal", **more: bool
+) -> None:
     ScoreFile(folder / "runs" / name / "eval", {"model": model, "model_sha256": name}).add(
-        "aoa", "key", {"backend": backend}, {"predictions": {"results": rows}}
+        "aoa", "key", {"backend": backend, **more}, {"predictions": {"results": rows}}
     )
 
 

@@ -16,6 +16,7 @@ from train_teachers import loop
 from train_teachers.__main__ import main
 from train_teachers.config import dump_config
 from train_teachers.objective import HardObjective
+from train_teachers.run import processor
 from train_teachers.step import Stepper, Trained
 
 
@@ -271,6 +272,7 @@ def test_environment_tells_of_the_start_that_made_the_weights_and_of_each_one_si
         revive()
     assert environment()["command"] == "took four"
     assert [start["command"] for start in environment()["starts"]] == ["took four", "went on"]
+    assert all(start["processor"] == processor() for start in environment()["starts"])
 
 
 def test_a_finished_run_keeps_its_record(train_tiny):

@@ -10,9 +10,11 @@ from run_tree import BASE, PREPARED, add_start, edit, read_scores, write_json, w
 
 from babylm_data.errors import UserError
 from eval.charts import spread, thin
+from eval.commands import Command, commands
+from eval.evaluated import read_evaluated
 from eval.lineup import read_lineup
 from eval.readme import record, render
-from eval.report import commands, duration, page
+from eval.report import duration, page
 from eval.submission.card import model_card
 from eval.submission.collate import Collected
 
@@ -97,13 +99,18 @@ def test_the_page_shows_commands_in_the_order_in_which_they_ran(html):
     assert [command.split()[2] for command in found] == ["babylm_data"] + ["distill"] * 4 + ["eval"] * 4
 
 
+def listed(student: Path) -> list[Command]:
+    lineup = read_lineup(student)
+    return commands(lineup, read_evaluated(lineup.student))
+
+
 def test_each_further_start_with_another_command_or_commit_is_listed(student):
     add_start(student)  # the same command and commit: nothing to tell
-    assert len(commands(read_lineup(student))) == 9
+    assert len(listed(student)) == 9
     launched = "accelerate launch --num_processes 2 -m distill nursery.yaml"
     add_start(student, command=launched)
     add_start(student.parent / "nursery-llama", commit="f" * 40, dirty=True)
-    found = [(line.purpose, line.text) for line in commands(read_lineup(student)) if "go on" in line.purpose]
+    found = [(line.purpose, line.text) for line in listed(student) if "go on" in line.purpose]
     changed = "go on with nursery-llama, commit ffffffffff with uncommitted changes"
     assert found == [
         (changed, "python -m distill distill/configs/nursery-llama.yaml"),
@@ -116,7 +123,7 @@ def test_a_start_before_the_one_that_counts_is_not_listed(student):
     path = student / "environment.json"
     early = {"started": "2029", "command": "python -m distill early.yaml", "commit": None, "device": "cpu"}
     edit(path, starts=[early])
-    assert len(commands(read_lineup(student))) == 9
+    assert len(listed(student)) == 9
 
 
 def test_data_prepared_by_an_unknown_command_say_so(student):

@@ -71,13 +71,14 @@ def published(card: str) -> list[str]:
 )
 def test_fine_tuning_is_told_to_machines_where_it_was_whole(student, change, whole):
     result = {"metric": "accuracy", "score": 0.625, "spread": None, "n": 1, "notes": [], "settings": {}}
-    result |= {"submitted": 42, "predictions_sha256": "0", "examples": {"train": 9, "valid": 139}} | change
+    result |= {"submitted": 42, "predictions_sha256": "0", "examples": {"train": 9, "valid": 139}}
+    result |= {"mean": {"accuracy": 0.625}, "by_seed": {}, "majority": None, "truncated": []} | change
     tasks = {"rte": result, "squad": result}
     header = {"model_sha256": model_sha256(student / "export"), "random_weights": False}
     write_json(student / "finetune/finetune.json", header | {"tasks": tasks})
     card = (build(student) / "README.md").read_text(encoding="utf-8")
     assert published(card) == ["nursery", *(["rte"] if whole else [])]
-    assert "| rte | accuracy | 62.50 |" in card
+    assert "| RTE | accuracy | 62.50 |" in card
 
 
 def test_the_card_says_what_the_run_is(bundle):
@@ -107,7 +108,7 @@ def test_the_card_marks_a_task_on_synthetic_stand_ins(student):
         found["tasks"]["nursery"]["synthetic"] = True
         write_json(student.parent / run / "eval" / "scores.json", found)
     card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
-    assert "550 items, synthetic stand-ins, not the official data: **not the whole task**" in card
+    assert "550 items, synthetic stand-ins, not the official data: **not the official task**" in card
     assert published(card) == []
 
 
@@ -218,7 +219,7 @@ def test_no_whole_task_is_no_submission_unless_asked_for_and_the_card_says_so(
     assert f"missing: nursery: scored on 550 items, {note}: score it with" in capsys.readouterr().out
     assert_nothing_written(student)
     card = (build(student, partial=True) / "README.md").read_text(encoding="utf-8")
-    assert f"{note}: **not the whole task**" in card
+    assert f"{note}: **not the {'official' if field == 'synthetic' else 'whole'} task**" in card
     assert published(card) == []
 
 

@@ -7,6 +7,7 @@ state/ (resumable), export/ (Hugging Face), summary.json (written last: its pres
 import json
 import os
 import platform
+import re
 import subprocess
 import uuid
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from babylm_data.sealed import LOCK, lock, write_whole
 from train_teachers.config import TrainConfig, dump_config
 
 ROOT = Path("runs")
+MACHINE = ("device", "processor", "threads")
 
 
 class Run:
@@ -77,7 +79,7 @@ class Run:
         """environment.json: the start that the first checkpoint came from, and `starts`, one entry each since then."""
         now = environment()
         first = self.read_json("environment.json") if self._has_state else {**now, "starts": []}
-        start = {key: now[key] for key in ("started", "command", "commit", "dirty", "device", "threads")}
+        start = {key: now[key] for key in ("started", "command", "commit", "dirty", *MACHINE)}
         self.write_json("environment.json", first | {"starts": [*first["starts"], start]})
 
     def close(self) -> None:
@@ -163,7 +165,20 @@ def environment() -> dict:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def processor() -> str:
+    """The processor's model and cores: "AMD EPYC 9654, 4 logical cores"; its architecture where no model is told."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux, where platform.processor() would be empty
+        text = ""
+    told = re.search(r"^model name\s*:\s*(\S.*)$", text, flags=re.MULTILINE)
+    model = " ".join(told[1].split()) if told else platform.processor() or platform.machine()
+    count = os.cpu_count()
+    return model + (f", {count} logical core{'s' if count > 1 else ''}" if count else "")

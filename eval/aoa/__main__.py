@@ -4,8 +4,10 @@ Do models learn words in the order in which children do? The checkpoints' surpri
 """
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from babylm_data.hub import TOKENIZER_FILES, find_folder
 from babylm_data.sealed import write_whole
 from babylm_data.tokenizer import load_tokenizer
 from eval.aoa.ages import MONTHS, ages, chance_surprisals, correlation
-from eval.aoa.checkpoints import Checkpoint, find_checkpoints, surprisals_by_word
+from eval.aoa.checkpoints import Checkpoint, about, find_checkpoints, surprisals_by_word
 from eval.csv_files import number, read_table, text
 from eval.results_tree import ResultsTree
 from eval.scores import as_json, check_writable
@@ -122,13 +124,13 @@ def main(argv: list[str]) -> None:
         "metric": "pearson",
         **{key: rules["2026"][key] for key in ("score", "standard_error", "official_score")},
         "chance": 0.0,
-        "checkpoints": [checkpoint.name for checkpoint in checkpoints],
-        "backend": checkpoints[0].backend,
-        "contexts": len(checkpoints[0].rows),
+        **about(checkpoints),
         "words": len(found),
         "partial": bool(partial),
         "rules": rules,
         "ages": found,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": f"python -m eval.aoa {shlex.join(argv)}",
     }
     if partial:
         print(f"not the whole task: {partial}; only aoa.json is written")

@@ -31,6 +31,10 @@ class Checkpoint:
     model: str = ""
     """What was scored: a folder or a hub name, where that is known."""
     backend: str = "causal"
+    digest: str | None = None
+    """SHA-256 of the predictions.json that the rows are from; None for rows of an official file."""
+    synthetic: bool = False
+    """Do the rows stand in for official ones?"""
 
 
 def find_checkpoints(paths: Iterable[Path]) -> list[Checkpoint]:
@@ -67,15 +71,17 @@ def read_scored(folder: Path) -> Checkpoint:
     scores = read_json(folder / "scores.json", REMEDY, ("model", "tasks"))
     require(scores["tasks"], ["aoa"], f"the tasks of {folder / 'scores.json'}", REMEDY)
     path = folder / "aoa" / "predictions.json"
-    if not intact(path, scores["tasks"]["aoa"].get("predictions_sha256")):
+    result = scores["tasks"]["aoa"]
+    digest = result.get("predictions_sha256")
+    if not intact(path, digest):
         raise UserError(f"{path} does not belong to the score in scores.json: {REMEDY}")
     parts = [*Path(scores["model"]).parts, *folder.resolve().parts]
     names = [part for part in parts if revision_words(part) is not None]
     if not names:
         raise UserError(f"{folder} and its model have no checkpoint's name (chck_1M, …): rename the folder")
     rows = checked(read_json(path, REMEDY, ["results"])["results"], path, ROW)
-    backend = scores["tasks"]["aoa"].get("backend", "causal")
-    return Checkpoint(names[-1], exposure(names[-1], path), rows, scores["model"], backend)
+    kind = {"backend": result.get("backend", "causal"), "synthetic": result.get("synthetic", False)}
+    return Checkpoint(names[-1], exposure(names[-1], path), rows, scores["model"], digest=digest, **kind)
 
 
 def read_official(path: Path) -> list[Checkpoint]:
@@ -121,6 +127,18 @@ def exposure(name: str, path: Path) -> int:
     if words is None:
         raise UserError(f"{path}: {name!r} is no checkpoint's name (chck_1M, …): {REMEDY}")
     return words
+
+
+def about(checkpoints: Sequence[Checkpoint]) -> dict:
+    """What the result says of the checkpoints; "surprisals": the SHA-256 of each one's, null where not all have one."""
+    digests = {checkpoint.name: checkpoint.digest for checkpoint in checkpoints}
+    return {
+        "checkpoints": list(digests),
+        "surprisals": digests if all(digests.values()) else None,
+        "synthetic": any(checkpoint.synthetic for checkpoint in checkpoints),
+        "backend": checkpoints[0].backend,
+        "contexts": len(checkpoints[0].rows),
+    }
 
 
 def surprisals_by_word(checkpoints: Sequence[Checkpoint]) -> dict[str, "np.ndarray"]:

@@ -1,13 +1,14 @@
 """The model card: the bundle's README.md in the Hub's format, made of the runs' files."""
 
 import json
+from pathlib import Path
 
-from babylm_data.sealed import sha256
+from babylm_data.sealed import SEAL, sha256
 from eval.finetune.glue import TASKS
-from eval.finetune.results import cut_short, read_tuned
-from eval.lineup import Lineup
-from eval.model import model_sha256
+from eval.finetune.results import cut_short
+from eval.lineup import Lineup, begun_from
 from eval.report import facts, templates
+from eval.revisions import table
 from eval.run_folders import Run
 from eval.submission.collate import Collected
 from eval.submission.rules import Rules
@@ -22,27 +23,27 @@ def model_card(lineup: Lineup, collected: Collected, rules: Rules | None = None)
     from huggingface_hub import ModelCard, ModelCardData
 
     student, export = lineup.student, lineup.student.folder / "export"
-    tuned = fine_tuned(lineup)
+    known = facts(lineup)
+    evaluated = known["evaluated"]
     data = ModelCardData(
         language="en",
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["babylm", "knowledge-distillation", *(["synthetic-try-out"] if student.nursery else [])],
         model_name=student.name,
-        eval_results=whole_results(student, tuned) or None,
+        eval_results=whole_results(student, evaluated.tuning.results) or None,
     )
-    files = [*sorted(export.glob("*.safetensors")), export / "tokenizer.json"]
     template = templates().get_template("model_card.md")
     body = template.render(
-        **facts(lineup),
+        **known,
         collected=collected,
         rules=rules,
         repo=None,
         revision=None,
         revisions=student.summary.get("revisions", []),
-        tuned=tuned,
+        table=table(evaluated.revisions),
         shape=json.loads((export / "config.json").read_text(encoding="utf-8")),
-        hashes={path.name: sha256(path) for path in files},
+        hashes=hashes(lineup),
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
 
@@ -50,7 +51,7 @@ def model_card(lineup: Lineup, collected: Collected, rules: Rules | None = None)
 def whole_results(student: Run, tuned: dict[str, dict]) -> list:
     """What the card tells machines, an EvalResult each: scores on the whole official data alone.
 
-    There is no room for "of the first 10 items" there; the tables in the text say it. `tuned`: see `fine_tuned`.
+    There is no room for "of the first 10 items" there; the tables in the text say it. `tuned`: task -> its summary.
     """
     from huggingface_hub import EvalResult
 
@@ -67,10 +68,29 @@ def whole_results(student: Run, tuned: dict[str, dict]) -> list:
     return results
 
 
-def fine_tuned(lineup: Lineup) -> dict[str, dict]:
-    """task -> its summary over seeds, of the student; {} where it was not fine-tuned.
+def hashes(lineup: Lineup) -> list[tuple[str, str, str]]:
+    """(file, what it is, hex SHA-256) of the student's own files and of what it was made from."""
+    student = lineup.student
+    export, data = student.folder / "export", Path(student.summary["data"]).name
+    lines = [(f"export/{path.name}", "the model's weights", sha256(path)) for path in shards(student.folder)]
+    lines += [
+        ("export/tokenizer.json", "its tokenizer", sha256(export / "tokenizer.json")),
+        ("scores.json", "its scores", sha256(student.folder / "eval" / "scores.json")),
+        (f"{data}/{SEAL}", "the list of the hashes of its training data", student.inputs["data"]),
+    ]
+    origins = [
+        (run.folder, f"weights of the teacher {told['name']}", student.inputs[f"teacher {told['name']}"])
+        for run, told in zip(lineup.teachers, student.summary["teachers"], strict=True)
+    ]
+    if first := begun_from(student):
+        origins.append((first, "weights that it began from", student.inputs["init"]))
+    # one digest a shard, which are those of the files: a lineup is checked
+    for folder, what, digests in origins:
+        pairs = zip(shards(folder), digests.split(","), strict=True)
+        lines += [(f"{folder.name}/export/{path.name}", what, digest) for path, digest in pairs]
+    return lines
 
-    UserError for results of other weights than its export has.
-    """
-    folder = lineup.student.folder
-    return read_tuned(folder / "finetune", model_sha256(folder / "export"))
+
+def shards(run_folder: Path) -> list[Path]:
+    """The files of an export's weights, in order."""
+    return sorted((run_folder / "export").glob("*.safetensors"))

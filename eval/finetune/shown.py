@@ -1,0 +1,133 @@
+"""What model card and report show of a student's fine-tuning."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eval.finetune import squad
+from eval.finetune.glue import TASKS
+from eval.finetune.results import FILE, TITLES, read_tuned
+from eval.finetune.standard_errors import mean_standard_error
+from eval.json_files import read_json, require
+from eval.model import model_sha256
+
+REMEDY = "delete it and fine-tune again"
+RESULT = ("metric", "score", "spread", "mean", "by_seed", "majority", "settings", "notes", "truncated")
+RESULT += ("examples",)
+SETTINGS = {
+    "lr": "learning rate",
+    "batch_size": "batch size",
+    "max_length": "tokens at most",
+    "limit": "first examples only",
+    "train_limit": "training examples drawn",
+}
+"""Names of settings that are not their own."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task: scores as fractions of 1."""
+
+    title: str
+    metric: str
+    score: float
+    """Mean over seeds."""
+    standard_error: float | None
+    """Of drawing the examples; None where it is not known."""
+    spread: float | None
+    """Standard deviation over seeds; None of one seed."""
+    majority: float | None
+    """What always giving the commonest training label scores; None where there are no labels."""
+    seeds: int
+    examples: int
+    """Of the validation file."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A student's fine-tuning, of the weights in its export."""
+
+    results: dict[str, dict] = field(default_factory=dict)
+    """task -> its summary over seeds; {} where nothing was fine-tuned."""
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    """(time, command) of each call that a result came from, in order."""
+
+    @property
+    def rows(self) -> list[Row]:
+        """A row a task."""
+        return [row(task, result) for task, result in self.results.items()]
+
+    @property
+    def settings(self) -> list[str]:
+        """How the tasks were trained, one line for all that were trained alike."""
+        alike: dict[str, list[str]] = {}
+        for task, result in self.results.items():
+            alike.setdefault(settings_text(result), []).append(title(task))
+        return [f"{', '.join(tasks)}: {text}" for text, tasks in alike.items()]
+
+    @property
+    def caveats(self) -> list[tuple[str, str]]:
+        """(What keeps a score from being of a task, "whole" or "official": which task it is not of)."""
+        return [
+            (f"{title(task)}: {note}", "official" if found.get("synthetic") else "whole")
+            for task, found in self.results.items()
+            for note in found["notes"]
+        ]
+
+    @property
+    def cut(self) -> list[str]:
+        """Which inputs were too long, a line a task."""
+        return [
+            f"{title(task)}: {note.removeprefix(f'{task}: ')}"
+            for task, found in self.results.items()
+            for note in found["truncated"]
+        ]
+
+
+def read_tuning(run_folder: Path) -> Tuning:
+    """What a run's finetune/ holds; a UserError for results of other weights than its export has."""
+    folder = run_folder / "finetune"
+    if not (folder / FILE).exists():
+        return Tuning()
+    results = read_tuned(folder, model_sha256(run_folder / "export"))
+    calls = set()
+    for task, result in results.items():
+        require(result, RESULT, f"{folder / FILE}, {task},", REMEDY)
+        for seed in result["by_seed"]:
+            path = folder / task / f"seed-{seed}" / "result.json"
+            made = read_json(path, REMEDY, ("created", "command"))
+            calls.add((made["created"], made["command"]))
+    return Tuning(results, sorted(calls))
+
+
+def title(task: str) -> str:
+    """A task's name as people write it."""
+    return squad.TASK.title if task == "squad" else TASKS[task].title if task in TASKS else task
+
+
+def row(task: str, result: dict) -> Row:
+    """The summary over seeds as a row of the table."""
+    metric, seeds = result["metric"], list(result["by_seed"].values())
+    # F1 of SQuAD is a mean over questions, that of three labels one over labels: neither is of one share
+    known = metric == "accuracy" or (task in TASKS and TASKS[task].labels == 2)
+    examples = result["examples"]["valid"]
+    return Row(
+        title(task),
+        TITLES.get(metric, metric),
+        result["score"],
+        mean_standard_error(metric, seeds, examples) if known else None,
+        result["spread"],
+        (result["majority"] or {}).get(metric),
+        len(seeds),
+        examples,
+    )
+
+
+def settings_text(result: dict) -> str:
+    """Settings and seeds in words: "learning rate 3e-05, epochs 10, batch size 32, …, seed 42"."""
+    parts = [
+        f"{SETTINGS.get(name, name)} {value}"
+        for name, value in result["settings"].items()
+        if value is not None
+    ]
+    seeds = list(result["by_seed"])
+    return ", ".join([*parts, f"{'seeds' if seeds[1:] else 'seed'} {', '.join(seeds)}"])
