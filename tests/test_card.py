@@ -235,3 +235,17 @@ def test_a_training_notes_the_processor_and_calls_its_device_cpu_as_before(monke
 
 def test_the_same_runs_give_the_same_card(evaluated):
     assert card(evaluated) == card(evaluated)
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (0, "words, "),
+        (5_000, "words after the 5,000 of its first weights, "),
+        (None, "words after the unknown number of its first weights, "),
+    ],
+)
+def test_what_the_first_weights_had_read_stands_beside_what_the_student_read(student, before, said):
+    edit(student / "summary.json", words_before=before)
+    (line,) = re.findall("^- Exposure of the student: .*$", card(student), re.MULTILINE)
+    assert re.search(rf"student: [\d,]+ {said}[\d,]+ tokens", line)

@@ -38,6 +38,7 @@ def model_card(lineup: Lineup, collected: Collected, rules: Rules | None = None)
         **known,
         collected=collected,
         rules=rules,
+        words_before=student.summary.get("words_before", 0),
         repo=None,
         revision=None,
         revisions=student.summary.get("revisions", []),
