@@ -98,6 +98,7 @@ def refuse_faults(
     faults = check_file(path, rules, names, data, folders, scores, allow_constant, notes=notes)
     for fault in faults:
         print(f"{'warning' if fault.warning else 'fault'}: {fault}")
-    print("\n".join(notes))
+    for note in notes:
+        print(note)
     if count := sum(not fault.warning for fault in faults):
         raise UserError(f"the leaderboard would not take the file, {count} faults: see above")
