@@ -69,15 +69,17 @@ def groups(result: dict) -> dict[str, dict]:
 def verdicts(lineup: Lineup, found: dict[str, Difference]) -> list[str]:
     """One plain sentence a task about student and control, and one about what the errors leave out."""
     return [
-        *(sentence(task, lineup.student.tasks[task]["metric"], delta) for task, delta in found.items()),
+        *(sentence(task, lineup.student.tasks[task], delta) for task, delta in found.items()),
         "One seed: the standard errors are those of drawing the test items, of a difference those of the "
         "differences item by item. Seed noise is not in them; another seed could give another difference.",
     ]
 
 
-def sentence(task: str, metric: str, delta: Difference) -> str:
+def sentence(task: str, result: dict, delta: Difference) -> str:
     """What the student's score on one task, less its control's, allows to be said."""
-    points = f"{percent(abs(delta.value), delta.standard_error)} {points_of(metric)}"
+    if result.get("synthetic"):
+        return f"{title(task)}: scored on synthetic stand-ins for the official data, from which nothing follows."
+    points = f"{percent(abs(delta.value), delta.standard_error)} {points_of(result['metric'])}"
     where = "above" if delta.value >= 0 else "below"
     measured = f"{title(task)}: the student is {points} {where} the same model trained without distillation"
     if delta.standard_error is None:

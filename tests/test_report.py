@@ -144,7 +144,10 @@ def test_a_task_on_other_rows_is_marked(student, mark, note):
         found = read_scores(student.parent / run)
         found["tasks"]["nursery"][mark] = True
         write_json(student.parent / run / "eval" / "scores.json", found)
-    assert f"Nursery pairs 550 ({note})" in page(read_lineup(student))
+    text = page(read_lineup(student))
+    assert f"Nursery pairs 550 ({note})" in text
+    assert ("from which nothing follows" in text) is (mark == "synthetic")
+    assert ("trained without distillation" in text) is (mark != "synthetic")
 
 
 def test_a_teacher_that_could_not_be_asked_has_a_dash_and_a_reason(student):
