@@ -1,6 +1,8 @@
 """Revisions stand at the first step that reaches each mark, whatever the batch size and wherever a run is resumed."""
 
+import contextlib
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -117,16 +119,57 @@ SCALED = {
 }  # chck_1M … chck_10M
 
 
-def test_a_run_leaves_its_revisions_complete_and_says_what_each_has_seen(train_tiny):
+@pytest.fixture(scope="session")
+def whole_run(make_config, tmp_path_factory) -> Path:
+    """The run of SCALED, left alone, with a line of metrics a step; shared: do not write into it."""
+    from train_teachers.objective import HardObjective
+    from train_teachers.stage import run_training
+
+    config = make_config(name="whole", log_every=1, **SCALED)
+    with contextlib.chdir(tmp_path_factory.mktemp("whole")):
+        run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
+        return Path("runs/whole").resolve()
+
+
+def test_a_mark_that_the_first_weights_met_exactly_is_not_written_again():
+    batches, track = stream(np.full(200, 1), batch_size=1), load_track("2025/strict-small")
+    due = due_revisions(track, batches, batches.steps_for(200), 1e-4, before=100)  # 100 words between marks
+    assert [revision.mark for revision in due] == [200, 300]
+    assert due[0].words_seen == 100 + batches.words_seen(due[0].step)
+
+
+def test_one_copy_of_the_weights_at_a_time_and_a_failed_one_stops_the_next(monkeypatch):
+    """Were the next begun at once, memory would fill up with copies, and what a disk refused be noticed late."""
+    held, most = [], []
+
+    def copied(weights):
+        held.append(weights["step"])
+        most.append(len(held))
+        return weights
+
+    def written(self, _model, weights, _revision):
+        time.sleep(0.02)
+        held.remove(weights["step"])
+        if weights["step"] == 3:
+            raise UserError("no space left")
+
+    monkeypatch.setattr(module, "copy_of", copied)
+    monkeypatch.setattr(RevisionWriter, "_export", written)
+    due = [module.Revision(f"chck_{step}M", step, step, step) for step in range(1, 5)]
+    with pytest.raises(UserError, match="no space left"), RevisionWriter(Path(), due, Path()) as writer:
+        for step in range(1, 5):
+            writer.write(Weights(step), step)
+    assert most == [1, 1, 1]
+
+
+def test_a_run_leaves_its_revisions_complete_and_says_what_each_has_seen(whole_run):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = train_tiny(**SCALED)
+    folder = whole_run
     summary = json.loads((folder / "summary.json").read_text())
     names = [f"chck_{n}M" for n in range(1, 11)]
     assert sorted(p.name for p in (folder / "revisions").iterdir()) == sorted(names)
-    seen = {
-        line["step"]: line["words_seen"] for line in metrics(train_tiny(name="every", **SCALED, log_every=1))
-    }
+    seen = {line["step"]: line["words_seen"] for line in metrics(folder)}
     for revision in summary["revisions"]:
         place = folder / "revisions" / revision["name"]
         assert damage(place) is None
@@ -138,10 +181,13 @@ def test_a_run_leaves_its_revisions_complete_and_says_what_each_has_seen(train_t
     hashes = {sha256(folder / "revisions" / name / "model.safetensors") for name in names}
     assert len(hashes) == 10
     assert weights(folder) in hashes  # the last mark is met by the last step
+    assert summary["words_scale"] == SCALED["words_scale"]  # by which a trial is told from an entry
+    before_the_end = summary["words_seen"] - summary["words_in_last_step"]
+    assert before_the_end < SCALED["data"]["words"] <= summary["words_seen"]
 
 
 def test_revisions_that_will_be_one_model_are_told_before_the_first_step(train_tiny, capsys):
-    train_tiny(name="apart", **SCALED)
+    train_tiny(name="apart", **SCALED | {"data": {"words": 200}})
     assert "warning" not in capsys.readouterr().out
     train_tiny(**SCALED | {"words_scale": 1e-5})  # 10 words between marks, of which a step has more
     said = capsys.readouterr().out
@@ -157,8 +203,8 @@ def test_a_model_with_tied_embeddings_keeps_them_tied(train_tiny):
 
 
 @pytest.mark.parametrize("changes", [{"revisions": False}, {"words_scale": 3e-4}])
-def test_which_revisions_are_written_changes_no_weight(train_tiny, changes):
-    assert weights(train_tiny(**SCALED)) == weights(train_tiny(name="other", **SCALED | changes))
+def test_which_revisions_are_written_changes_no_weight(whole_run, train_tiny, changes):
+    assert weights(whole_run) == weights(train_tiny(**SCALED | changes))
 
 
 @pytest.mark.parametrize("step", [8, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 15))])

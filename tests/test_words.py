@@ -3,7 +3,7 @@
 import pytest
 
 from babylm_data.errors import UserError
-from babylm_data.words import TRACKS, load_track, revision_marks, revision_words
+from babylm_data.words import TRACKS, check_exposure, load_track, revision_marks, revision_words
 
 YEARS = ["2023", "2024", "2025", "2026"]
 
@@ -54,3 +54,12 @@ def test_only_revisions_that_were_passed_are_due():
 def test_a_misspelt_track_names_the_nearest(name):
     with pytest.raises(UserError, match="did you mean 20../strict-small"):
         load_track(name)
+
+
+@pytest.mark.parametrize("corpus", [10_000_000, 9_000_000], ids=["words of exposure", "epochs"])
+@pytest.mark.parametrize("before", [0, 1_000_000])
+def test_a_cap_exactly_met_is_kept_and_a_word_more_is_refused(corpus, before):
+    track = load_track("2025/strict-small")
+    check_exposure(track, corpus, 10 * corpus - before, before)
+    with pytest.raises(UserError, match="lower it"):
+        check_exposure(track, corpus, 10 * corpus - before + 1, before)
