@@ -183,7 +183,7 @@ def test_a_run_leaves_its_revisions_complete_and_says_what_each_has_seen(whole_r
     assert weights(folder) in hashes  # the last mark is met by the last step
     assert summary["words_scale"] == SCALED["words_scale"]  # by which a trial is told from an entry
     before_the_end = summary["words_seen"] - summary["words_in_last_step"]
-    assert before_the_end < SCALED["data"]["words"] <= summary["words_seen"]
+    assert before_the_end == seen[summary["steps"] - 1] < SCALED["data"]["words"] <= summary["words_seen"]
 
 
 def test_revisions_that_will_be_one_model_are_told_before_the_first_step(train_tiny, capsys):
@@ -257,9 +257,23 @@ def test_first_weights_that_nobody_can_count_are_outside_the_competition(train_t
     first = train_tiny(name="first")
     (first / "summary.json").unlink()
     init = {"path": str(first / "export")}
-    with pytest.raises(UserError, match="nobody can count the words that it has read: set competition=false"):
+    with pytest.raises(UserError, match="nobody can count the words that init .* has read: set compet"):
         train_tiny(name="second", init=init)
-    train_tiny(name="second", init=init, competition=False)
+    second = train_tiny(**SCALED | {"name": "second", "init": init, "competition": False})
+    assert json.loads((second / "summary.json").read_text())["words_before"] is None
+    for place in ("export", "revisions/chck_1M"):  # what it began with is as unknown one run later
+        with pytest.raises(UserError, match=f"words that init .*{place}. has read: set competition=false"):
+            train_tiny(name="third", init={"path": str(second / place)})
+
+
+def test_first_weights_may_be_a_revision_which_says_itself_what_it_has_read(train_tiny, whole_run):
+    revision = whole_run / "revisions" / "chck_3M"
+    seen = json.loads((revision / "exposure.json").read_text())["words_seen"]
+    folder = train_tiny(**SCALED | {"name": "second", "init": {"path": str(revision)}})
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["words_before"] == seen < 400
+    assert summary["revisions"][0]["name"] == "chck_4M"
+    assert json.loads((folder / "revisions/chck_4M/exposure.json").read_text())["words_before"] == seen
 
 
 def due_of(name: str) -> list:

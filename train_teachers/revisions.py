@@ -30,21 +30,25 @@ class Revision:
     words_seen: int
     """Words of exposure that it has: those of whole steps."""
     step: int
+    words_before: int | None = 0
+    """How many of them are of the first weights; None where nobody can count those, and none is counted."""
 
 
 def due_revisions(
-    track: Track, batches: Batches, steps: int, scale: float = 1.0, before: int = 0
+    track: Track, batches: Batches, steps: int, scale: float = 1.0, before: int | None = 0
 ) -> list[Revision]:
     """The revisions of a run of so many steps, in order; `scale` multiplies every mark (and leaves its name).
 
-    `before`: words of exposure of the first weights, which count, and whose marks are not this run's to write.
+    `before`: words of exposure of the first weights, which count, and whose marks are not this run's to write;
+    None where nobody can count them, and then only this run's words count.
     """
+    known, before = before, before or 0
     marks = revision_marks(track, before + batches.words_seen(steps), scale)
     found = []
     for name, mark in marks:
         if mark > before:
             step = batches.steps_for(mark - before)
-            found.append(Revision(name, mark, before + batches.words_seen(step), step))
+            found.append(Revision(name, mark, before + batches.words_seen(step), step, known))
     return found
 
 

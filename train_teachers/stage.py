@@ -178,21 +178,30 @@ def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dic
     return student, {"init": weights_hash(folder)}
 
 
-def words_of_init(config: TrainConfig) -> int:
-    """Words of exposure that the first weights had before this run; outside the competition 0 where nobody knows."""
-    summary = (
-        find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path)).parent / "summary.json"
-    )
-    try:
-        found = json.loads(summary.read_text(encoding="utf-8"))
-        return found["words_seen"] + found.get("words_before", 0)
-    except (OSError, ValueError, KeyError):
-        if not config.competition:
-            return 0
+def words_of_init(config: TrainConfig) -> int | None:
+    """Words of exposure that the first weights had before this run; outside the competition None if nobody knows."""
+    folder = find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path))
+    words = _exposure_of(folder)
+    if words is None and config.competition:
         raise UserError(
-            f"init ({config.init.path}) is no run of this kit, so nobody can count the words that it has read: "
+            f"nobody can count the words that init ({config.init.path}) has read: "
             "set competition=false, a run outside the competition"
-        ) from None
+        )
+    return words
+
+
+def _exposure_of(folder: Path) -> int | None:
+    """What a revision says of itself, or a run of its export; None where nothing says it, or where it was not known."""
+    revision = folder / "exposure.json"
+    try:
+        if revision.exists():
+            found = json.loads(revision.read_text(encoding="utf-8"))
+            return None if found.get("words_before", 0) is None else found["words_seen"]
+        found = json.loads((folder.parent / "summary.json").read_text(encoding="utf-8"))
+        before = found.get("words_before", 0)
+        return None if before is None else before + found["words_seen"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _read(config: TrainConfig) -> tuple[Batches, np.ndarray]:
