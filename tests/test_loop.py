@@ -3,16 +3,18 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
-from train_teachers import loop
+from train_teachers import loop, revisions
 from train_teachers.__main__ import main
 from train_teachers.config import dump_config
 from train_teachers.objective import HardObjective
@@ -231,6 +233,33 @@ def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, mo
     main(["stopped.yaml"])
     assert weights(Path("runs/stopped")) == weights(whole)
     assert curve(Path("runs/stopped")) == curve(whole)
+
+
+def test_a_stop_waits_for_the_pending_revision_then_saves_and_nobody_leaves_before(train_tiny, monkeypatch):
+    """A launcher kills all processes as soon as one has left with an exit status: the first might be in its save."""
+    done, take_step, export, save = [], Stepper.__call__, revisions.export, loop.save_state
+
+    def signalled(self, step, tokens):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(self, step, tokens)
+
+    def slow(model, tokenizer, path, **options):
+        time.sleep(0.1)
+        export(model, tokenizer, path, **options)
+        done.append(path.name)
+
+    def saved(*arguments):
+        save(*arguments)
+        done.append("saved")
+
+    monkeypatch.setattr(Stepper, "__call__", signalled)
+    monkeypatch.setattr(revisions, "export", slow)
+    monkeypatch.setattr(loop, "save_state", saved)
+    monkeypatch.setattr(Accelerator, "wait_for_everyone", lambda _: done.append("all are here"))
+    with pytest.raises(SystemExit):
+        train_tiny(revisions=True, words_scale=1.5e-4)  # chck_1M after 150 words, by the fifth step
+    assert done[-3:] == ["chck_1M", "saved", "all are here"]
 
 
 @pytest.mark.slow
