@@ -1,22 +1,30 @@
 """Revisions stand at the first step that reaches each mark, whatever the batch size and wherever a run is resumed."""
 
 import contextlib
+import itertools
 import json
+import multiprocessing
+import os
+import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from test_loop import Stopped, metrics, stop_at, weights  # noqa: F401 - a fixture
+from test_loop import metrics, weights
 
+from babylm_data import sealed
 from babylm_data.errors import UserError
-from babylm_data.sealed import damage, sha256
+from babylm_data.sealed import damage, seal, sha256
 from babylm_data.tokens import Batches, TokenFile
 from babylm_data.words import load_track
+from train_teachers import loop
 from train_teachers import revisions as module
+from train_teachers.checkpoint import export
 from train_teachers.revisions import RevisionWriter, due_revisions
 
 TRACKS = ("2025/strict-small", "2025/strict", "2026/strict-small", "2026/strict")
@@ -70,17 +78,19 @@ def test_the_marks_are_met_at_their_true_size(track, count):
     assert [r.words_seen for r in due] == [r.step * step for r in due]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
+    track=st.sampled_from([("2025/strict-small", 1e-5), ("2025/strict", 1e-6)]),
     batch_size=st.integers(1, 40),
     kills=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)), max_size=4),
 )
-def test_any_resume_writes_each_revision_once_more_or_never(batch_size, kills, tmp_path_factory):
+def test_any_resume_writes_each_revision_once_more_or_never(track, batch_size, kills, tmp_path_factory):
     """A run killed some steps behind its newest checkpoint, several times, ends with what a run left alone has."""
     folder = tmp_path_factory.mktemp("runs")
     batches = stream(np.random.default_rng(0).integers(0, 4, 200), batch_size=batch_size)
     steps = batches.steps_for(1000)
-    due = due_revisions(load_track("2025/strict-small"), batches, steps, 1e-5)
+    name, scale = track
+    due = due_revisions(load_track(name), batches, steps, scale)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "copy_of", dict)
         patch.setattr(
@@ -207,19 +217,45 @@ def test_which_revisions_are_written_changes_no_weight(whole_run, train_tiny, ch
     assert weights(whole_run) == weights(train_tiny(**SCALED | changes))
 
 
-@pytest.mark.parametrize("step", [8, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 15))])
-def test_a_killed_run_ends_with_the_same_revisions(train_tiny, stop_at, step):  # noqa: F811
-    whole = train_tiny(name="whole", **SCALED)
-    revive = stop_at(step)
-    with pytest.raises(Stopped):
-        train_tiny(name="killed", checkpoint_seconds=1e-9, **SCALED)
-    revive()
-    killed = train_tiny(name="killed", checkpoint_seconds=1e-9, **SCALED)
-    found = [
-        {str(p.relative_to(folder)): sha256(p) for p in (folder / "revisions").rglob("*.safetensors")}
-        for folder in (whole, killed)
-    ]
-    assert found[0] == found[1] and len(found[0]) == 10
+def contents(folder: Path) -> dict[str, str]:
+    """Every file of a run's revisions, hidden ones too: path -> SHA-256."""
+    revisions = folder / "revisions"
+    return {str(path.relative_to(revisions)): sha256(path) for path in revisions.rglob("*") if path.is_file()}
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("chck_2M", "chck_9M")]
+
+
+@pytest.mark.parametrize("name", ["chck_5M", *SLOW])
+def test_a_run_killed_while_it_writes_a_revision_ends_with_the_same_files(
+    train_tiny, whole_run, monkeypatch, name
+):
+    """It had a checkpoint some steps (and revisions) ago: every eighth turn of the loop, by a clock of turns."""
+    turns = SimpleNamespace(monotonic=itertools.count().__next__, perf_counter=time.perf_counter)
+    changes = SCALED | {"name": "killed", "checkpoint_seconds": 7.5}
+    monkeypatch.setattr(loop, "time", turns)
+    with monkeypatch.context() as planted:
+        planted.setattr(sealed, "seal", lambda folder: killed_in(folder, name))
+        child = multiprocessing.get_context("fork").Process(target=train_tiny, kwargs=changes)
+        child.start()
+        child.join()
+    assert child.exitcode == -signal.SIGKILL
+    found = contents(Path("runs/killed"))
+    assert any(path.startswith(f".{name}.tmp") for path in found)
+    written = []
+    monkeypatch.setattr(
+        module, "export", lambda *args, **kw: written.append(args[2].name) or export(*args, **kw)
+    )
+    assert contents(train_tiny(**changes)) == contents(whole_run)
+    again = [each for each in written if f"{each}/model.safetensors" in found]
+    assert again and name in written
+
+
+def killed_in(folder: Path, name: str) -> None:
+    """`seal`, but for the death of the process where it seals the revision of that name."""
+    if folder.name.startswith(f".{name}."):
+        os.kill(os.getpid(), signal.SIGKILL)
+    seal(folder)
 
 
 def test_a_checkpoint_is_never_ahead_of_a_revision_that_could_not_be_written(train_tiny, monkeypatch):
