@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from babylm_data.errors import UserError
-from babylm_data.sealed import sha256
+from babylm_data.sealed import damage, sha256
 from train_teachers import loop, revisions
 from train_teachers.__main__ import main
 from train_teachers.config import dump_config
@@ -175,9 +175,14 @@ def test_a_run_that_never_took_a_step_may_be_corrected(train_tiny, stop_at):
 
 
 def test_two_processes_train_the_same_model_as_one(make_config, on_two_processes, train_tiny):
-    """The same global batches, split: equal but for the order of the sums."""
-    alone = train_tiny(name="alone", data={"words": 1000})
-    both = on_two_processes("train_teachers", make_config(name="both", data={"words": 1000}), forked=True)
+    """The same global batches, split: equal but for the order of the sums. One of them writes the revisions."""
+    changes = {"data": {"words": 1000}, "revisions": True, "words_scale": 1e-4}
+    alone = train_tiny(name="alone", **changes)
+    both = on_two_processes("train_teachers", make_config(name="both", **changes), forked=True)
+    for folder in (alone, both):
+        written = sorted((folder / "revisions").iterdir())
+        assert {path.name for path in written} == {f"chck_{n}M" for n in range(1, 11)}
+        assert [damage(path) for path in written] == [None] * 10
     values = [[r["val/hard"] for r in metrics(f) if "val/hard" in r] for f in (alone, both)]
     assert values[0] == pytest.approx(values[1], abs=1e-3)
     norms = [[r["grad_norm"] for r in metrics(f) if "grad_norm" in r] for f in (alone, both)]
@@ -213,8 +218,9 @@ def test_compiling_changes_no_more_than_rounding(train_tiny):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, monkeypatch, capsys, number):
-    whole = train_tiny(name="whole")
-    config = make_config(name="stopped")
+    changes = {"revisions": True, "words_scale": 1e-4}
+    whole = train_tiny(name="whole", **changes)
+    config = make_config(name="stopped", **changes)
     Path("stopped.yaml").write_text(dump_config(config))
     take_step = Stepper.__call__
 
@@ -230,6 +236,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, mo
     assert end.value.code == loop.STOPPED
     assert "stopped at step 5 of " in (said := capsys.readouterr().err) and "the same command goes on" in said
     assert signal.getsignal(number) is before
+    assert [path.name for path in Path("runs/stopped/state").iterdir()] == ["step-00000005"]
     main(["stopped.yaml"])
     assert weights(Path("runs/stopped")) == weights(whole)
     assert curve(Path("runs/stopped")) == curve(whole)

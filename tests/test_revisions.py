@@ -223,7 +223,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(revisions)): sha256(path) for path in revisions.rglob("*") if path.is_file()}
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("chck_2M", "chck_9M")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("chck_2M", "chck_7M")]
 
 
 @pytest.mark.parametrize("name", ["chck_5M", *SLOW])
