@@ -7,7 +7,7 @@ brings its own teachers into the second sum, to which every run counts whole, if
 The control is listed but enters neither: nothing of it is in the submission.
 """
 
-from babylm_data.words import load_track
+from babylm_data.words import LAST_STEP, load_track
 from eval.lineup import Lineup
 from eval.run_folders import Run
 
@@ -63,7 +63,10 @@ def verdict(check: dict) -> str:
         return "no limit"
     if check["value"] is None:
         return "cannot be told"
-    return f"{'within' if check['within'] else 'OVER'} {check['budget']:,}"
+    if not check["within"]:
+        return f"OVER {check['budget']:,}"
+    crossed = " but for the last step" if check["value"] > check["budget"] else ""
+    return f"within {check['budget']:,}{crossed}"
 
 
 def entry(run: Run) -> dict:
@@ -110,7 +113,7 @@ def reading(runs: list[Run], words_seen: int | None, ending: list[Run], track: s
     Where nobody knows what the tokenizer or first weights read, `words_seen` is None, and within no limit.
     Train splits of the same files (by content) count once as corpus; unlike ones add up: what they share cannot
     be told from here. A run ends with the first step that reaches the words it was asked for, so the budget may lie
-    inside the last step of those that are `ending`: the words are all counted, and it is within.
+    inside the last step of those that are `ending`: the words are all counted, and it is within, unless by too many.
     """
     corpora: dict[tuple, int] = {}
     for run in runs:
@@ -130,7 +133,9 @@ def reading(runs: list[Run], words_seen: int | None, ending: list[Run], track: s
     }
     checks = {}
     for key, (value, before_the_end, limit) in values.items():
-        within = None if limit is None else value is not None and (value <= limit or before_the_end < limit)
+        within = None if limit is None else value is not None and value <= limit
+        if within is False and value is not None:
+            within = before_the_end < limit and value <= limit * (1 + LAST_STEP)
         checks[key] = {"value": value, "budget": limit, "within": within}
     return checks
 

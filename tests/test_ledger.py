@@ -42,6 +42,13 @@ def test_a_budget_inside_the_last_step_is_kept_and_every_word_counted(student):
         assert exposure == {"value": 100_003_000, "budget": 100_000_000, "within": within}
 
 
+def test_a_last_step_that_crosses_the_budget_is_said_and_one_far_across_it_is_over(student):
+    for words, verdict in ((3_030_000, "within 10 but for the last step"), (3_030_001, "OVER 10")):
+        for run in (student, student.parent / "nursery-control"):  # of 300,000 words of text
+            edit(run / "summary.json", words_seen=words, words_in_last_step=100_000)
+        assert f" passes ({verdict})" in said(ledger(read_lineup(student)))[0]
+
+
 def test_the_true_words_of_each_revision_stand_in_the_ledger(student):
     revisions = [{"name": "chck_1M", "mark": 1_000_000, "words_seen": 1_000_900, "step": 250}]
     edit(student / "summary.json", revisions=revisions)

@@ -25,7 +25,7 @@ from babylm_data.words import load_track
 from train_teachers import loop
 from train_teachers import revisions as module
 from train_teachers.checkpoint import export
-from train_teachers.revisions import RevisionWriter, due_revisions
+from train_teachers.revisions import RevisionWriter, due_revisions, told
 
 TRACKS = ("2025/strict-small", "2025/strict", "2026/strict-small", "2026/strict")
 
@@ -196,6 +196,27 @@ def test_a_run_leaves_its_revisions_complete_and_says_what_each_has_seen(whole_r
     assert before_the_end == seen[summary["steps"] - 1] < SCALED["data"]["words"] <= summary["words_seen"]
 
 
+def due_told(track: str, words: int, before: int = 0) -> str:
+    """What a run of so many words, after those of its first weights, says of its revisions."""
+    track, batches = load_track(track), stream(np.full(200, 200), batch_size=1)
+    return told(due_revisions(track, batches, batches.steps_for(words), before=before), track, before + words)
+
+
+def test_which_revisions_are_due_or_why_none_is_told_before_the_first_step(train_tiny, capsys):
+    assert due_told("2025/strict-small", 100_000_000) == "19 revisions, chck_1M … chck_100M"
+    assert due_told("2025/strict-small", 1_500_000) == "1 revision, chck_1M"
+    assert due_told("2024/strict-small", 10**6) == "no revision is due: 2024/strict-small asks for none"
+    assert due_told("2025/strict-small", 900_000) == (
+        "no revision is due: the run ends at 900,000 words of exposure, and the first mark is at 1,000,000"
+    )
+    assert due_told("2025/strict-small", 100_000, before=1_400_000).endswith("mark that this run comes to")
+    train_tiny(revisions=True)
+    said = capsys.readouterr().out
+    assert said.index("no revision is due: the run ends at 4") < said.index("held-out hard loss")
+    train_tiny(name="unasked")
+    assert "revision" not in capsys.readouterr().out
+
+
 def test_revisions_that_will_be_one_model_are_told_before_the_first_step(train_tiny, capsys):
     train_tiny(name="apart", **SCALED | {"data": {"words": 200}})
     assert "warning" not in capsys.readouterr().out
@@ -275,11 +296,7 @@ def test_what_the_first_weights_have_read_counts_for_caps_and_marks(train_tiny):
     first = train_tiny(name="first", data={"words": 500})
     init = {"path": str(first / "export")}
     seen = json.loads((first / "summary.json").read_text())["words_seen"]
-    with pytest.raises(
-        UserError, match=rf"after the {seen} that init has read is over the 100,000,000 words"
-    ):
-        train_tiny(name="over", init=init, data={"words": 100_000_000 - seen + 1})
-    with pytest.raises(UserError, match="after the .* that init has read is 10.* epochs"):
+    with pytest.raises(UserError, match=f"after the {seen} that init has read is over .* that 10 epochs of"):
         train_tiny(name="over", init=init, data={"words": 19_800})
     folder = train_tiny(name="second", init=init, **SCALED)
     summary = json.loads((folder / "summary.json").read_text())
@@ -325,15 +342,18 @@ def due_of(name: str) -> list:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("changes", "message"),
     [
-        (100_000_001, "over the 100,000,000 words of exposure of 2025/strict-small"),
-        (40_000, "allows 10: lower it to"),
+        (
+            {"data": {"words": 40_000}},
+            "data.words 40,000 is over the .* words that 10 epochs of the corpus have",
+        ),
+        ({"data": {"words": 19_800}, "batch_size": 400}, "the last step, .* more than 1% over the"),
     ],
 )
-def test_a_budget_of_the_track_is_not_crossed_unless_outside_the_competition(train_tiny, words, message):
+def test_a_budget_of_the_track_is_not_crossed_unless_outside_the_competition(train_tiny, changes, message):
     with pytest.raises(UserError, match=message):
-        train_tiny(data={"words": words})
+        train_tiny(**changes)
     assert not Path("runs/tiny/summary.json").exists()
 
 

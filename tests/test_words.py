@@ -3,7 +3,14 @@
 import pytest
 
 from babylm_data.errors import UserError
-from babylm_data.words import TRACKS, check_exposure, load_track, revision_marks, revision_words
+from babylm_data.words import (
+    TRACKS,
+    check_exposure,
+    check_last_step,
+    load_track,
+    revision_marks,
+    revision_words,
+)
 
 YEARS = ["2023", "2024", "2025", "2026"]
 
@@ -62,5 +69,36 @@ def test_a_misspelt_track_names_the_nearest(name):
 def test_a_cap_exactly_met_is_kept_and_a_word_more_is_refused(corpus, before):
     track = load_track("2025/strict-small")
     check_exposure(track, corpus, 10 * corpus - before, before)
-    with pytest.raises(UserError, match="lower it"):
+    with pytest.raises(UserError, match=f"lower it to {10 * corpus - before},"):
         check_exposure(track, corpus, 10 * corpus - before + 1, before)
+
+
+def test_of_two_caps_the_one_that_is_met_first_is_told_in_words():
+    track = load_track("2025/strict-small")
+    epochs = "data.words 20,001 is over the 20,000 words that 10 epochs of the corpus have, .* lower it to 20000, or"
+    with pytest.raises(UserError, match=epochs):
+        check_exposure(track, 2_000, 20_001)
+    exposure = (
+        "is over the 100,000,000 words of exposure of 2026/strict-small: lower it to 100000000, or set comp"
+    )
+    with pytest.raises(UserError, match=exposure):
+        check_exposure(load_track("2026/strict-small"), 10_421_796, 104_217_960)
+    check_exposure(load_track("2024/strict-small"), 2_000, 10**9)  # sets neither
+
+
+def test_where_init_has_used_up_the_words_nothing_is_left_to_lower_them_to():
+    with pytest.raises(
+        UserError, match="after the 20,000 that init has read .* has used them up: begin with"
+    ) as error:
+        check_exposure(load_track("2025/strict-small"), 2_000, 1, before=20_000)
+    assert "lower it" not in str(error.value)
+
+
+def test_a_last_step_may_cross_a_budget_by_one_percent():
+    track = load_track("2025/strict-small")
+    check_last_step(track, 10_000_000, 101_000_000, 4_000_000)
+    with pytest.raises(
+        UserError, match="of 4,000,000 words, ends the run at 101,000,001, more than 1% over the 100,0"
+    ):
+        check_last_step(track, 10_000_000, 101_000_001, 4_000_000)
+    check_last_step(load_track("2024/strict-small"), 2_000, 10**9, 10**6)
