@@ -2,7 +2,7 @@
 #
 #   make submission                                                       the embedded nursery corpus
 #   make submission CORPUS=DIR EVAL_DATA=DIR PRESET=cpu-hour              your own text and the official evaluation data
-#   … PREPARE_ARGS="--allow-words 10421796"                               more options for python -m babylm_data
+#   … PREPARE_ARGS="--track 2026/strict-small"                            more options for python -m babylm_data
 #   … FULL="blimp_filtered reading" FAST=blimp_fast                       other tasks for the models, and for the revisions
 #   … RULES=2025 FULL=full FAST="fast aoa" PARTIAL=1                      the leaderboard's file, as far as the data go
 #   … PRESET=babyllama-58m PREPARE_ARGS="--vocab-size 16000 --prefix-space"   a full recipe, for a GPU

@@ -14,6 +14,9 @@ from babylm_data.errors import UserError
 
 TRACKS = Path(__file__).parent / "tracks"
 MILLION = 1_000_000
+LAST_STEP = 0.01
+"""Share of a budget by which the last step of a run may cross it: whole steps are taken, and every word is counted."""
+OUTSIDE = "or set competition=false: a run outside the competition"
 
 
 class RevisionMarks(BaseModel):
@@ -72,21 +75,35 @@ def revision_marks(track: Track, words_seen: int, scale: float = 1.0) -> list[tu
     return [(name, mark) for name, mark in scaled if mark <= words_seen]
 
 
+def exposure_cap(track: Track, corpus_words: int) -> tuple[int, str] | None:
+    """The most words of exposure that a track allows on a corpus of `corpus_words`, and of what they are."""
+    caps = []
+    if track.exposure_words is not None:
+        caps.append((track.exposure_words, f"words of exposure of {track.name}"))
+    if track.epochs is not None:
+        epochs = f"words that {track.epochs} epochs of the corpus have, all that {track.name} allows"
+        caps.append((track.epochs * corpus_words, epochs))
+    return min(caps, default=None)
+
+
 def check_exposure(track: Track, corpus_words: int, words: int, before: int = 0) -> None:
     """Refuse to plan an exposure of `words`, after those `before` of the first weights, over the track's budgets.
 
-    A run stops at the first step that reaches the words it was asked for: the last step may cross the budget, and
-    the ledger says by how much.
+    A run stops at the first step that reaches the words it was asked for: for the last step see `check_last_step`.
     """
-    outside = "or set competition=false: a run outside the competition"
+    cap, what = exposure_cap(track, corpus_words) or (before + words, "")
+    if before + words <= cap:
+        return
     planned = f"data.words {words:,}" + (f" after the {before:,} that init has read" if before else "")
-    total = before + words
-    if track.exposure_words is not None and total > track.exposure_words:
+    remedy = f"lower it to {cap - before}" if before < cap else "init has used them up: begin with another"
+    raise UserError(f"{planned} is over the {cap:,} {what}: {remedy}, {OUTSIDE}")
+
+
+def check_last_step(track: Track, corpus_words: int, words: int, in_last_step: int) -> None:
+    """Refuse a run that ends at `words` of exposure, where its last step lies too far over the track's budgets."""
+    cap, what = exposure_cap(track, corpus_words) or (words, "")
+    if words > cap * (1 + LAST_STEP):
         raise UserError(
-            f"{planned} is over the {track.exposure_words:,} words of exposure of {track.name}: lower it, {outside}"
-        )
-    if track.epochs is not None and total > track.epochs * corpus_words:
-        raise UserError(
-            f"{planned} is {total / corpus_words:.4g} epochs of the corpus's {corpus_words:,} words, and "
-            f"{track.name} allows {track.epochs}: lower it to {max(0, track.epochs * corpus_words - before)}, {outside}"
+            f"the last step, of {in_last_step:,} words, ends the run at {words:,}, more than {LAST_STEP:.0%} over the "
+            f"{cap:,} {what}: lower batch_size or data.words, {OUTSIDE}"
         )

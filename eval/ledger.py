@@ -3,11 +3,11 @@
 The rules leave one question open. The duration rule speaks of the submitted model's own exposure; the FAQ
 says that the text seen by *all* training counts. Both sums are printed, so that nobody has to trust our
 choice. What a student's first weights were exposed to is its own exposure. A teacher that was itself taught
-brings its own teachers into the second sum. The control is listed but enters neither: nothing of it is in the
-submission.
+brings its own teachers into the second sum, to which every run counts whole, if only a revision of it was used.
+The control is listed but enters neither: nothing of it is in the submission.
 """
 
-from babylm_data.words import load_track
+from babylm_data.words import LAST_STEP, load_track
 from eval.lineup import Lineup
 from eval.run_folders import Run
 
@@ -31,15 +31,15 @@ def ledger(lineup: Lineup) -> dict:
         "corpus_words": words,
         "passes": 0.0 if adopted else 1.0,
     }
-    track = lineup.student.manifest.get("track")
+    track, student = lineup.student.manifest.get("track"), lineup.student
+    trained = [*lineup.forebears, *lineup.teachers, student]
+    exposure = None if adopted or unknown_before(trained) else words + sum_of(trained, "words_seen")
     return {
         "track": track,
         "entries": [tokenizer, *(entry(run) for run in [*lineup.forebears, *lineup.runs])],
         "readings": {
-            "student_alone": reading(lineup.line, 0, track),
-            "everything": reading(
-                [*lineup.forebears, *lineup.teachers, lineup.student], None if adopted else words, track
-            ),
+            "student_alone": reading(lineup.line, own_exposure(lineup.line), [student], track),
+            "everything": reading(trained, exposure, trained, track),
         },
     }
 
@@ -52,10 +52,21 @@ def said(found: dict) -> list[str]:
         told = []
         for name, check in checks.items():
             value = "unknown" if check["value"] is None else f"{check['value']:,.10g}"
-            verdict = {None: "no limit", True: "within {:,}", False: "OVER {:,}"}[check["within"]]
-            told.append(f"{value} {names[name]} ({verdict.format(check['budget'] or 0)})")
+            told.append(f"{value} {names[name]} ({verdict(check)})")
         lines.append(f"ledger, {READINGS[key]}: {', '.join(told)}")
     return lines
+
+
+def verdict(check: dict) -> str:
+    """One value beside its budget, in a few words."""
+    if check["within"] is None:
+        return "no limit"
+    if check["value"] is None:
+        return "cannot be told"
+    if not check["within"]:
+        return f"OVER {check['budget']:,}"
+    crossed = " but for the last step" if check["value"] > check["budget"] else ""
+    return f"within {check['budget']:,}{crossed}"
 
 
 def entry(run: Run) -> dict:
@@ -74,32 +85,58 @@ def entry(run: Run) -> dict:
     }
 
 
-def reading(runs: list[Run], tokenizer_words: int | None, track: str | None) -> dict:
+def own_exposure(line: list[Run]) -> int | None:
+    """Words that the student was exposed to, with those of its first weights; None where nobody can count these.
+
+    `line`: the student, the run that its first weights are from, and so on. Of a run whose revision it began with, only
+    what that had read counts: the student's own record of it goes before the sum, which older records leave us.
+    """
+    if unknown_before(line):
+        return None
+    recorded = line[0].summary.get("words_before")
+    return sum_of(line, "words_seen") if recorded is None else recorded + line[0].summary["words_seen"]
+
+
+def unknown_before(runs: list[Run]) -> bool:
+    """Whether one of these began with weights of which nobody can tell what they had read."""
+    return any(run.summary.get("words_before", 0) is None for run in runs)
+
+
+def sum_of(runs: list[Run], count: str) -> int:
+    """One count of their summaries, over all of them; 0 for what an older summary does not have."""
+    return sum(run.summary.get(count, 0) for run in runs)
+
+
+def reading(runs: list[Run], words_seen: int | None, ending: list[Run], track: str | None) -> dict:
     """One sum over trainings beside the track's budgets; `within` is None where the track sets no such limit.
 
-    Where nobody knows what the tokenizer read, the sums are not known either, and are within no limit.
+    Where nobody knows what the tokenizer or first weights read, `words_seen` is None, and within no limit.
     Train splits of the same files (by content) count once as corpus; unlike ones add up: what they share cannot
     be told from here. A run ends with the first step that reaches the words it was asked for, so the budget may lie
-    inside its last step: the words are all counted, and it is within.
+    inside the last step of those that are `ending`: the words are all counted, and it is within, unless by too many.
     """
     corpora: dict[tuple, int] = {}
     for run in runs:
         files = file_hashes(run)
         corpora[files] = max(run.train["words"], corpora.get(files, 0))
-    corpus_words = sum(corpora.values())
-    words_seen = (tokenizer_words or 0) + sum(run.summary["words_seen"] for run in runs)
-    before = words_seen - sum(run.summary.get("words_in_last_step", 0) for run in runs)
+    corpus_words, known = sum(corpora.values()), words_seen is not None
+    before = words_seen - sum_of(ending, "words_in_last_step") if known else None
     budget = load_track(track) if track else None
     values = {
         "corpus_words": (corpus_words, corpus_words, budget and budget.corpus_words),
         "exposure_words": (words_seen, before, budget and budget.exposure_words),
-        "passes": (words_seen / corpus_words, before / corpus_words, budget and budget.epochs),
+        "passes": (
+            words_seen / corpus_words if known else None,
+            before / corpus_words if known else None,
+            budget and budget.epochs,
+        ),
     }
     checks = {}
     for key, (value, before_the_end, limit) in values.items():
-        known = key == "corpus_words" or tokenizer_words is not None
-        within = None if limit is None else known and (value <= limit or before_the_end < limit)
-        checks[key] = {"value": value if known else None, "budget": limit, "within": within}
+        within = None if limit is None else value is not None and value <= limit
+        if within is False and value is not None:
+            within = before_the_end < limit and value <= limit * (1 + LAST_STEP)
+        checks[key] = {"value": value, "budget": limit, "within": within}
     return checks
 
 

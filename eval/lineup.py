@@ -73,23 +73,35 @@ def taught_by(run: Run) -> list[Path]:
 
 
 def begun_from(run: Run) -> Path | None:
-    """The run folder that a run's first weights are from; None if they are fresh."""
+    """The run folder that a run's first weights are from; None if they are fresh, or it says that nobody can tell."""
     init = plain_config(run).get("init")
-    return made_from(run, "init", init["path"]) if init else None
+    if not init or (run.summary.get("words_before", 0) is None and not inside_a_run(init["path"])):
+        return None
+    return made_from(run, "init", init["path"])
+
+
+def inside_a_run(path: str) -> tuple[Path, str] | None:
+    """The run folder that `path` lies in by its name, and where in it: its export or a revision; else None."""
+    place = Path(path)
+    if place.name == "export":
+        return place.parent, place.name
+    if place.parent.name == "revisions":
+        return place.parent.parent, f"revisions/{place.name}"
+    return None
 
 
 def made_from(run: Run, what: str, path: str) -> Path:
-    """The run folder of `path`, an export that a run was made from ("teacher NAME" or "init")."""
-    if Path(path).name != "export":
+    """The run folder of `path`, an export or a revision that a run was made from ("teacher NAME" or "init")."""
+    if not (found := inside_a_run(path)):
         raise UserError(
             f"{what} of {run.name} ({path}) is no run of this kit, so nobody can count the words "
             "that it read: train one with `python -m train_teachers CONFIG.yaml`"
         )
-    digest = run.inputs.get(what)
-    folder = locate(path, run.folder, lambda found: weights(found) == digest)
-    if (folder / "export").is_dir() and weights(folder) != digest:
+    (named, inside), digest = found, run.inputs.get(what)
+    folder = locate(str(named), run.folder, lambda place: weights(place / inside) == digest)
+    if (folder / inside).is_dir() and weights(folder / inside) != digest:
         raise UserError(
-            f"{folder / 'export'} is not the {what} that {run.name} was made from: "
+            f"{folder / inside} is not the {what} that {run.name} was made from: "
             f"put that one back, or delete {run.folder} and train it again"
         )
     return folder

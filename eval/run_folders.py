@@ -100,9 +100,9 @@ class Run:
         return read_metrics(self.folder / "metrics.jsonl")
 
 
-def weights(folder: Path) -> str:
+def weights(export: Path) -> str:
     """The SHA-256 of each of an export's *.safetensors, as inputs.json holds them."""
-    files = sorted((folder / "export").glob("*.safetensors"))
+    files = sorted(export.glob("*.safetensors"))
     return ",".join(_sha256_as_of(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 

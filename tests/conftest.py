@@ -65,7 +65,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config_values(data_folder) -> dict:
     """A training config of a second: a llama of two layers, ten steps."""
     return {
@@ -86,7 +86,7 @@ def config_values(data_folder) -> dict:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config(config_values):
     """make_config(seed=1, optim={"lr": 0.1}): the tiny TrainConfig with top-level fields replaced or merged."""
     from train_teachers.config import TrainConfig

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from run_tree import edit, write_data, write_runs
 
+from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, sha256
 from eval.ledger import ledger, said
 from eval.lineup import read_lineup
@@ -39,6 +40,13 @@ def test_a_budget_inside_the_last_step_is_kept_and_every_word_counted(student):
         edit(student.parent / "nursery-control" / "summary.json", words_seen=100_003_000)
         exposure = ledger(read_lineup(student))["readings"]["student_alone"]["exposure_words"]
         assert exposure == {"value": 100_003_000, "budget": 100_000_000, "within": within}
+
+
+def test_a_last_step_that_crosses_the_budget_is_said_and_one_far_across_it_is_over(student):
+    for words, verdict in ((3_030_000, "within 10 but for the last step"), (3_030_001, "OVER 10")):
+        for run in (student, student.parent / "nursery-control"):  # of 300,000 words of text
+            edit(run / "summary.json", words_seen=words, words_in_last_step=100_000)
+        assert f" passes ({verdict})" in said(ledger(read_lineup(student)))[0]
 
 
 def test_the_true_words_of_each_revision_stand_in_the_ledger(student):
@@ -105,6 +113,54 @@ def test_what_first_weights_were_exposed_to_counts_as_the_students_own(student, 
     assert found["student_alone"]["exposure_words"]["value"] == 2 * 1_200_000
     others = 3 if origin == "nursery-llama" else 5  # a teacher counts once; a student brings its own teacher
     assert found["everything"]["exposure_words"]["value"] == 300_000 + others * 1_200_000
+
+
+def begin(run: Path, path: str, digest: str, **summary: object) -> None:
+    """Let a run, and its control if it is the student, have begun with the weights of `path`."""
+    for each in [run, *([run.parent / "nursery-control"] if run.name == "nursery" else [])]:
+        with open(each / "config.yaml", "a", encoding="utf-8") as config:
+            config.write(f"init:\n  path: {path}\n")
+        edit(each / "inputs.json", init=digest)
+        edit(each / "summary.json", **summary)
+
+
+def test_of_a_run_whose_revision_a_student_began_with_only_what_that_had_read_is_its_own(student):
+    llama = student.parent / "nursery-llama"
+    revision = llama / "revisions" / "chck_1M"
+    revision.mkdir(parents=True)
+    (revision / "model.safetensors").write_bytes(b"early")
+    begin(student, str(revision), sha256(revision / "model.safetensors"), words_before=400_000)
+    lineup = read_lineup(student)
+    assert [run.folder.resolve() for run in lineup.line] == [student.resolve(), llama.resolve()]
+    found = ledger(lineup)["readings"]
+    assert found["student_alone"]["exposure_words"]["value"] == 400_000 + 1_200_000
+    assert found["everything"]["exposure_words"]["value"] == 300_000 + 3 * 1_200_000
+    (revision / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(UserError, match="revisions/chck_1M is not the init that nursery was made from"):
+        read_lineup(student)
+
+
+@pytest.mark.parametrize("hops", [0, 1])
+def test_what_nobody_can_count_is_unknown_however_many_runs_ago_it_was(student, hops):
+    llama, unknown = student.parent / "nursery-llama", {"words_before": None}
+    if hops:
+        begin(llama, "hub/pretrained", "0" * 64, **unknown)
+        begin(student, str(llama / "export"), sha256(llama / "export/model.safetensors"), **unknown)
+    else:
+        begin(student, "hub/pretrained", "0" * 64, **unknown)
+    found = ledger(read_lineup(student))
+    for checks in found["readings"].values():
+        assert checks["exposure_words"] == {"value": None, "budget": 100_000_000, "within": False}
+        assert checks["passes"] == {"value": None, "budget": 10, "within": False}
+        assert checks["corpus_words"]["within"] is True
+    assert all("unknown words of exposure (cannot be told)" in line for line in said(found))
+
+
+def test_a_teacher_with_an_unknown_past_leaves_the_student_alone_known(student):
+    begin(student.parent / "nursery-llama", "hub/pretrained", "0" * 64, words_before=None)
+    found = ledger(read_lineup(student))["readings"]
+    assert found["student_alone"]["exposure_words"]["value"] == 1_200_000
+    assert found["everything"]["exposure_words"]["value"] is None
 
 
 def test_a_tokenizer_from_elsewhere_makes_the_second_reading_unknown(student):

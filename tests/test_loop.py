@@ -3,16 +3,18 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from babylm_data.errors import UserError
-from babylm_data.sealed import sha256
-from train_teachers import loop
+from babylm_data.sealed import damage, sha256
+from train_teachers import loop, revisions
 from train_teachers.__main__ import main
 from train_teachers.config import dump_config
 from train_teachers.objective import HardObjective
@@ -174,9 +176,14 @@ def test_a_run_that_never_took_a_step_may_be_corrected(train_tiny, stop_at):
 
 
 def test_two_processes_train_the_same_model_as_one(make_config, on_two_processes, train_tiny):
-    """The same global batches, split: equal but for the order of the sums."""
-    alone = train_tiny(name="alone", data={"words": 1000})
-    both = on_two_processes("train_teachers", make_config(name="both", data={"words": 1000}), forked=True)
+    """The same global batches, split: equal but for the order of the sums. One of them writes the revisions."""
+    changes = {"data": {"words": 1000}, "revisions": True, "words_scale": 1e-4}
+    alone = train_tiny(name="alone", **changes)
+    both = on_two_processes("train_teachers", make_config(name="both", **changes), forked=True)
+    for folder in (alone, both):
+        written = sorted((folder / "revisions").iterdir())
+        assert {path.name for path in written} == {f"chck_{n}M" for n in range(1, 11)}
+        assert [damage(path) for path in written] == [None] * 10
     values = [[r["val/hard"] for r in metrics(f) if "val/hard" in r] for f in (alone, both)]
     assert values[0] == pytest.approx(values[1], abs=1e-3)
     norms = [[r["grad_norm"] for r in metrics(f) if "grad_norm" in r] for f in (alone, both)]
@@ -212,8 +219,9 @@ def test_compiling_changes_no_more_than_rounding(train_tiny):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, monkeypatch, capsys, number):
-    whole = train_tiny(name="whole")
-    config = make_config(name="stopped")
+    changes = {"revisions": True, "words_scale": 1e-4}
+    whole = train_tiny(name="whole", **changes)
+    config = make_config(name="stopped", **changes)
     Path("stopped.yaml").write_text(dump_config(config))
     take_step = Stepper.__call__
 
@@ -229,9 +237,37 @@ def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, mo
     assert end.value.code == loop.STOPPED
     assert "stopped at step 5 of " in (said := capsys.readouterr().err) and "the same command goes on" in said
     assert signal.getsignal(number) is before
+    assert [path.name for path in Path("runs/stopped/state").iterdir()] == ["step-00000005"]
     main(["stopped.yaml"])
     assert weights(Path("runs/stopped")) == weights(whole)
     assert curve(Path("runs/stopped")) == curve(whole)
+
+
+def test_a_stop_waits_for_the_pending_revision_then_saves_and_nobody_leaves_before(train_tiny, monkeypatch):
+    """A launcher kills all processes as soon as one has left with an exit status: the first might be in its save."""
+    done, take_step, export, save = [], Stepper.__call__, revisions.export, loop.save_state
+
+    def signalled(self, step, tokens):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(self, step, tokens)
+
+    def slow(model, tokenizer, path, **options):
+        time.sleep(0.1)
+        export(model, tokenizer, path, **options)
+        done.append(path.name)
+
+    def saved(*arguments):
+        save(*arguments)
+        done.append("saved")
+
+    monkeypatch.setattr(Stepper, "__call__", signalled)
+    monkeypatch.setattr(revisions, "export", slow)
+    monkeypatch.setattr(loop, "save_state", saved)
+    monkeypatch.setattr(Accelerator, "wait_for_everyone", lambda _: done.append("all are here"))
+    with pytest.raises(SystemExit):
+        train_tiny(revisions=True, words_scale=1.5e-4)  # chck_1M after 150 words, by the fifth step
+    assert done[-3:] == ["chck_1M", "saved", "all are here"]
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from babylm_data import prepare as preparing
 from babylm_data.__main__ import main
 from babylm_data.errors import UserError, run_stage
-from babylm_data.prepare import Settings, prepare
+from babylm_data.prepare import Settings, check_budget, prepare
 from babylm_data.sealed import damage
 from babylm_data.sources import find_inputs
 from babylm_data.tokens import open_data, open_tokens
@@ -163,6 +163,13 @@ def test_without_dev_files_the_end_of_each_source_becomes_dev(tmp_path):
     dev = (tmp_path / "data/text/dev/tales.txt").read_text(encoding="utf-8")
     assert dev == "tale 398 of the dog\n\ntale 399 of the dog\n\ntale 400 of the dog\n"
     assert prepare(tmp_path / "data", settings(vocab_size=265), raw=raw)[1] is True
+
+
+def test_the_official_corpus_of_2026_is_within_the_budget_of_its_own_track():
+    train = {"bb26_en": {"words": 10_421_796}}
+    check_budget(train, load_track("2026/strict-small"), allow_words=0)
+    with pytest.raises(UserError, match="10,421,796 words, over the 10,000,000 of track 2025/strict-small"):
+        check_budget(train, load_track("2025/strict-small"), allow_words=0)
 
 
 def test_more_words_than_the_budget_need_the_flag_that_the_error_names(raw, tmp_path, monkeypatch):

@@ -127,6 +127,8 @@ def train(
             if done:
                 return progress
             if stopping:
+                # the launcher kills the others once a process has left: none leaves before the first has saved
+                accelerator.wait_for_everyone()
                 bar.close()
                 where = f"step {progress.step} of {total}"
                 print(f"stopped at {where}: the same command goes on", file=sys.stderr)

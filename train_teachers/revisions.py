@@ -9,6 +9,7 @@ resumed skips none, and what it comes to again it writes anew in the same place,
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -30,22 +31,54 @@ class Revision:
     words_seen: int
     """Words of exposure that it has: those of whole steps."""
     step: int
+    words_before: int | None = 0
+    """How many of them are of the first weights; None where nobody can count those, and none is counted."""
 
 
 def due_revisions(
-    track: Track, batches: Batches, steps: int, scale: float = 1.0, before: int = 0
+    track: Track, batches: Batches, steps: int, scale: float = 1.0, before: int | None = 0
 ) -> list[Revision]:
     """The revisions of a run of so many steps, in order; `scale` multiplies every mark (and leaves its name).
 
-    `before`: words of exposure of the first weights, which count, and whose marks are not this run's to write.
+    `before`: words of exposure of the first weights, which count, and whose marks are not this run's to write;
+    None where nobody can count them, and then only this run's words count.
     """
+    known, before = before, before or 0
     marks = revision_marks(track, before + batches.words_seen(steps), scale)
     found = []
     for name, mark in marks:
         if mark > before:
             step = batches.steps_for(mark - before)
-            found.append(Revision(name, mark, before + batches.words_seen(step), step))
+            found.append(Revision(name, mark, before + batches.words_seen(step), step, known))
     return found
+
+
+def told(revisions: list[Revision], track: Track, words: int, scale: float = 1.0) -> str:
+    """Which revisions a run that ends at `words` of exposure writes, in a line; a second one warns of equal ones."""
+    if not revisions:
+        return f"no revision is due: {_why_none(track, words, scale)}"
+    names = [revision.name for revision in revisions]
+    line = (
+        f"{len(names)} revision{'s' * (len(names) > 1)}, {' … '.join(dict.fromkeys((names[0], names[-1])))}"
+    )
+    pairs = [(one, other) for one, other in pairwise(revisions) if one.step == other.step]
+    if not pairs:
+        return line
+    one, other = pairs[0]
+    more = f", and {len(pairs) - 1} more pairs" if pairs[1:] else ""
+    return (
+        f"{line}\nwarning: {one.name} and {other.name} are due at one step ({one.step:,}){more}: they will be the same "
+        "model, and a submission with them is refused; raise words_scale or lower batch_size"
+    )
+
+
+def _why_none(track: Track, words: int, scale: float) -> str:
+    if not track.revisions:
+        return f"{track.name} asks for none"
+    first = min(marks.every for marks in track.revisions) * scale
+    if words >= first:
+        return "init has passed every mark that this run comes to"
+    return f"the run ends at {words:,} words of exposure, and the first mark is at {max(1, round(first)):,}"
 
 
 class RevisionWriter:

@@ -8,7 +8,6 @@ import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
 from babylm_data.tokenizer import fingerprint, load_tokenizer
 from babylm_data.tokens import Batches, held_out, open_data, open_tokens
-from babylm_data.words import check_exposure, load_track
+from babylm_data.words import check_exposure, check_last_step, load_track
 from train_teachers.audit import Finding, audit, table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
@@ -32,7 +31,7 @@ from train_teachers.language_model import build, build_from, checkpoint_activati
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
 from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
-from train_teachers.revisions import Revision, RevisionWriter, due_revisions
+from train_teachers.revisions import RevisionWriter, due_revisions, told
 from train_teachers.run import Run
 
 AUDIT_SEQUENCES = 4
@@ -104,6 +103,9 @@ class Ready:
             check_exposure(self.track, corpus, config.data.words, self.words_before)
         self.batches, self.sequences = _read(config)
         self.steps = self.batches.steps_for(config.data.words)
+        if config.competition:
+            ends_at = self.words_before + self.batches.words_seen(self.steps)
+            check_last_step(self.track, corpus, ends_at, self.batches.words(self.steps - 1))
         scale = config.words_scale
         self.revisions = (
             due_revisions(self.track, self.batches, self.steps, scale, self.words_before)
@@ -142,24 +144,15 @@ class Ready:
         return audit(self.student, self.objective, Batch.from_sequences(sample), autocast=autocast)
 
     def describe(self, findings: dict[str, Finding]) -> str:
-        """The run in one line, its audit as a table, and a line about revisions that will be one model."""
+        """The run in one line, its audit as a table, and which revisions it will write, where it is asked to."""
         parameters = num_parameters(self.student)[0]
         shape = f"{self.config.model.family}, {parameters:,} parameters, {self.steps:,} steps"
         how = f"{self.precision}{', compiled' if self.compiled else ''}, on {self.accelerator.device}"
-        return f"{self.config.name}: {shape}, {how}\n{table(findings)}{_alike(self.revisions)}"
-
-
-def _alike(revisions: list[Revision]) -> str:
-    """A line that warns of revisions due at one step, where marks lie closer than the words of a step; else ""."""
-    pairs = [(one, other) for one, other in pairwise(revisions) if one.step == other.step]
-    if not pairs:
-        return ""
-    one, other = pairs[0]
-    more = f", and {len(pairs) - 1} more pairs" if pairs[1:] else ""
-    return (
-        f"\nwarning: {one.name} and {other.name} are due at one step ({one.step:,}){more}: they will be the same "
-        "model, and a submission with them is refused; raise words_scale or lower batch_size"
-    )
+        lines = [f"{self.config.name}: {shape}, {how}", table(findings)]
+        if self.config.revisions:
+            words = (self.words_before or 0) + self.batches.words_seen(self.steps)
+            lines.append(told(self.revisions, self.track, words, self.config.words_scale))
+        return "\n".join(lines)
 
 
 def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dict[str, str]]:
@@ -178,21 +171,30 @@ def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dic
     return student, {"init": weights_hash(folder)}
 
 
-def words_of_init(config: TrainConfig) -> int:
-    """Words of exposure that the first weights had before this run; outside the competition 0 where nobody knows."""
-    summary = (
-        find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path)).parent / "summary.json"
-    )
-    try:
-        found = json.loads(summary.read_text(encoding="utf-8"))
-        return found["words_seen"] + found.get("words_before", 0)
-    except (OSError, ValueError, KeyError):
-        if not config.competition:
-            return 0
+def words_of_init(config: TrainConfig) -> int | None:
+    """Words of exposure that the first weights had before this run; outside the competition None if nobody knows."""
+    folder = find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path))
+    words = _exposure_of(folder)
+    if words is None and config.competition:
         raise UserError(
-            f"init ({config.init.path}) is no run of this kit, so nobody can count the words that it has read: "
+            f"nobody can count the words that init ({config.init.path}) has read: "
             "set competition=false, a run outside the competition"
-        ) from None
+        )
+    return words
+
+
+def _exposure_of(folder: Path) -> int | None:
+    """What a revision says of itself, or a run of its export; None where nothing says it, or where it was not known."""
+    revision = folder / "exposure.json"
+    try:
+        if revision.exists():
+            found = json.loads(revision.read_text(encoding="utf-8"))
+            return None if found.get("words_before", 0) is None else found["words_seen"]
+        found = json.loads((folder.parent / "summary.json").read_text(encoding="utf-8"))
+        before = found.get("words_before", 0)
+        return None if before is None else before + found["words_seen"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _read(config: TrainConfig) -> tuple[Batches, np.ndarray]:
