@@ -7,6 +7,7 @@ state/ (resumable), export/ (Hugging Face), summary.json (written last: its pres
 import json
 import os
 import platform
+import shutil
 import subprocess
 import uuid
 from datetime import UTC, datetime
@@ -47,6 +48,8 @@ class Run:
                 "config", self._read_config(), config.model_dump(mode="json"), config.may_change
             )
             self._refuse_change("inputs", self.read_json("inputs.json"), inputs)
+        else:  # it may have been another run that wrote them, before its first checkpoint
+            shutil.rmtree(self.folder / "revisions", ignore_errors=True)
         if not self.summary:
             write_whole(self.folder / "config.yaml", f"# {self.kind}\n" + dump_config(config))
             self.write_json("inputs.json", inputs)
