@@ -12,6 +12,7 @@ import contextlib
 import os
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,17 +22,23 @@ from babylm_data.errors import positive, run_stage
 
 @contextlib.contextmanager
 def measured(clocks: dict[str, tuple[object, object]]) -> Iterator[dict[str, float]]:
-    """Seconds spent in methods of the writer while the context lasts: name -> (the class, clock)."""
-    spent, honest = dict.fromkeys(clocks, 0.0), {}
+    """Seconds spent in methods of the writer while the context lasts: name -> (the class, clock).
+
+    Of those that call each other, the time counts once, for the outer one.
+    """
+    spent, honest, inside = dict.fromkeys(clocks, 0.0), {}, threading.local()
     for name, (owner, clock) in clocks.items():
         honest[name] = getattr(owner, name)
 
         def timed(*arguments, name=name, clock=clock):
-            began = clock()
+            if getattr(inside, "one", False):
+                return honest[name](*arguments)
+            inside.one, began = True, clock()
             try:
                 return honest[name](*arguments)
             finally:
                 spent[name] += clock() - began
+                inside.one = False
 
         setattr(owner, name, timed)
     try:
@@ -62,6 +69,24 @@ def seconds(config) -> float:
     return taken[0]
 
 
+def one_turn(config) -> tuple[float, int]:
+    """Train once in the current folder and print what it took: the seconds of the loop, and how many revisions."""
+    from train_teachers.revisions import RevisionWriter
+
+    clocks = {
+        "write": (RevisionWriter, time.perf_counter),
+        "wait": (RevisionWriter, time.perf_counter),
+        "_export": (RevisionWriter, time.thread_time),
+    }
+    with measured(clocks) as spent:
+        took = seconds(config)
+    written = len(os.listdir(f"runs/{config.name}/revisions")) if config.revisions else 0
+    stood, beside = spent["write"] + spent["wait"], spent["_export"]
+    inside = f", of which {stood:.2f} s stood still, and {beside:.2f} s of a processor beside it"
+    print(f"{written:>3} revisions: {took:.2f} s{inside if config.revisions else ''}", flush=True)
+    return took, written
+
+
 def main(argv: list[str]) -> None:
     """Train in turns, print the ratio."""
     parser = argparse.ArgumentParser(
@@ -73,7 +98,6 @@ def main(argv: list[str]) -> None:
     args = parser.parse_intermixed_args(argv)
 
     from train_teachers.config import TrainConfig, load_config
-    from train_teachers.revisions import RevisionWriter
 
     config = load_config(TrainConfig, args.config, args.overrides)
     data = config.data.model_copy(update={"path": str(Path(config.data.path).resolve())})
@@ -82,20 +106,9 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for turn in range(-1, 2 * args.repeats):  # the first is not counted: it compiles
             on = turn % 4 in (1, 2)
-            name = f"turn-{turn + 1}"
-            with measured(
-                {
-                    "write": (RevisionWriter, time.perf_counter),
-                    "wait": (RevisionWriter, time.perf_counter),
-                    "_export": (RevisionWriter, time.thread_time),
-                }
-            ) as spent:
-                took = seconds(config.model_copy(update={"name": name, "data": data, "revisions": on}))
-            written = len(os.listdir(f"runs/{name}/revisions")) if on else 0
+            changes = {"name": f"turn-{turn + 1}", "data": data, "revisions": on}
+            took, written = one_turn(config.model_copy(update=changes))
             most = max(most, written)
-            stood, beside = spent["write"] + spent["wait"], spent["_export"]
-            inside = f", of which {stood:.2f} s stood still, and {beside:.2f} s of a processor beside it"
-            print(f"{written:>3} revisions: {took:.2f} s{inside if on else ''}", flush=True)
             if turn >= 0:
                 found[on].append(took)
     ratios = [with_ / without for with_, without in zip(found[True], found[False], strict=True)]

@@ -16,11 +16,16 @@ def outside(summary: dict, words: dict | None = None) -> list[str]:
     lines = [] if asked else ["trained with `competition: false`, without regard to the track's limits"]
     for key, check in words["readings"]["student_alone"].items() if words else ():
         if check["within"] is False:
-            value = check["value"] if isinstance(check["value"], int) else round(check["value"], 2)
-            lines.append(
-                f"{key.replace('_', ' ')} of the student: {value:,}, the track allows {check['budget']:,}"
-            )
+            what = f"{key.replace('_', ' ')} of the student"
+            lines.append(f"{what}: {counted(check['value'])}, the track allows {check['budget']:,}")
     return lines
+
+
+def counted(value: float | None) -> str:
+    """A value of the ledger as people write it."""
+    if value is None:
+        return "nobody can tell"
+    return f"{value if isinstance(value, int) else round(value, 2):,}"
 
 
 def caveats(summary: dict, words: dict | None = None) -> list[str]:

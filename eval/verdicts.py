@@ -78,7 +78,9 @@ def verdicts(lineup: Lineup, found: dict[str, Difference]) -> list[str]:
 def sentence(task: str, result: dict, delta: Difference) -> str:
     """What the student's score on one task, less its control's, allows to be said."""
     if result.get("synthetic"):
-        return f"{title(task)}: scored on synthetic stand-ins for the official data, from which nothing follows."
+        return (
+            f"{title(task)}: scored on synthetic stand-ins for the official data, from which nothing follows."
+        )
     points = f"{percent(abs(delta.value), delta.standard_error)} {points_of(result['metric'])}"
     where = "above" if delta.value >= 0 else "below"
     measured = f"{title(task)}: the student is {points} {where} the same model trained without distillation"

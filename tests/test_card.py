@@ -249,3 +249,5 @@ def test_what_the_first_weights_had_read_stands_beside_what_the_student_read(stu
     edit(student / "summary.json", words_before=before)
     (line,) = re.findall("^- Exposure of the student: .*$", card(student), re.MULTILINE)
     assert re.search(rf"student: [\d,]+ {said}[\d,]+ tokens", line)
+    unknown = "**Outside the competition: exposure words of the student: nobody can tell, the track allows"
+    assert (unknown in card(student)) is (before is None)

@@ -5,6 +5,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -279,6 +280,14 @@ def killed_in(folder: Path, name: str) -> None:
     seal(folder)
 
 
+def test_a_run_that_begins_anew_leaves_no_revision_of_another(train_tiny, whole_run):
+    """One that never came to a checkpoint may be corrected: with fewer marks, the rest would pass for its own."""
+    shutil.copytree(whole_run / "revisions", "runs/tiny/revisions")
+    Path("runs/tiny/revisions/.chck_9M.tmp-1").mkdir()
+    folder = train_tiny(**SCALED | {"data": {"words": 250}})
+    assert sorted(path.name for path in (folder / "revisions").iterdir()) == ["chck_1M", "chck_2M"]
+
+
 def test_a_checkpoint_is_never_ahead_of_a_revision_that_could_not_be_written(train_tiny, monkeypatch):
     def full(*_args, **_options):
         raise UserError("no space left")
@@ -327,6 +336,23 @@ def test_first_weights_may_be_a_revision_which_says_itself_what_it_has_read(trai
     assert summary["words_before"] == seen < 400
     assert summary["revisions"][0]["name"] == "chck_4M"
     assert json.loads((folder / "revisions/chck_4M/exposure.json").read_text())["words_before"] == seen
+
+
+def test_what_the_benchmark_measures_counts_no_second_twice():
+    from bench.revisions import measured
+
+    class Writer:
+        def wait(self):
+            pass
+
+        def write(self):
+            self.wait()
+
+    ticks = itertools.count().__next__
+    with measured({"write": (Writer, ticks), "wait": (Writer, ticks)}) as spent:
+        Writer().write()
+        Writer().wait()
+    assert spent == {"write": 1, "wait": 1}  # a tick each from beginning to end, had nobody looked in between
 
 
 def due_of(name: str) -> list:

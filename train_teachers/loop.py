@@ -5,8 +5,9 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import asdict, dataclass, field
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -95,7 +96,6 @@ def train(
     progress = Progress(**(load_state(*state) or {}))
     validate_at = set(np.linspace(0, total, config.validations + 1).round().astype(int).tolist())
     sequences = torch.from_numpy(held_out).to(accelerator.device)
-    few = sequences[: FEW if len(objective.weights) > 1 else 0]
     first = accelerator.is_main_process
     if first:
         run.forget_after(progress.step)
@@ -109,30 +109,19 @@ def train(
     ):
         while True:
             if progress.step in validate_at:
-                micro = take_step.micro_batch_size
-                with accelerator.autocast():
-                    loss = held_out_hard(student, sequences, micro_batch_size=micro)
-                    beside = (
-                        held_out_terms(student, objective, few, micro_batch_size=micro) if len(few) else {}
-                    )
-                line = {"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss}
-                log(line | {f"val/{name}": value for name, value in beside.items() if name != "hard"})
+                loss = validate(progress, student, objective, sequences, take_step, log)
                 bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
             done, stopping = progress.step == total, _on_any_process(bool(signals), accelerator)
             if done or stopping or time.monotonic() - saved_at > config.checkpoint_seconds:
                 if first:
-                    revisions.wait()
+                    revisions.wait()  # a checkpoint is never ahead of a revision that is due
                     save_state(*state, asdict(progress))
                 saved_at = time.monotonic()
             if done:
                 return progress
             if stopping:
-                # the launcher kills the others once a process has left: none leaves before the first has saved
-                accelerator.wait_for_everyone()
                 bar.close()
-                where = f"step {progress.step} of {total}"
-                print(f"stopped at {where}: the same command goes on", file=sys.stderr)
-                sys.exit(STOPPED)
+                leave(progress.step, total, accelerator)
 
             started, words = time.perf_counter(), batches.words(progress.step)
             result = take_step(progress.step, torch.from_numpy(batches.batch(progress.step)))
@@ -145,6 +134,31 @@ def train(
                 log(line)
                 speed = f"{line['tokens_per_second']:,}"
                 bar.set_postfix(loss=f"{line['loss/hard']:.3f}", tok_s=speed, refresh=False)
+
+
+def validate(
+    progress: Progress,
+    student: PreTrainedModel,
+    objective: Objective,
+    sequences: torch.Tensor,
+    take_step: Stepper,
+    log: Callable[[dict], None],
+) -> float:
+    """Log the held-out hard loss, which is returned (nats per token), and on a few sequences every other term."""
+    few, micro = sequences[: FEW if len(objective.weights) > 1 else 0], take_step.micro_batch_size
+    with take_step.accelerator.autocast():
+        loss = held_out_hard(student, sequences, micro_batch_size=micro)
+        beside = held_out_terms(student, objective, few, micro_batch_size=micro) if len(few) else {}
+    line = {"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss}
+    log(line | {f"val/{name}": value for name, value in beside.items() if name != "hard"})
+    return loss
+
+
+def leave(step: int, total: int, accelerator: Accelerator) -> NoReturn:
+    """End the process of a run that was asked to stop, once the first process has saved it."""
+    accelerator.wait_for_everyone()  # a launcher kills the others as soon as one has left
+    print(f"stopped at step {step} of {total}: the same command goes on", file=sys.stderr)
+    sys.exit(STOPPED)
 
 
 def _on_any_process(flag: bool, accelerator: Accelerator) -> bool:

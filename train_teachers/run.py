@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import uuid
 from datetime import UTC, datetime
@@ -49,6 +50,8 @@ class Run:
                 "config", self._read_config(), config.model_dump(mode="json"), config.may_change
             )
             self._refuse_change("inputs", self.read_json("inputs.json"), inputs)
+        else:  # it may have been another run that wrote them, before its first checkpoint
+            shutil.rmtree(self.folder / "revisions", ignore_errors=True)
         if not self.summary:
             write_whole(self.folder / "config.yaml", f"# {self.kind}\n" + dump_config(config))
             self.write_json("inputs.json", inputs)
