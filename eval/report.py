@@ -14,7 +14,7 @@ from eval.caveats import outside, trial
 from eval.commands import commands
 from eval.evaluated import read_evaluated
 from eval.json_files import read_json
-from eval.ledger import READINGS, corpus_text, ledger
+from eval.ledger import READINGS, corpus_text, ledger, verdict
 from eval.lineup import Lineup, read_lineup
 from eval.revisions import learning_curves
 from eval.run_folders import Run
@@ -116,6 +116,7 @@ def templates():
         "duration": duration,
         "hardware": hardware,
         "title": title,
+        "verdict": verdict,
     }
     environment.globals |= {"extent_note": extent_note, "tie_note": tie_note}
     environment.globals |= {"with_error": percent}
