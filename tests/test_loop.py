@@ -175,6 +175,7 @@ def test_a_run_that_never_took_a_step_may_be_corrected(train_tiny, stop_at):
     assert "lr: 0.003" in (train_tiny() / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_model_as_one(make_config, on_two_processes, train_tiny):
     """The same global batches, split: equal but for the order of the sums. One of them writes the revisions."""
     changes = {"data": {"words": 1000}, "revisions": True, "words_scale": 1e-4}

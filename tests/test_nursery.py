@@ -120,6 +120,7 @@ def shallow_scores(texts) -> dict[str, Callable[[str], float]]:
     return scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uid", sorted(PARADIGMS))
 def test_length_and_counts_answer_no_paradigm(uid, pairs, shallow_scores):
     for name, score in shallow_scores.items():
