@@ -31,12 +31,12 @@ else
     FULL ?= blimp_filtered supplement_filtered
     FAST ?= blimp_fast supplement_fast
   else
-    FULL ?= full
-    FAST ?= fast aoa
     RULES ?= 2025
   endif
 endif
 SOME := $(if $(PARTIAL),--partial)
+SCORED = runs/$(PRESET) --data "$(EVAL_DATA)" --text $(DATA)/text $(if $(FULL),--full $(FULL)) $(if $(FAST),--fast $(FAST)) \
+	$(if $(RULES),--rules $(RULES),--glue) $(if $(EPOCHS),--epochs $(EPOCHS)) $(SOME)
 
 .PHONY: help submission test test-slow lint clean
 .DEFAULT_GOAL := help
@@ -56,13 +56,12 @@ ifneq ($(PRESET),nursery)
 	@test -n "$(CORPUS)" -a -n "$(EVAL_DATA)" || { echo "error: PRESET=$(PRESET) needs CORPUS=DIR and EVAL_DATA=DIR" >&2; exit 2; }
 endif
 	$(RUN) babylm_data $(PREPARE) --out $(DATA)
-	$(RUN) eval --check $(SOME) --tasks $(FULL) $(FAST) perplexity --data "$(EVAL_DATA)" --text $(DATA)/text
+	$(RUN) eval.submission evaluate $(SCORED) --check
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-gpt2.yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml --control
-	$(RUN) eval.submission evaluate runs/$(PRESET) --data "$(EVAL_DATA)" --text $(DATA)/text --full $(FULL) --fast $(FAST) \
-		$(if $(RULES),--rules $(RULES),--glue) $(if $(EPOCHS),--epochs $(EPOCHS)) $(SOME)
+	$(RUN) eval.submission evaluate $(SCORED)
 	$(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(SOME)
 
 test: .venv/installed        ## the whole quick suite, one to two minutes

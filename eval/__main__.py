@@ -76,9 +76,7 @@ def parser() -> argparse.ArgumentParser:
         default=TIE_RULES[0],
         help="a tie between k choices is worth 1/k, or goes to the first choice; both are reported [shared]",
     )
-    parse.add_argument(
-        "--partial", action="store_true", help="leave out of full and fast what --data lacks, and say so"
-    )
+    parse.add_argument("--partial", action="store_true", help="leave out what --data lacks, and say so")
     parse.add_argument(
         "--backend", choices=BACKENDS, default="causal", help="what the model was trained to predict [causal]"
     )

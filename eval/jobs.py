@@ -68,10 +68,18 @@ class Job:
 
 
 def asked_tasks(args: argparse.Namespace) -> list[str]:
-    """The tasks that --tasks names, each once; "full" and "fast" are the official lists."""
+    """The tasks that --tasks names, each once; "full" and "fast" are the official lists.
+
+    With --partial, those without data are left out and named, if any has data.
+    """
     names: list[str] = []
     for word in args.tasks:
         names += members(word, args) if word in LISTS else [known_task(word)]
+    if args.partial and args.data:
+        lacking = [task for task in names if task in TASKS and not TASKS[task].find(args.data)]
+        if lacking and lacking != names:
+            print(f"left out, for {args.data} lacks their data: {', '.join(lacking)}")
+            names = [task for task in names if task not in lacking]
     return list(dict.fromkeys(names))
 
 

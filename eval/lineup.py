@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.run_folders import Run, locate, read_run, read_summary, weights
+from eval.origins import begun_from, forebears_of, plain_config, taught_by
+from eval.run_folders import Run, locate, read_run, read_summary
 
 CONTROLLED = {
     "data": "was trained on other data than",
@@ -36,8 +37,8 @@ class Lineup:
         """The student, the run that its first weights are from, and so on: what it was exposed to itself."""
         by_folder = {run.folder.resolve(): run for run in [*self.teachers, *self.forebears]}
         line = [self.student]
-        while path := begun_from(line[-1]):
-            line.append(by_folder[path.resolve()])
+        while first := begun_from(line[-1]):
+            line.append(by_folder[first[0].resolve()])
         return line
 
     @property
@@ -65,63 +66,6 @@ def read_lineup(folder: Path) -> Lineup:
         raise UserError(f"two runs are called {twice[0]}, and no table could tell them apart: rename one")
     check_provenance(lineup)
     return lineup
-
-
-def taught_by(run: Run) -> list[Path]:
-    """The run folders of a run's teachers; refused if one's weights are not those that taught it."""
-    return [made_from(run, f"teacher {t['name']}", t["path"]) for t in run.summary.get("teachers") or []]
-
-
-def begun_from(run: Run) -> Path | None:
-    """The run folder that a run's first weights are from; None if they are fresh, or it says that nobody can tell."""
-    init = plain_config(run).get("init")
-    if not init or (run.summary.get("words_before", 0) is None and not inside_a_run(init["path"])):
-        return None
-    return made_from(run, "init", init["path"])
-
-
-def inside_a_run(path: str) -> tuple[Path, str] | None:
-    """The run folder that `path` lies in by its name, and where in it: its export or a revision; else None."""
-    place = Path(path)
-    if place.name == "export":
-        return place.parent, place.name
-    if place.parent.name == "revisions":
-        return place.parent.parent, f"revisions/{place.name}"
-    return None
-
-
-def made_from(run: Run, what: str, path: str) -> Path:
-    """The run folder of `path`, an export or a revision that a run was made from ("teacher NAME" or "init")."""
-    if not (found := inside_a_run(path)):
-        raise UserError(
-            f"{what} of {run.name} ({path}) is no run of this kit, so nobody can count the words "
-            "that it read: train one with `python -m train_teachers CONFIG.yaml`"
-        )
-    (named, inside), digest = found, run.inputs.get(what)
-    folder = locate(str(named), run.folder, lambda place: weights(place / inside) == digest)
-    if (folder / inside).is_dir() and weights(folder / inside) != digest:
-        raise UserError(
-            f"{folder / inside} is not the {what} that {run.name} was made from: "
-            f"put that one back, or delete {run.folder} and train it again"
-        )
-    return folder
-
-
-def forebears_of(student: Run, teachers: list[Run]) -> list[Run]:
-    """What the student and its teachers were made from in turn, to any depth, each once; not the teachers."""
-    known = {run.folder.resolve() for run in teachers}
-    found, waiting = [], [student, *teachers]
-    while waiting:
-        run = waiting.pop(0)
-        origins = [(path, "teacher's teacher") for path in taught_by(run)]
-        if first := begun_from(run):
-            origins.append((first, "first weights"))
-        for path, role in origins:
-            if path.resolve() not in known:
-                known.add(path.resolve())
-                found.append(read_run(path, role, scored=False))
-                waiting.append(found[-1])
-    return found
 
 
 def check_provenance(lineup: Lineup) -> None:
@@ -164,13 +108,6 @@ def settings(run: Run, control: Run) -> dict:
     """
     apart = {"name", "comment", "teachers", "losses", *ON_THE_WAY, *control.summary.get("operational", [])}
     return {key: value for key, value in plain_config(run).items() if key not in apart}
-
-
-def plain_config(run: Run) -> dict:
-    """A run's config as a plain table."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_container(OmegaConf.create(run.config))
 
 
 def circumstances(run: Run) -> dict[str, str]:

@@ -55,16 +55,22 @@ def revisions(run: Run) -> list[Revision]:
 
 
 def not_written(run: Run) -> list[str]:
-    """The names of the revisions that the run's words of exposure came to, and that it has not written.
-
-    Those that its first weights had come to before are among them: nobody has written them for this run.
-    """
-    if not (track := run.summary.get("track")):
-        return []
-    words = run.summary["words_seen"] + (run.summary.get("words_before") or 0)
-    marks = revision_marks(load_track(track), words, run.summary.get("words_scale") or 1)
+    """Why revisions that are due by the run's words of exposure are not there, a line each; [] if all are."""
+    track, before = run.summary.get("track"), run.summary.get("words_before") or 0
+    scale, words = run.summary.get("words_scale") or 1, before + run.summary["words_seen"]
+    marks = revision_marks(load_track(track), words, scale) if track else []
     written = {revision.name for revision in revisions(run)}
-    return [name for name, _ in marks if name not in written]
+    if not (marks or written):
+        return ["the run came to none that its track asks for: train it longer, or on data of another track"]
+    lacking = [(name, mark) for name, mark in marks if name not in written]
+    passed = [name for name, mark in lacking if mark <= before]
+    own = [name for name, mark in lacking if mark > before]
+    lines = [f"{', '.join(own)}: train the run again, with `revisions: true`"] if own else []
+    if passed:
+        lines.append(
+            f"{', '.join(passed)}: the first weights had passed them before, so this run cannot write them"
+        )
+    return lines
 
 
 def damaged(found: list[Revision]) -> dict[Revision, str]:

@@ -224,6 +224,16 @@ def test_a_list_without_all_of_its_data_is_refused_or_left_shorter(folder, tmp_p
         main(["--tasks", "fast", "--check"])
 
 
+def test_a_named_task_without_data_is_refused_or_with_partial_left_out(folder, tmp_path, capsys):
+    data = lists(folder, tmp_path, "blimp_fast")
+    command = ["--tasks", "blimp_fast", "reading", "--data", str(data), "--check"]
+    with pytest.raises(UserError, match="reading"):
+        main(command)
+    main([*command, "--partial"])
+    said = capsys.readouterr().out
+    assert f"left out, for {data} lacks their data: reading" in said and "blimp_fast: 8 items" in said
+
+
 def test_the_lists_are_the_official_ones():
     wug = "wug_adj_nominalization wug_past_tense"
     full = f"blimp_filtered supplement_filtered ewok_filtered entity_tracking comps {wug}"

@@ -1,5 +1,6 @@
 """Run folders are read whole, or refused with the reason."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -151,6 +152,17 @@ def test_a_teacher_from_elsewhere_is_refused_as_uncounted(student):
         read_lineup(student)
 
 
+def test_a_teacher_that_is_a_revision_is_refused_for_tables_show_exports(student):
+    shutil.copytree(
+        student.parent / "nursery-llama/export", student.parent / "nursery-llama/revisions/chck_1M"
+    )
+    first = json.loads((student / "summary.json").read_text(encoding="utf-8"))["teachers"][0]
+    place = student.parent / "nursery-llama/revisions/chck_1M"
+    edit(student / "summary.json", teachers=[first | {"path": str(place)}])
+    with pytest.raises(UserError, match="is .*revisions/chck_1M, and every table would have the final"):
+        read_lineup(student)
+
+
 def begin(run, path, digest):
     """Let a run have begun with the weights of `path`."""
     config = run / "config.yaml"
@@ -162,6 +174,14 @@ def test_first_weights_from_elsewhere_are_refused_as_uncounted(student):
     begin(student, "hub/pretrained", "0" * 64)
     with pytest.raises(UserError, match="init of nursery .hub/pretrained. is no run of this kit"):
         read_lineup(student)
+
+
+@pytest.mark.parametrize("path", ["hub/pretrained", "hub/export", "hub/revisions/chck_1M"])
+def test_first_weights_that_are_said_to_be_unknown_are_looked_for_nowhere(student, path):
+    for run in (student, student.parent / "nursery-control"):
+        begin(run, path, "0" * 64)
+        edit(run / "summary.json", words_before=None)
+    assert read_lineup(student).line == [read_lineup(student).student]
 
 
 def test_a_control_that_began_from_other_weights_is_refused(student):

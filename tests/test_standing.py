@@ -215,6 +215,27 @@ def test_a_run_folder_brings_its_track_its_fine_tuning_and_its_caveats(tmp_path)
     assert found["unpublished"]["glue cola"]["score"] == 30, "a mean, for no submission holds it"
 
 
+def test_a_run_that_is_over_the_track_by_its_ledger_is_no_entry(tmp_path):
+    run = tmp_path / "mine"
+    scores_file(run / "eval/scores.json", blimp_filtered=result(0.65))
+    (run / "summary.json").write_text("{}")
+    over = {"within": False, "value": 11.0, "budget": 10}
+    (run / "submission").mkdir()
+    (run / "submission/ledger.json").write_text(json.dumps({"readings": {"student_alone": {"passes": over}}}))
+    assert (
+        "Ours is no entry, outside the competition: passes of the student: 11.0"
+        in read_own(run, None).caveats[0]
+    )
+
+
+def test_a_bundle_is_no_entry_where_its_file_says_so(tmp_path):
+    bundle = tmp_path / "submission"
+    scores_file(bundle / "scores.json", blimp_filtered=result(0.65))
+    name = "TRIAL_OUTSIDE_all_full_preds_and_fast_scores_causal.json"
+    (bundle / name).write_text("{}")
+    assert read_own(bundle, None).caveats == [f"Ours is no entry: {name} is marked TRIAL, OUTSIDE."]
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [

@@ -62,6 +62,27 @@ def test_a_planted_fault_is_found_where_it_is_and_nowhere_else(tmp_path, rules, 
     assert [line for line in found if not line.startswith(key)] == []
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_two_of_the_revisions_that_are_one_model_are_a_fault_of_however_many(tmp_path, rules, count):
+    asked = rules["2025"]
+    content = sound(asked, REVISIONS[:count], random.Random(0))
+    for scores in content[asked.fast_key].values():
+        scores[1] = dict(scores[0])
+    found = checked(tmp_path, content, asked, REVISIONS[:count])
+    assert (
+        [line for line in found if "chck_1M and chck_2M have equal scores in every fast task" in line]
+        == found
+        != []
+    )
+
+
+def test_a_file_whose_fast_lists_are_all_missing_is_told_of_each(tmp_path, rules):
+    asked = rules["2025"]
+    content = sound(asked, REVISIONS, random.Random(0)) | {asked.fast_key: {}}
+    found = checked(tmp_path, content, asked, REVISIONS)
+    assert [line.partition(":")[0] for line in found] == [f"{asked.fast_key}/{key}" for key in asked.fast]
+
+
 def unlike(content: dict) -> None:
     """A prediction of the kind that only the gold data can judge."""
     content["blimp"]["island"]["predictions"][1]["pred"] = "Never a choice."

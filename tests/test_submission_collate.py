@@ -17,6 +17,7 @@ from eval.aoa.checkpoints import read_scored
 from eval.finetune.results import TuningFolder
 from eval.model import model_sha256
 from eval.run_folders import Run
+from eval.submission import collate as collate_module
 from eval.submission.check.file import check_file
 from eval.submission.collate import collate
 from eval.submission.rules import load_rules
@@ -88,7 +89,7 @@ def of(folder: Path) -> Run:
     """The run in a folder, as `read_run` gives it."""
     scores = json.loads((folder / "eval/scores.json").read_text(encoding="utf-8"))
     summary = {"revisions": [{"name": name, "words_seen": 10**6 * n} for n, name in enumerate(REVISIONS, 1)]}
-    return Run(folder, "student", {"name": "x", **summary}, {}, {}, {}, None, scores)
+    return Run(folder, "student", {"name": "x", "words_seen": 3 * 10**6, **summary}, {}, {}, {}, None, scores)
 
 
 @pytest.mark.parametrize("year", ["2025", "2026-unverified"])
@@ -211,27 +212,45 @@ def evaluated_labels(run: Path) -> dict:
         (forget("aoa/aoa_score.json"), "aoa: .*aoa_score.json is missing"),
     ],
 )
-def test_a_score_of_ages_of_other_surprisals_is_missing(run, evaluated, do, said):
+def test_a_score_of_ages_of_other_surprisals_is_missing(run, evaluated, monkeypatch, do, said):
+    monkeypatch.setattr(collate_module, "FEWEST", len(REVISIONS))
     do(run)
     found = collate(of(run), evaluated[1]["2026-unverified"])
     assert any(re.match(said, line) for line in found.missing) and "aoa" not in found.content
 
 
 @pytest.mark.parametrize(
-    ("facts", "lacking"),
+    ("facts", "lines"),
     [
-        ({"words_seen": 4_500_000}, ["chck_4M"]),  # reached, and not written
-        ({"words_seen": 1_500_000, "words_before": 3_500_000}, ["chck_4M", "chck_5M"]),
-        ({"words_seen": 5_000, "words_scale": 0.001}, ["chck_4M", "chck_5M"]),
+        ({"words_seen": 4_500_000}, ["chck_4M: train the run again, with `revisions: true`"]),
+        ({"words_seen": 5_000, "words_scale": 0.001}, ["chck_4M, chck_5M: train the run again, with"]),
+        (
+            {"words_seen": 1_500_000, "words_before": 4_000_000},
+            ["chck_5M: train the run again, with", "chck_4M: the first weights had passed them before"],
+        ),
         ({"words_seen": 3_999_999}, []),  # a shorter run has those that it reached
         ({"words_seen": 4_500_000, "track": None}, []),  # which names no revisions
     ],
 )
-def test_a_revision_that_was_due_and_that_nobody_wrote_is_missing(run, evaluated, facts, lacking):
+def test_a_revision_that_was_due_and_that_nobody_wrote_is_missing(run, evaluated, facts, lines):
     due = of(run)
     due.summary.update({"track": "2025/strict-small"} | facts)
-    lines = [f"revisions: {', '.join(lacking)}: train the run again, with `revisions: true`"]
-    assert collate(due, evaluated[1]["2025"]).missing == (lines if lacking else [])
+    found = collate(due, evaluated[1]["2025"]).missing
+    assert len(found) == len(lines)
+    assert all(said.startswith(f"revisions: {line}") for said, line in zip(found, lines, strict=True))
+
+
+def test_a_run_that_came_to_no_revision_says_so_and_has_a_file_that_can_be_checked(run, evaluated, tmp_path):
+    rules = evaluated[1]["2026-unverified"]
+    due = of(run)
+    due.summary.update({"track": "2025/strict-small", "words_seen": 500_000, "revisions": []})
+    shutil.rmtree(run / "aoa")
+    found = collate(due, rules)
+    assert "revisions: the run came to none that its track asks for: train it longer" in found.missing[0]
+    assert "aoa: ages are fitted of 5 revisions or more, and the run has 0" in found.missing
+    path = tmp_path / rules.file
+    path.write_text(json.dumps(found.content), encoding="utf-8")
+    assert any("is missing" in str(fault) for fault in check_file(path, rules, REVISIONS))
 
 
 def test_stand_ins_are_named(run, evaluated):

@@ -262,6 +262,16 @@ def test_a_stop_ends_the_program_that_was_called(tmp_path, monkeypatch):
     assert not psutil.pid_exists(sleeper)
 
 
+def test_the_check_needs_no_run_and_looks_at_all_data_that_is_asked(data, called, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(UserError, match="lacks the data of boolq, mnli.*full_eval/aoa/cdi_human.csv"):
+        evaluate.main(arguments(nowhere, data, "--check"))
+    assert evaluate.main(arguments(nowhere, data, "--check", *NO_GLUE, "--text", write_text(data))) == 0
+    ((program, check, tasks, *asked),) = called
+    assert (program, check, tasks) == ("eval", "--check", "--tasks") and not nowhere.exists()
+    assert {"blimp_filtered", "blimp_fast", "aoa", "perplexity"} <= set(asked[: asked.index("--data")])
+
+
 def test_the_list_names_what_is_missing_and_scores_nothing(run, data, called, capsys):
     items = [Item("base_0", "base", (Choice("", "good"), Choice("", "bad")))]
     add_task(run, "comps", Choices(items), [[-1.0, -2.0]])

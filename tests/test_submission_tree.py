@@ -20,7 +20,7 @@ RULES = load_rules("2025")
 READING = {"reading": {"predictions": [{"id": 0, "pred": 1.5, "prev_pred": math.nan}]}}
 NAMES = [f"chck_{n}M" for n in range(1, 6)]
 RTE = {"predictions": [{"id": "rte_0", "pred": 1}]}
-AGES = {"results": [{"step": "chck_1M", "surprisal": 2.0}]}
+AGES = {"results": [{"step": name, "surprisal": 2.0} for name in NAMES]}
 ZERO_SHOT = "zero_shot/causal"
 TREE = {
     f"main/{ZERO_SHOT}/reading/predictions.json": READING,
@@ -122,6 +122,15 @@ def test_a_result_that_does_not_count_brings_no_file_of_the_tree(run, changes):
 def test_a_revision_with_scores_of_other_weights_is_left_out(run):
     write_json(run.folder / "revisions/chck_2M/model.safetensors", {"name": "trained again"})
     assert not any("chck_2M" in place for place in copied(run))
+
+
+def test_surprisals_of_some_revisions_alone_are_no_part_of_the_tree(run):
+    scored(run.folder / "eval_revisions/chck_2M", run.folder / "revisions/chck_2M")
+    some = parts(run)
+    some.content["aoa"] = {"results": AGES["results"][:-1]}
+    to = run.folder.parent / "bundle"
+    copy_tree(run, some, RULES, to)
+    assert not list(to.rglob("surprisal.json")) and list(to.rglob("predictions.json"))
 
 
 def test_the_name_is_that_of_the_run_folder_as_in_evaluate(run):

@@ -43,9 +43,10 @@ def test_the_standard_error_is_that_of_a_bootstrap_over_the_examples(metric, pos
     assert found == pytest.approx(drawn.std(), rel=0.05)
 
 
-def test_a_perfect_or_an_empty_f1_has_no_width_and_one_example_or_another_metric_no_error():
+def test_a_perfect_f1_has_no_width_and_an_empty_one_one_example_or_another_metric_no_error():
     assert standard_error("f1", 1.0, accuracy=1.0, examples=50) == 0.0
-    assert standard_error("f1", 0.0, accuracy=0.4, examples=50) == 0.0
+    assert standard_error("f1", 0.0, accuracy=0.4, examples=50) is None
+    assert standard_error("f1", 0.0, accuracy=1.0, examples=50) is None  # no positive, and none predicted
     assert standard_error("accuracy", 0.5, accuracy=0.5, examples=1) is None
     assert standard_error("mcc", 0.5, accuracy=0.5, examples=50) is None
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from babylm_data.errors import UserError
 from eval.json_files import read_json, require
 from eval.tasks import extent_note
 
@@ -27,8 +26,8 @@ class Ages:
 def read_ages(folder: Path, surprisals: dict[str, str]) -> Ages | None:
     """What `python -m eval.aoa` wrote into `folder`; None where nothing was fitted.
 
-    `surprisals`: revision -> SHA-256 of the predictions.json with its surprisals now. A UserError for ages found of
-    others; of a file that does not say which it is of, a line that says so stands in place of the correlation.
+    `surprisals`: revision -> SHA-256 of the predictions.json with its surprisals now. For ages found of others, and for
+    a file that does not say which it is of, a line that says so stands in place of the correlation.
     """
     path = folder / FILE
     if not path.exists():
@@ -42,7 +41,9 @@ def read_ages(folder: Path, surprisals: dict[str, str]) -> Ages | None:
         require(found["rules"], [rule], f"the rules of {path}", REMEDY)
         require(found["rules"][rule], RULE, f"{path}, rule {rule},", REMEDY)
     if found["surprisals"] != surprisals:
-        raise UserError(f"{path} is of other surprisals than the revisions have now: {REMEDY}")
+        return Ages(
+            f"Not shown: {path} is of other surprisals than the revisions have now; {REMEDY}.", "", None
+        )
     note = extent_note(None, found["partial"], found["synthetic"])
     return Ages(text(found), note, (found["created"], found["command"]))
 

@@ -19,6 +19,8 @@ def standard_error(metric: str, score: float, *, accuracy: float, examples: int)
     if metric == "accuracy":
         return math.sqrt(score * (1 - score) / (examples - 1))
     share = score / (2 - score)
+    if share == 0:  # no true positive: to first order it could not be otherwise, which says nothing
+        return None
     if share == 1:  # no errors: m is not known, and no m gives another value
         return 0.0
     counted = examples * (1 - accuracy) / (1 - share)

@@ -11,7 +11,7 @@ from eval.aoa.checkpoints import FEWEST
 from eval.finetune import glue, squad
 from eval.finetune.__main__ import check_names
 from eval.jobs import known_task
-from eval.lineup import taught_by
+from eval.origins import taught_by
 from eval.revisions import damaged, revisions
 from eval.run_folders import Run, how_to_finish, locate
 from eval.submission.rules import Rules
@@ -32,8 +32,11 @@ class Asked:
     """When children say which word; None where no ages are to be fitted."""
 
 
-def read_asked(run: Run, rules: Rules, args: argparse.Namespace) -> Asked:
-    """What is asked for; a UserError that names all tasks without data, unless they may be left out."""
+def read_asked(run: Run | None, rules: Rules, args: argparse.Namespace) -> Asked:
+    """What is asked for; a UserError that names all tasks without data, unless they may be left out.
+
+    `run`: None where it is still to be trained.
+    """
     sections = rules.keys.values()
     official = [section.task for section in sections if section.task and section.form == "predictions"]
     full = known(args.full or official)
@@ -73,9 +76,9 @@ def can_be_tuned(task: str, data: Path) -> bool:
     return True
 
 
-def ages_are_due(run: Run, fast: list[str], args: argparse.Namespace) -> bool:
-    """Whether the surprisals come to curves: of whole tasks, and of so many revisions as a fit takes."""
-    return "aoa" in fast and not args.limit and len(revisions(run)) >= FEWEST
+def ages_are_due(run: Run | None, fast: list[str], args: argparse.Namespace) -> bool:
+    """Whether the surprisals come to curves: of whole tasks, and of as many revisions as a fit takes."""
+    return "aoa" in fast and not args.limit and (run is None or len(revisions(run)) >= FEWEST)
 
 
 def refuse_known_faults(run: Run, asked: Asked, args: argparse.Namespace) -> None:

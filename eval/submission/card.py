@@ -6,7 +6,8 @@ from pathlib import Path
 from babylm_data.sealed import SEAL, sha256
 from eval.finetune.glue import TASKS
 from eval.finetune.results import cut_short
-from eval.lineup import Lineup, begun_from
+from eval.lineup import Lineup
+from eval.origins import begun_from
 from eval.report import facts, templates
 from eval.revisions import table
 from eval.run_folders import Run
@@ -73,25 +74,30 @@ def hashes(lineup: Lineup) -> list[tuple[str, str, str]]:
     """(file, what it is, hex SHA-256) of the student's own files and of what it was made from."""
     student = lineup.student
     export, data = student.folder / "export", Path(student.summary["data"]).name
-    lines = [(f"export/{path.name}", "the model's weights", sha256(path)) for path in shards(student.folder)]
+    lines = [(f"export/{path.name}", "the model's weights", sha256(path)) for path in shards(export)]
     lines += [
         ("export/tokenizer.json", "its tokenizer", sha256(export / "tokenizer.json")),
         ("scores.json", "its scores", sha256(student.folder / "eval" / "scores.json")),
         (f"{data}/{SEAL}", "the list of the hashes of its training data", student.inputs["data"]),
     ]
     origins = [
-        (run.folder, f"weights of the teacher {told['name']}", student.inputs[f"teacher {told['name']}"])
+        (
+            run.folder,
+            "export",
+            f"weights of the teacher {told['name']}",
+            student.inputs[f"teacher {told['name']}"],
+        )
         for run, told in zip(lineup.teachers, student.summary["teachers"], strict=True)
     ]
     if first := begun_from(student):
-        origins.append((first, "weights that it began from", student.inputs["init"]))
+        origins.append((*first, "weights that it began from", student.inputs["init"]))
     # one digest a shard, which are those of the files: a lineup is checked
-    for folder, what, digests in origins:
-        pairs = zip(shards(folder), digests.split(","), strict=True)
-        lines += [(f"{folder.name}/export/{path.name}", what, digest) for path, digest in pairs]
+    for folder, inside, what, digests in origins:
+        pairs = zip(shards(folder / inside), digests.split(","), strict=True)
+        lines += [(f"{folder.name}/{inside}/{path.name}", what, digest) for path, digest in pairs]
     return lines
 
 
-def shards(run_folder: Path) -> list[Path]:
+def shards(export: Path) -> list[Path]:
     """The files of an export's weights, in order."""
-    return sorted((run_folder / "export").glob("*.safetensors"))
+    return sorted(export.glob("*.safetensors"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.aoa.checkpoints import read_scored
+from eval.aoa.checkpoints import FEWEST, read_scored
 from eval.finetune.results import cut_short, read_tuned
 from eval.json_files import read_json, require
 from eval.model import model_sha256
@@ -40,8 +40,7 @@ def collate(run: Run, rules: Rules) -> Collected:
     due = revisions(run)
     lost = damaged(due)
     found = Collected(missing=list(lost.values()))
-    if lacking := not_written(run) if due else ["none was written"]:
-        found.missing.append(f"revisions: {', '.join(lacking)}: train the run again, with `revisions: true`")
+    found.missing += [f"revisions: {line}" for line in not_written(run)]
     there, unusable = scored([revision for revision in due if revision not in lost])
     found.missing += [f"{revision.name}: {line}" for revision, line in unusable.items()]
     found.revisions = {revision: there.get(revision, {}) for revision in due}
@@ -68,10 +67,12 @@ def collate(run: Run, rules: Rules) -> Collected:
 def _age_score(folder: Path, key: str, found: Collected) -> dict:
     """What `eval.aoa` has found; {} if it is missing, or was found of other surprisals than the revisions have now."""
     path = folder / "surprisal.json"
+    count = len(found.revisions)
     try:
         score, told = read_json(folder / "aoa_score.json", AGAIN), read_json(path, AGAIN, ["results"])
     except UserError as error:
-        found.missing.append(f"{key}: {error}")
+        few = f"ages are fitted of {FEWEST} revisions or more, and the run has {count}"
+        found.missing.append(f"{key}: {few if count < FEWEST else error}")
         return {}
     now = _surprisals(
         found.revisions, key, Collected()

@@ -4,6 +4,7 @@ scored again, so a call that was stopped goes on with the same line.
 
     python -m eval.submission evaluate runs/x --data evaluation_data --text runs/x-data/text
     python -m eval.submission evaluate runs/x --data evaluation_data --list      # what is missing, and no more
+    python -m eval.submission evaluate runs/x --data evaluation_data --check     # are all data there? before training
 
 writes RUN/eval, RUN/eval_revisions/chck_1M …, RUN/finetune, RUN/aoa, RUN/results (the official tree), and eval/ in the
 run folders of teachers and control; with --limit, the same below trial/ in these folders, and no tree
@@ -19,8 +20,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from babylm_data.errors import UserError, from_zero, positive
+from eval.aoa.__main__ import read_human
 from eval.json_files import read_json
-from eval.lineup import read_lineup, taught_by
+from eval.lineup import read_lineup
+from eval.origins import taught_by
 from eval.results_tree import model_name
 from eval.revisions import SCORES, revisions
 from eval.run_folders import Run, read_run
@@ -68,11 +71,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--processes", type=positive, metavar="N", help="revisions scored at a time [as many as fit]")
     add("--list", action="store_true", help="say what is missing, score nothing")
+    add("--check", action="store_true", help="look at the data alone, before there is a RUN")
 
 
 def main(args: argparse.Namespace) -> int | None:
     """Name what is missing, then score it; 1 if --list found anything missing."""
-    run, rules = read_run(args.run, "student", scored=False), load_rules(args.rules)
+    rules = load_rules(args.rules)
+    if args.check:
+        return check_data(read_asked(None, rules, args), args)
+    run = read_run(args.run, "student", scored=False)
     if args.list:
         args.partial = True
     asked = read_asked(run, rules, args)
@@ -95,6 +102,15 @@ def main(args: argparse.Namespace) -> int | None:
             f"{failed} parts did not end well: see above, and what --list says; the same command goes on"
         )
     return None
+
+
+def check_data(asked: Asked, args: argparse.Namespace) -> int:
+    """Read the data of all that is asked, without a model; how that ended."""
+    if asked.human:
+        read_human(asked.human)
+    names = dict.fromkeys([*asked.full, *asked.fast, *(["perplexity"] if args.text else [])])
+    text = ["--text", *args.text] if args.text else []
+    return ended(["eval", "--check", "--tasks", *names, "--data", str(args.data), *text]) if names else 0
 
 
 def ended(command: list[str]) -> int:

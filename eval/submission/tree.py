@@ -74,7 +74,7 @@ def evaluated(student: Run, collected: Collected, rules: Rules) -> Iterator[Part
         yield from zero_shot(revision.out, results, fast, ResultsTree(tree.root, tree.model, revision.name))
     for key, section in rules.keys.items():
         content = collected.content.get(key, {})
-        if section.form == "surprisals" and content:
+        if section.form == "surprisals" and of_all(content, collected):
             yield (
                 tree.folder / "AoA_word" / "surprisal.json",
                 len(collected.revisions) >= FEWEST,
@@ -83,6 +83,12 @@ def evaluated(student: Run, collected: Collected, rules: Rules) -> Iterator[Part
         for task in content if section.tasks else ():
             place = tree.root / tree.model / tree.revision / "finetune" / task
             yield place / "predictions.json", True, partial(dict, {task: content[task]})
+
+
+def of_all(content: dict, collected: Collected) -> bool:
+    """Whether surprisals are there and of every revision: the tree's file has all of them or is of another time."""
+    steps = {row["step"] for row in content.get("results", ())}
+    return bool(steps) and steps == {revision.name for revision in collected.revisions}
 
 
 def zero_shot(

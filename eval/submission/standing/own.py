@@ -10,7 +10,7 @@ from eval.finetune.results import read_tuned
 from eval.json_files import read_json
 from eval.many import names_of
 from eval.model import model_sha256
-from eval.submission.leaderboard import MARKS
+from eval.submission.leaderboard import MARKS, files_in
 from eval.submission.standing.grading import is_submission, score_submission
 from eval.table import is_scored
 from eval.tasks import extent_note
@@ -47,8 +47,7 @@ def read_own(path: Path, data: Path | None) -> Own:
             raise UserError(f"{path} holds predictions: name the gold data to score them by with --data DIR")
         else:
             own = Own(submitted_name(path), *score_submission(content, path.name, data))
-            if marks := [mark.strip("_") for mark in MARKS if mark in path.stem]:
-                own.caveats.append(f"Ours is no entry: the file is marked {', '.join(marks)}.")
+            own.caveats += marked(path.name)
     for task, result in list(own.results.items()):
         if why := fault(result):
             own.refused[task] = why
@@ -67,6 +66,12 @@ def submitted_name(path: Path) -> str:
     return name_of(read_json(scores, WHAT), scores) if scores.is_file() else path.stem
 
 
+def marked(name: str) -> list[str]:
+    """What the name of a submission file says against it, as a caveat."""
+    marks = [mark.strip("_") for mark in MARKS if mark in name]
+    return [f"Ours is no entry: {name} is marked {', '.join(marks)}."] if marks else []
+
+
 def of_folder(folder: Path) -> Own:
     """A run folder, or the folder of a scores.json."""
     found = [path for path in (folder / "eval/scores.json", folder / "scores.json") if path.is_file()]
@@ -78,7 +83,11 @@ def of_folder(folder: Path) -> Own:
     if (path := folder / "summary.json").is_file():
         summary = read_json(path, "train again")
         own.track = str(summary["track"]).rpartition("/")[2] if summary.get("track") else None
-        own.caveats = [f"Ours is no entry, {line}." for line in caveats(summary)]
+        ledger = folder / "submission" / "ledger.json"
+        words = read_json(ledger, "build the bundle again", ["readings"]) if ledger.is_file() else None
+        own.caveats = [f"Ours is no entry, {line}." for line in caveats(summary, words)]
+    for name in files_in(folder):  # of a bundle
+        own.caveats += marked(name)
     tuned = read_tuned(folder / "finetune", content["model_sha256"])
     own.results |= {f"glue {task}": as_submitted(task, result) for task, result in tuned.items()}
     if several := [task for task, result in tuned.items() if task in OFFICIAL and result["n"] > 1]:
