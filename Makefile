@@ -9,7 +9,8 @@
 #
 # A preset is a set of configs with one name: train_teachers/configs/$(PRESET)-{llama,gpt2}.yaml and
 # distill/configs/$(PRESET).yaml. The two for trying, nursery and cpu-hour, score what takes minutes; any other scores all that
-# RULES, those of the leaderboard, ask for, fine-tuning too, and ends in its file, or says what is missing. Every stage that is finished is passed over, so a stopped line goes on where it was.
+# RULES, those of the leaderboard, ask for, fine-tuning too, and ends in its file; data that are not there are named before
+# anything is trained. Every stage that is finished is passed over, so a stopped line goes on where it was.
 
 SHELL := /bin/bash -euo pipefail
 PYTHON ?= python3
