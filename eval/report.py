@@ -43,6 +43,7 @@ def page(lineup: Lineup) -> str:
     from eval import charts
 
     known = facts(lineup)
+    curves = learning_curves(known["evaluated"].revisions)
     return (
         templates()
         .get_template("report.html")
@@ -53,13 +54,20 @@ def page(lineup: Lineup) -> str:
             },
             score_charts={task: charts.score_chart(lineup, task) for task in lineup.student.tasks},
             held_out_chart=charts.held_out_chart(lineup),
-            revision_charts=revision_charts(lineup, learning_curves(known["evaluated"].revisions)),
+            revision_charts=revision_charts(lineup, curves),
+            stand_ins=stand_ins(lineup.student, curves),
             terms_chart=charts.terms_chart(lineup),
             marks={
                 run.name: (charts.mark(lineup, run)[1], charts.css_colour(lineup, run)) for run in lineup.runs
             },
         )
     )
+
+
+def stand_ins(student: Run, curves: dict[str, list[tuple[int, dict]]]) -> set[str]:
+    """The tasks of which the student or a revision was scored on stand-ins for the official data."""
+    results = [(task, result) for task, points in curves.items() for _, result in points]
+    return {task for task, result in [*student.tasks.items(), *results] if result.get("synthetic")}
 
 
 def revision_charts(lineup: Lineup, curves: dict[str, list[tuple[int, dict]]]) -> dict[str, str]:
