@@ -147,6 +147,7 @@ def test_a_task_on_other_rows_is_marked(student, mark, note):
     text = page(read_lineup(student))
     assert f"Nursery pairs 550 ({note})" in text
     assert ("from which nothing follows" in text) is (mark == "synthetic")
+    assert ("<h3>Nursery pairs, on synthetic stand-ins</h3>" in text) is (mark == "synthetic")
     assert ("trained without distillation" in text) is (mark != "synthetic")
 
 
