@@ -106,6 +106,27 @@ def test_what_is_whole_becomes_a_file_without_a_fault(evaluated, tmp_path, year)
     assert [str(fault) for fault in faults if not fault.warning] == []
 
 
+def test_fast_scores_of_another_revision_are_found_by_those_of_each(evaluated, tmp_path):
+    folder, rules = evaluated[0], evaluated[1]["2025"]
+    scores = [folder / "eval_revisions" / name / "scores.json" for name in REVISIONS]
+    content = collate(of(folder), rules).content
+    path = tmp_path / rules.file
+
+    def told() -> list[str]:
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return [
+            str(fault) for fault in check_file(path, rules, REVISIONS, scores=scores) if not fault.warning
+        ]
+
+    assert not any("own scores" in line for line in told())
+    entries = content[rules.fast_key]["wug_adj"]
+    entries[1], entries[2] = entries[2], entries[1]
+    (line,) = [line for line in told() if "own scores" in line]
+    assert line.startswith("fast_eval_results/wug_adj, chck_2M: ") and "chck_2M/scores.json has" in line
+    entries.pop()
+    assert not any("own scores" in line for line in told())  # which shows in their number
+
+
 def test_the_fast_scores_are_those_of_the_predictions(evaluated):
     folder, rules = evaluated[0], evaluated[1]["2025"]
     found = collate(of(folder), rules).content[rules.fast_key]

@@ -173,11 +173,11 @@ def _fast(key: str, entry: FastList, found: Collected) -> list[dict]:
     rows = []
     for revision, result in _scored_on(entry.task, found.revisions, key, found).items():
         if _usable(result, revision.out / entry.task, key, found, revision.name):
-            rows.append(_values(result["by_subtask"], entry))
+            rows.append(fast_values(result["by_subtask"], entry))
     return rows
 
 
-def _values(cells: dict[str, dict], entry: FastList) -> dict[str, float]:
+def fast_values(cells: dict[str, dict], entry: FastList) -> dict[str, float]:
     """The scores as the official collator finds them in the predictions, which know no half for a tie."""
     kind = "predicted" if entry.value == "fraction" else "score"
     for name, cell in cells.items():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from babylm_data.errors import UserError, positive
-from eval.submission.check.beside import check_ties, check_weights
+from eval.submission.check.beside import check_fast_scores, check_ties, check_weights
 from eval.submission.check.fast import check_fast
 from eval.submission.check.faults import Fault, Faults, check_keys
 from eval.submission.check.gold import Gold, read_gold
@@ -27,7 +27,8 @@ reads   FILE              all_full_preds_and_fast_scores_causal.json, of this ki
                           and the contexts of the surprisals those of the data; without it, only what the
                           rules alone can tell
         --revisions DIR   folders chck_1M, …: no two may have the same weights
-        --scores FILE …   scores.json of `python -m eval`: how many answers were ties
+        --scores FILE …   scores.json of `python -m eval`: of the final model, how many answers were ties; of revisions
+                          (…/chck_1M/scores.json), whether the fast lists have their scores, in their order
 
 Prints a line for each kind of fault in each place, rows counted from 0, and exits with 1; warnings alone, with 0.
 A file that is not there or is no JSON: 2."""
@@ -50,7 +51,14 @@ def add_arguments(parse: argparse.ArgumentParser) -> None:
     )
     add("--data", type=Path, metavar="DIR", help="folder that holds full_eval/ and fast_eval/")
     add("--revisions", type=Path, metavar="DIR", help="folder that holds the revisions' folders")
-    add("--scores", type=Path, nargs="+", default=[], metavar="FILE", help="scores.json, for its ties")
+    add(
+        "--scores",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="scores.json, of the model or of revisions",
+    )
     add_allow_constant(add)
 
 
@@ -89,7 +97,11 @@ def main(args: argparse.Namespace) -> int:
     )
     for fault in found:
         print(f"{'warning' if fault.warning else 'fault'}: {fault}")
-    notes.append("the fast lists do not say which revision an entry is of: their order was not looked at")
+    if told := [name for name in due if name not in {file.parent.name for file in args.scores}]:
+        notes.append(
+            f"the fast lists do not say which revision an entry is of: without --scores of {told[0]}"
+            f"{' …' if told[1:] else ''}, their order was not looked at"
+        )
     if rules.note:
         notes.append(f"rules of {rules.name}: {rules.note}")
     for note in notes:
@@ -121,12 +133,16 @@ def check_file(
     `notes` is given a line for each thing that was not looked at.
     """
     faults = Faults(allow_constant)
-    check_content(read_submission(path), rules, due, data, faults, notes if notes is not None else [])
+    content = read_submission(path)
+    check_content(content, rules, due, data, faults, notes if notes is not None else [])
     if revisions is not None:
         check_weights(revisions, due, faults)
     tasks = {part.task for part in (*rules.keys.values(), *rules.fast.values()) if part.task}
     for file in scores:
-        check_ties(file, sorted(tasks), faults)
+        if file.parent.name in due:
+            check_fast_scores(file, rules, content, due, faults)
+        else:
+            check_ties(file, sorted(tasks), faults)
     return faults.found()
 
 
