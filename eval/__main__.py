@@ -6,8 +6,6 @@ Score a Hugging Face model on zero-shot tasks and on held-out text.
 
 import argparse
 import platform
-import shlex
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from eval.many import score_all
 from eval.model import BACKENDS, DTYPES, find_model, load, model_sha256, weights_sha256
 from eval.perplexity import WINDOW
 from eval.results_tree import ResultsTree, model_name
-from eval.scores import ScoreFile, measured_on, task_key
+from eval.scores import ScoreFile, called, measured_on, task_key
 from eval.table import table
 from eval.tasks import TASKS, extent_note
 
@@ -101,8 +99,7 @@ def parser() -> argparse.ArgumentParser:
 def stamp(argv: list[str]) -> dict:
     """What each result of one call says about its making; those of one `scores.json` may come from several."""
     return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python -m eval {shlex.join(argv)}",
+        **called("eval", argv),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "transformers", "tokenizers")},

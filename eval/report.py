@@ -38,11 +38,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def page(lineup: Lineup) -> str:
-    """The whole report as one HTML text that loads nothing."""
+def page(lineup: Lineup, known: dict | None = None) -> str:
+    """The whole report as one HTML text that loads nothing; `known`: its `facts`, where somebody has found them."""
     from eval import charts
 
-    known = facts(lineup)
+    known = known or facts(lineup)
     curves = learning_curves(known["evaluated"].revisions)
     return (
         templates()

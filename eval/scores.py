@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shlex
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -104,6 +106,12 @@ class ScoreFile:
     def path(self, task: str, name: str) -> Path:
         """The file of one of a task's DETAILS."""
         return self.folder / task / f"{name}.json"
+
+
+def called(program: str, argv: list[str]) -> dict[str, str]:
+    """When, and by which command of `program` ("eval", "eval.aoa", …), a result was made."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"created": created, "command": f"python -m {program} {shlex.join(argv)}"}
 
 
 def intact(path: Path, digest: str) -> bool:

@@ -175,7 +175,7 @@ def test_predictions_that_a_killed_call_left_are_not_trusted(folder, tmp_path, c
 def test_the_tasks_of_one_call_carry_one_stamp(folder, tmp_path, monkeypatch):
     ticks = (datetime(2030, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in count())
     clock = type("Clock", (), {"now": staticmethod(lambda zone: next(ticks))})
-    monkeypatch.setattr("eval.__main__.datetime", clock)
+    monkeypatch.setattr("eval.scores.datetime", clock)
     main(arguments(folder, tmp_path, "blimp_filtered", "supplement_filtered", "perplexity"))
     tasks = read(tmp_path / "scores.json")["tasks"].values()
     assert len(tasks) == 3 and len({(result["created"], result["command"]) for result in tasks}) == 1

@@ -24,7 +24,7 @@ from eval.submission.rules import load_rules
 @pytest.fixture
 def student(runs_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of a finished student, whose bundle has a report without pictures: drawing them takes a second."""
-    monkeypatch.setattr(bundle_module, "page", lambda _: "report")
+    monkeypatch.setattr(bundle_module, "page", lambda *_: "report")
     return shutil.copytree(runs_template, tmp_path / "runs") / "nursery"
 
 

@@ -4,10 +4,8 @@ Do models learn words in the order in which children do? The checkpoints' surpri
 """
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +17,7 @@ from eval.aoa.ages import MONTHS, ages, chance_surprisals, correlation
 from eval.aoa.checkpoints import Checkpoint, about, find_checkpoints, surprisals_by_word
 from eval.csv_files import number, read_table, text
 from eval.results_tree import ResultsTree
-from eval.scores import as_json, check_writable
+from eval.scores import as_json, called, check_writable
 from eval.tasks.aoa import with_step
 from eval.tasks.official import deviation_note, deviations
 
@@ -129,8 +127,7 @@ def main(argv: list[str]) -> None:
         "partial": bool(partial),
         "rules": rules,
         "ages": found,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python -m eval.aoa {shlex.join(argv)}",
+        **called("eval.aoa", argv),
     }
     if partial:
         print(f"not the whole task: {partial}; only aoa.json is written")

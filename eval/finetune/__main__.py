@@ -6,9 +6,7 @@ Fine-tune a model on (Super)GLUE tasks and SQuAD, with several seeds, and score 
 import argparse
 import difflib
 import platform
-import shlex
 from dataclasses import asdict
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from eval.finetune import glue, squad
 from eval.finetune.results import TuningFolder, asked, table
 from eval.finetune.runner import Job, Runner, read_job
 from eval.model import find_model, model_sha256
+from eval.scores import called
 
 DESCRIPTION = """\
 Fine-tune a model on each task, once per seed, and score it on the task's validation set.
@@ -146,8 +145,7 @@ def stamp(argv: list[str]) -> dict:
     """What each result says about its making."""
     libraries = ("torch", "transformers", "tokenizers", "scikit-learn")
     return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python -m eval.finetune {shlex.join(argv)}",
+        **called("eval.finetune", argv),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
     }
 

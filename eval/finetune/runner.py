@@ -47,7 +47,7 @@ def read_job(task: str, data: list[Path], limit: int | None) -> Job:
     for folder in data:
         if not folder.is_dir():
             raise UserError(f"there is no folder {folder}: correct --data")
-    known = squad.TASK if task == "squad" else glue.TASKS[task]
+    known = squad.EVERY[task]
     files = glue.find_files(task, data, known.names)
     if task == "squad":
         train, valid = map(squad.read_questions, files)
@@ -103,7 +103,7 @@ class Runner:
         from eval.model import is_encoder
 
         args, spans = self.args, job.task == "squad"
-        default = squad.TASK if spans else glue.TASKS[job.task]
+        default = squad.EVERY[job.task]
         asked = args.max_length or default.max_length
         length = min(asked, self.positions or asked)
         if length < asked and args.max_length:

@@ -101,7 +101,7 @@ def read_tuning(run_folder: Path) -> Tuning:
 
 def title(task: str) -> str:
     """A task's name as people write it."""
-    return squad.TASK.title if task == "squad" else TASKS[task].title if task in TASKS else task
+    return squad.EVERY[task].title if task in squad.EVERY else task
 
 
 def row(task: str, result: dict) -> Row:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from eval.finetune.glue import TASKS
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -36,6 +37,8 @@ class SquadTask:
 
 
 TASK = SquadTask()
+EVERY = {**TASKS, "squad": TASK}
+"""All tasks of fine-tuning by their names."""
 
 
 @dataclass(frozen=True)

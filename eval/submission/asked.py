@@ -70,7 +70,7 @@ def known(words: list[str]) -> list[str]:
 def can_be_tuned(task: str, data: Path) -> bool:
     """Whether the files of a fine-tuning task are there."""
     try:
-        glue.find_files(task, [data], (squad.TASK if task == "squad" else glue.TASKS[task]).names)
+        glue.find_files(task, [data], squad.EVERY[task].names)
     except UserError:
         return False
     return True

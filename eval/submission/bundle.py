@@ -17,7 +17,7 @@ from babylm_data.sealed import sealed_folder
 from eval.caveats import caveats
 from eval.ledger import ledger, said
 from eval.lineup import Lineup, read_lineup
-from eval.report import page
+from eval.report import facts, page
 from eval.scores import intact
 from eval.submission.card import model_card
 from eval.submission.check.file import add_allow_constant
@@ -66,7 +66,8 @@ def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **
     refuse_unfit(lines + (caveats(lineup.student.summary, words) if rules else []), rules, partial=partial)
     refuse_loss(folder / "submission", rules)
     predictions = prediction_files(lineup)
-    html, card = page(lineup), model_card(lineup, collected, rules)
+    known = facts(lineup)
+    html, card = page(lineup, known), model_card(lineup, collected, rules, known)
     print("\n".join(said(words)))
     with sealed_folder(folder / "submission") as bundle:
         shutil.copytree(folder / "export", bundle / "export")

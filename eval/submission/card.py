@@ -16,15 +16,18 @@ from eval.submission.rules import Rules
 from eval.tasks import extent_note, title
 
 
-def model_card(lineup: Lineup, collected: Collected, rules: Rules | None = None) -> str:
+def model_card(
+    lineup: Lineup, collected: Collected, rules: Rules | None = None, known: dict | None = None
+) -> str:
     """The bundle's README.md in the Hub's format; every fact in it is read from the runs' files.
 
-    `collected`: what the leaderboard's file holds; `rules`: which it is by, None where there is none.
+    `collected`: what the leaderboard's file holds; `rules`: which it is by, None where there is none; `known`: the
+    `facts` of the lineup, where somebody has found them.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
     student, export = lineup.student, lineup.student.folder / "export"
-    known = facts(lineup)
+    known = known or facts(lineup)
     evaluated = known["evaluated"]
     data = ModelCardData(
         language="en",

@@ -74,9 +74,8 @@ def _age_score(folder: Path, key: str, found: Collected) -> dict:
         few = f"ages are fitted of {FEWEST} revisions or more, and the run has {count}"
         found.missing.append(f"{key}: {few if count < FEWEST else error}")
         return {}
-    now = _surprisals(
-        found.revisions, key, Collected()
-    )  # whatever it lacks is said of the surprisals themselves
+    # a report of its own, for whatever they lack is said of the surprisals themselves
+    now = _surprisals(found.revisions, key, Collected())
     if told["results"] != now.get("results"):
         found.missing.append(f"{key}: {path} has other surprisals than the revisions in {SCORES}, {AGAIN}")
         return {}
