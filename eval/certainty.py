@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from babylm_data.memory import is_full_memory
+from babylm_data.speed import multiplies_fast
 from eval.items import Item
 from eval.rows import Encoded, distinct
 from eval.scoring import Scorer
@@ -26,14 +27,6 @@ from eval.scoring import Scorer
 SAMPLE = 512  # items on which the error is measured first
 SAFETY = 1.5  # of the bound over the largest error seen
 CLOSE = 1e-3  # nats: what float32, in sums over batches of any shape, can tell apart
-
-
-def halves_pay(device: torch.device) -> bool:
-    """Does this device multiply bfloat16 numbers faster than float32 ones?"""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    known = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16"))
 
 
 def in_float64(scorer: Scorer) -> Scorer:
@@ -117,7 +110,7 @@ def choose(scorer: Scorer, items: Sequence[Item], label: str = "scoring") -> lis
 def _float32(scorer: Scorer, doubt: Doubt, everything: np.ndarray, label: str) -> None:
     """Fill in scores that decide every item whose choices are more than CLOSE apart in float32."""
     device = scorer.model.device
-    if len(everything) <= 2 * SAMPLE or not halves_pay(device):
+    if len(everything) <= 2 * SAMPLE or not multiplies_fast("bf16", device.type):
         doubt.ask(scorer, everything, label)
         return
     try:

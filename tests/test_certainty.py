@@ -45,7 +45,7 @@ def planted(margins: np.ndarray, errors: np.ndarray) -> Planted:
 def small_ladder(monkeypatch):
     """Halves pay here, and few items are enough for the whole ladder."""
     monkeypatch.setattr(certainty, "SAMPLE", 50)
-    monkeypatch.setattr(certainty, "halves_pay", lambda device: True)
+    monkeypatch.setattr(certainty, "multiplies_fast", lambda *_: True)
     monkeypatch.setattr(certainty, "in_float64", lambda scorer: scorer)
 
 

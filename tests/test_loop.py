@@ -122,6 +122,26 @@ def test_a_killed_run_goes_on_to_the_same_bits(train_tiny, stop_at, step, optimi
     assert curve(killed) == curve(whole)
 
 
+def test_a_resumed_run_computes_in_the_formats_of_its_first_start(train_tiny, stop_at, monkeypatch):
+    """Whatever the machine that it goes on is fast in."""
+    changes = {"optim": {"optimizer": "muon"}, "precision": "auto"}
+    monkeypatch.setattr("train_teachers.device.multiplies_fast", lambda name, _: name == "bf16")
+    AcceleratorState._reset_state()  # it would hold another test's precision for this one
+    try:
+        whole = train_tiny(name="whole", **changes)
+        revive = stop_at(4)
+        with pytest.raises(Stopped):
+            train_tiny(name="killed", checkpoint_seconds=1e-9, **changes)
+        revive()
+        monkeypatch.setattr("train_teachers.device.multiplies_fast", lambda *_: False)
+        killed = train_tiny(name="killed", checkpoint_seconds=1e-9, **changes)
+    finally:
+        AcceleratorState._reset_state()
+    inputs = json.loads((killed / "inputs.json").read_text())
+    assert (inputs["precision"], inputs["muon"]) == ("bf16", "bf16")
+    assert weights(killed) == weights(whole)
+
+
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(train_tiny, stop_at, capsys):
     whole = train_tiny(name="whole")
     revive = stop_at(4)
@@ -178,7 +198,12 @@ def test_a_run_that_never_took_a_step_may_be_corrected(train_tiny, stop_at):
 @pytest.mark.slow
 def test_two_processes_train_the_same_model_as_one(make_config, on_two_processes, train_tiny):
     """The same global batches, split: equal but for the order of the sums. One of them writes the revisions."""
-    changes = {"data": {"words": 1000}, "revisions": True, "words_scale": 1e-4}
+    changes = {
+        "data": {"words": 1000},
+        "revisions": True,
+        "words_scale": 1e-4,
+        "optim": {"optimizer": "muon"},
+    }
     alone = train_tiny(name="alone", **changes)
     both = on_two_processes("train_teachers", make_config(name="both", **changes), forked=True)
     for folder in (alone, both):
@@ -203,6 +228,28 @@ def test_a_non_finite_loss_stops_before_the_weights_are_touched(train_tiny, monk
     )
     with pytest.raises(UserError, match="loss hard is not finite at step 0: no step was taken"):
         train_tiny()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_an_infinite_gradient_stops_the_run_at_the_next_line_and_has_moved_nothing(
+    train_tiny, monkeypatch, optimizer
+):
+    stepped, clip = [], torch.nn.utils.clip_grad_norm_
+
+    def poisoned(parameters, most):
+        parameters = list(parameters)
+        if len(stepped) == 2:
+            parameters[0].grad[0, 0] = float("inf")
+        stepped.append([p.detach().clone() for p in parameters])
+        return clip(parameters, most)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", poisoned)
+    with pytest.raises(UserError, match="^the gradient is not finite at step 2: no step was taken"):
+        train_tiny(log_every=4, optim={"optimizer": optimizer})
+    assert len(stepped) == 4  # nobody waited for the device before the line that was due
+    assert all(map(torch.equal, stepped[2], stepped[3]))
+    assert not any(map(torch.equal, stepped[1], stepped[2]))
+    assert [line["step"] for line in metrics(Path("runs/tiny"))] == [0]
 
 
 def _batch(tokens):

@@ -109,7 +109,7 @@ class Optim(Strict):
     """Optimiser and schedule."""
 
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """muon: torch.optim.Muon for the matrices of the blocks, AdamW for all else."""
+    """muon: Muon (Jordan et al. 2024) for the matrices of the blocks, AdamW for all else."""
     lr: float = Field(gt=0)
     """Peak learning rate (Muon's updates are scaled to AdamW's size, so one value serves both)."""
     betas: tuple[Beta, Beta] = Field(default=(0.9, 0.95), strict=False)

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from babylm_data.errors import UserError
+from babylm_data.speed import multiplies_fast
 
 # Sustained arithmetic in FLOP/s without compilation, on the low side. It only has to place a run on the right side
 # of a minute: compiling costs about half a minute and about halves the time of what comes after.
@@ -17,17 +18,16 @@ WORTH_COMPILING = 90.0  # seconds
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
-def choose_precision(asked: Literal["auto", "fp32", "bf16", "fp16"]) -> Literal["fp32", "bf16", "fp16"]:
-    """`auto`: bf16 where the processor computes in it, else fp16 on a GPU, else fp32."""
-    gpu = torch.cuda.is_available()
-    if asked == "fp16" and not gpu:
-        raise UserError("precision: fp16 needs a GPU; write auto, bf16 or fp32")
-    if asked != "auto":
-        return asked
-    if gpu:
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    known = torch.cpu.get_capabilities()
-    return "bf16" if known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16") else "fp32"
+def choose_formats(asked: Literal["auto", "fp32", "bf16", "fp16"]) -> dict[str, str]:
+    """Number formats of a run: `precision` of the forward pass, `muon` of that optimiser's products.
+
+    `auto` is the first of bf16, fp16 (on a GPU) and fp32 that the device multiplies fast; Muon's products have too few
+    bits to spare for fp16. On every process those of the first, which may have measured otherwise.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    half = "bf16" if multiplies_fast("bf16", device) else "fp32"
+    best = "fp16" if half == "fp32" and device == "cuda" and multiplies_fast("fp16", device) else half
+    return {"precision": best if asked == "auto" else asked, "muon": half}
 
 
 def choose_compile(asked: bool | Literal["auto"], flops: float) -> bool:

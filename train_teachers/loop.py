@@ -36,8 +36,8 @@ class Progress:
     tokens_seen: int = 0
     seconds: float = 0.0
     """Spent in training steps, over all starts of the run."""
-    sums: dict[str, float] = field(default_factory=dict)
-    """Each term summed over the target tokens since the last line of metrics.jsonl."""
+    sums: dict[str, float | torch.Tensor] = field(default_factory=dict)
+    """Each term summed over the target tokens since the last line of metrics.jsonl; waits on the device till then."""
     tokens_in_sums: dict[str, int] = field(default_factory=dict)
     """How many those were: fewer for a term that was not on all the time."""
     seconds_in_sums: float = 0.0
@@ -49,7 +49,7 @@ class Progress:
         self.tokens_seen += result.num_targets
         self.seconds_in_sums += seconds
         for name, value in result.sums.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.sums[name] = self.sums.get(name, 0.0) + value.double()
             self.tokens_in_sums[name] = self.tokens_in_sums.get(name, 0) + result.num_targets
 
     def line(self, result: StepResult, terms: Container[str]) -> dict:
@@ -57,7 +57,8 @@ class Progress:
 
         `terms` are those with a weight; what an objective gives beside them is logged apart from the losses.
         """
-        means = {name: value / self.tokens_in_sums[name] for name, value in self.sums.items()}
+        means = {name: float(value) / self.tokens_in_sums[name] for name, value in self.sums.items()}
+        norm = float(result.grad_norm)
         self.seconds += self.seconds_in_sums
         line = {
             "step": self.step,
@@ -66,11 +67,15 @@ class Progress:
             "seconds": round(self.seconds, 3),
             "tokens_per_second": round(self.tokens_in_sums["hard"] / self.seconds_in_sums),
             "lr": result.lr,
-            "grad_norm": result.grad_norm if math.isfinite(result.grad_norm) else None,
+            "grad_norm": norm if math.isfinite(norm) else None,
             **{f"{'loss' if name in terms else 'layer'}/{name}": mean for name, mean in means.items()},
         }
         self.sums, self.tokens_in_sums, self.seconds_in_sums = {}, {}, 0.0
         return line
+
+    def record(self) -> dict:
+        """What a checkpoint holds of it."""
+        return asdict(self) | {"sums": {name: float(value) for name, value in self.sums.items()}}
 
 
 def train(
@@ -83,6 +88,7 @@ def train(
     accelerator: Accelerator,
     *,
     compiled: bool,
+    muon: str,
     revisions: RevisionWriter,
 ) -> Progress:
     """Train until the budget of words is reached, from the run's newest checkpoint if there is one.
@@ -91,7 +97,7 @@ def train(
     on the same machine gives the same weights, interrupted or not.
     """
     trained, total = Trained(student, objective), batches.steps_for(config.data.words)
-    take_step = Stepper(trained, config, accelerator, steps=total, compiled=compiled)
+    take_step = Stepper(trained, config, accelerator, steps=total, compiled=compiled, muon=muon)
     state = (run.folder / "state", trained, take_step.optimizers, accelerator.scaler)
     progress = Progress(**(load_state(*state) or {}))
     validate_at = set(np.linspace(0, total, config.validations + 1).round().astype(int).tolist())
@@ -113,9 +119,10 @@ def train(
                 bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
             done, stopping = progress.step == total, _on_any_process(bool(signals), accelerator)
             if done or stopping or time.monotonic() - saved_at > config.checkpoint_seconds:
+                take_step.refuse_non_finite()
                 if first:
                     revisions.wait()  # a checkpoint is never ahead of a revision that is due
-                    save_state(*state, asdict(progress))
+                    save_state(*state, progress.record())
                 saved_at = time.monotonic()
             if done:
                 return progress
@@ -130,6 +137,7 @@ def train(
             if first:
                 revisions.write(student, progress.step)
             if progress.step % config.log_every == 0 or progress.step == total:
+                take_step.refuse_non_finite()
                 line = progress.line(result, objective.weights)
                 log(line)
                 speed = f"{line['tokens_per_second']:,}"

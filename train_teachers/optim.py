@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from train_teachers.config import Optim
+from train_teachers.muon import Muon
 
 
 def schedule(optim: Optim, progress: float) -> float:
@@ -21,12 +22,14 @@ def schedule(optim: Optim, progress: float) -> float:
     return optim.final_lr + (1 - optim.final_lr) * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
-def build_optimizers(module: nn.Module, optim: Optim) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    module: nn.Module, optim: Optim, *, products: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
     """Optimisers that together hold every trainable parameter of `module` exactly once.
 
-    Matrices decay, vectors (norms, biases) do not. With `muon`, the matrices inside the model's blocks go to
-    torch.optim.Muon (Jordan et al. 2024), scaled to the size of AdamW's updates so that one learning rate serves
-    both (Liu et al. 2025); embeddings, output head, vectors and the objective's own parameters stay with AdamW.
+    Matrices decay, vectors (norms, biases) do not. With `muon`, the matrices inside the model's blocks go to Muon,
+    which multiplies in the number format `products`; embeddings, output head, vectors and the objective's own
+    parameters stay with AdamW.
     """
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     hidden = [p for name, p in named if optim.optimizer == "muon" and _is_block_matrix(name, p)]
@@ -46,10 +49,7 @@ def build_optimizers(module: nn.Module, optim: Optim) -> list[torch.optim.Optimi
     )
     if not hidden:
         return [adamw]
-    muon = torch.optim.Muon(
-        hidden, lr=optim.lr, weight_decay=optim.weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
-    return [adamw, muon]
+    return [adamw, Muon(hidden, lr=optim.lr, weight_decay=optim.weight_decay, dtype=products)]
 
 
 def _is_block_matrix(name: str, parameter: nn.Parameter) -> bool:

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, sha256, verify
+from babylm_data.speed import FORMATS
 from babylm_data.tokenizer import fingerprint
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def refuse_other_tokenizer(folder: Path, expected: str, what: str) -> None:
@@ -32,7 +30,7 @@ def load(folder: Path, *, precision: str = "fp32", attention: str | None = None)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=DTYPES[precision],
+            dtype=FORMATS[precision],
             attn_implementation=attention,
             local_files_only=True,
             use_safetensors=True,

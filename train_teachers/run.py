@@ -26,6 +26,16 @@ ROOT = Path("runs")
 MACHINE = ("device", "processor", "threads")
 
 
+def begun(name: str) -> dict[str, str]:
+    """The inputs of a run that has a checkpoint: what was decided when it began; empty for any other."""
+    folder = ROOT / name
+    try:
+        has_begun = any((folder / "state").glob("step-*"))
+        return json.loads((folder / "inputs.json").read_text(encoding="utf-8")) if has_begun else {}
+    except (OSError, ValueError):  # whoever opens the run tells of it
+        return {}
+
+
 class Run:
     """A run folder, held by this process alone until `close` (or the end of the process)."""
 

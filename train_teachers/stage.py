@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, logging
 
 from babylm_data.errors import UserError
@@ -20,19 +21,20 @@ from babylm_data.hub import find_folder
 from babylm_data.memory import keep_freed_memory, memory_advice
 from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
+from babylm_data.speed import describe_rates
 from babylm_data.tokenizer import fingerprint, load_tokenizer
 from babylm_data.tokens import Batches, held_out, open_data, open_tokens
 from babylm_data.words import check_exposure, check_last_step, load_track
 from train_teachers.audit import Finding, audit, table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
-from train_teachers.device import be_deterministic, choose_compile, choose_precision
+from train_teachers.device import be_deterministic, choose_compile, choose_formats
 from train_teachers.language_model import build, build_from, checkpoint_activations, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Batch, Objective
 from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
 from train_teachers.revisions import RevisionWriter, due_revisions, told
-from train_teachers.run import Run
+from train_teachers.run import Run, begun
 
 AUDIT_SEQUENCES = 4
 INIT_ABSENT = "init: {} does not exist: train it first"
@@ -68,6 +70,7 @@ def run_training(
                 run,
                 accelerator,
                 compiled=ready.compiled,
+                muon=ready.muon,
                 revisions=RevisionWriter(run.folder / "revisions", ready.revisions, tokenizer),
             )
             if accelerator.is_main_process:
@@ -113,7 +116,8 @@ class Ready:
             else []
         )
         keep_freed_memory()
-        self.precision = choose_precision(config.precision)
+        decided = _decided(config)
+        self.precision, self.muon = decided["precision"], decided["muon"]
         self.accelerator = _accelerator(config, self.precision)
         be_deterministic(self.accelerator.device)
         self.student, origin = _student(config, data / "tokenizer")
@@ -125,11 +129,14 @@ class Ready:
         )
         self.objective.to(self.accelerator.device)
         self.flops = _training_flops(config, self.student, self.objective, self.batches)
-        self.compiled = choose_compile(config.compile, self.flops)
+        self.compiled = choose_compile(
+            decided["compiled"] == "True" if "compiled" in decided else config.compile, self.flops
+        )
         self.inputs = {
             "data": sha256(data / SEAL),
             "precision": self.precision,
             "compiled": str(self.compiled),
+            **({"muon": self.muon} if config.optim.optimizer == "muon" else {}),
             **origin,
             **self.objective.sources,
         }
@@ -148,7 +155,8 @@ class Ready:
         parameters = num_parameters(self.student)[0]
         shape = f"{self.config.model.family}, {parameters:,} parameters, {self.steps:,} steps"
         how = f"{self.precision}{', compiled' if self.compiled else ''}, on {self.accelerator.device}"
-        lines = [f"{self.config.name}: {shape}, {how}", table(findings)]
+        rates = describe_rates(self.accelerator.device.type)
+        lines = [f"{self.config.name}: {shape}, {how} ({rates})", table(findings)]
         if self.config.revisions:
             words = (self.words_before or 0) + self.batches.words_seen(self.steps)
             lines.append(told(self.revisions, self.track, words, self.config.words_scale))
@@ -209,8 +217,17 @@ def _read(config: TrainConfig) -> tuple[Batches, np.ndarray]:
     return batches, held_out(open_tokens(Path(data.path), "dev"), data.seq_len, data.held_out_sequences)
 
 
+def _decided(config: TrainConfig) -> dict[str, str]:
+    """What the first start of this run decided, else what this machine is best at; the same on every process."""
+    formats = choose_formats(config.precision)
+    PartialState(cpu=not torch.cuda.is_available())
+    return broadcast_object_list([formats | begun(config.name)])[0]
+
+
 def _accelerator(config: TrainConfig, precision: str) -> Accelerator:
     """The devices of this run; UserError if the batch cannot be split evenly over its processes."""
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise UserError("fp16 needs a GPU: write precision: auto, bf16 or fp32, for a new run")
     mixed = "no" if precision == "fp32" else precision
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
     if config.batch_size % accelerator.num_processes:

@@ -1,7 +1,8 @@
 """One optimiser step: a batch goes in, the weights move, the sums of the loss terms come out."""
 
 import contextlib
-from collections.abc import Sequence
+import math
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +12,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
+from babylm_data.speed import FORMATS
 from train_teachers.config import TrainConfig
 from train_teachers.objective import Batch, Objective
 from train_teachers.optim import build_optimizers, set_lr
+
+GRADIENT = "the gradient"
+NEVER = 2**31 - 1  # no step has this number
 
 
 class Trained(nn.Module):
@@ -29,24 +34,61 @@ class Trained(nn.Module):
 
 
 class StepResult(NamedTuple):
-    """What one step did, over all processes."""
+    """What one step did, over all processes; tensors that nobody has waited for yet."""
 
-    sums: dict[str, float]
+    sums: dict[str, Tensor]
     """Each term, unweighted, summed over the target tokens."""
     num_targets: int
     lr: float
-    grad_norm: float
+    grad_norm: Tensor
     """Before clipping; infinite where fp16 overflowed and the step was passed over."""
 
 
+class NonFinite:
+    """Remembers on the device at which step a value was first not finite, so that nobody waits for it at each step."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[str, ...], Tensor] = {}
+
+    def note(self, step: int, values: dict[str, Tensor]) -> Tensor:
+        """1.0 if any of the values is not finite, else 0.0."""
+        bad = ~torch.isfinite(torch.stack([value.float() for value in values.values()]))
+        first = torch.where(bad, step, NEVER)
+        names = tuple(values)
+        self._first[names] = torch.minimum(first, self._first.get(names, first))
+        return bad.any().float()
+
+    def first(self, ignored: Container[str]) -> tuple[str, int] | None:
+        """Which value, and at which step, since the last call; waits for the device."""
+        steps = [
+            (step, name)
+            for names, first in self._first.items()
+            for name, step in zip(names, first.tolist(), strict=True)
+            if step < NEVER and name not in ignored
+        ]
+        self._first = {}
+        return min(steps)[::-1] if steps else None
+
+
 class Stepper:
-    """Takes the optimiser steps of a run. Step `s` is a function of the weights, the batch, and (seed, s)."""
+    """Takes the optimiser steps of a run. Step `s` is a function of the weights, the batch, and (seed, s).
+
+    It never waits for the device. A step whose loss or gradient is not finite changes no weight, and
+    `refuse_non_finite` tells of it later.
+    """
 
     def __init__(
-        self, trained: Trained, config: TrainConfig, accelerator: Accelerator, *, steps: int, compiled: bool
+        self,
+        trained: Trained,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        *,
+        steps: int,
+        compiled: bool,
+        muon: str,
     ) -> None:
         self.trained, self.config, self.accelerator, self.steps = trained, config, accelerator, steps
-        self.main_optimizers = build_optimizers(trained, config.optim)
+        self.main_optimizers = build_optimizers(trained, config.optim, products=FORMATS[muon])
         self.optimizers = [*self.main_optimizers, *trained.objective.own_optimizers.values()]
         """All that a checkpoint holds; the schedule and the gradients of the run are for the main ones."""
         check_all_optimised(trained, self.optimizers)
@@ -56,6 +98,7 @@ class Stepper:
         self.module = accelerator.prepare(trained)
         self.run_module = torch.compile(self.module) if compiled else self.module
         self.micro_batch_size = config.micro_batch_size or config.batch_size // accelerator.num_processes
+        self.non_finite = NonFinite()
 
     def __call__(self, step: int, tokens_BT1: Tensor) -> StepResult:
         """Step number `step` (from 0) on the whole batch, of which each process takes its part."""
@@ -69,18 +112,32 @@ class Stepper:
         scaler = self.accelerator.scaler  # fp16 only
         for optimizer in self.main_optimizers if scaler else ():
             scaler.unscale_(optimizer)
-        clip = self.config.optim.clip or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), clip)
-        _refuse_non_finite(step, sums, norm, scaler)
-        # in fp16 a gradient may overflow: then no optimiser steps, and the scale falls
-        for optimizer in self.main_optimizers if torch.isfinite(norm) else ():
-            scaler.step(optimizer) if scaler else optimizer.step()
+        norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.optim.clip or math.inf)
+        bad = self.non_finite.note(
+            step, {**{f"loss {name}": value for name, value in sums.items()}, GRADIENT: norm}
+        )
+        for optimizer in self.main_optimizers:
+            optimizer.found_inf = bad  # fused AdamW and our Muon look at it on the device
+            optimizer.step()
+            optimizer.zero_grad()
         if scaler:
             scaler.update()
-        for optimizer in self.main_optimizers:
-            optimizer.zero_grad()
         sums |= {name: loss * num_targets for name, loss in own.items()}
-        return StepResult({n: value.item() for n, value in sums.items()}, num_targets, lr, float(norm))
+        return StepResult(sums, num_targets, lr, norm)
+
+    def refuse_non_finite(self) -> None:
+        """UserError if a loss or the gradient was not finite since the last call; waits for the device.
+
+        In fp16 an infinite gradient is usual, until the scale of the gradients is used up.
+        """
+        scaler = self.accelerator.scaler
+        usual = {GRADIENT} if scaler and scaler.get_scale() >= 1 else set()
+        if found := self.non_finite.first(usual):
+            what, step = found
+            raise UserError(
+                f"{what} is not finite at step {step}: no step was taken and the last checkpoint is intact; "
+                "try again with name=… and a lower optim.lr or precision=fp32"
+            )
 
     def _train_own(self, step: int, tokens_BT1: Tensor) -> dict[str, Tensor]:
         """Set what changes over the run; let the objective train its own parts on one micro-batch."""
@@ -118,17 +175,3 @@ def check_all_optimised(module: nn.Module, optimizers: list[torch.optim.Optimize
 def _seed(*parts: int) -> int:
     """One 63-bit seed, a pure function of its parts."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _refuse_non_finite(
-    step: int, sums: dict[str, Tensor], norm: Tensor, scaler: torch.amp.GradScaler | None
-) -> None:
-    """Stop before the optimiser sees it. In fp16 an infinite gradient is usual, until the scale is used up."""
-    bad = [name for name, value in sums.items() if not torch.isfinite(value)]
-    hopeless = not torch.isfinite(norm) and (scaler is None or scaler.get_scale() < 1)
-    if bad or hopeless:
-        what = f"loss {', '.join(bad)}" if bad else "the gradient"
-        raise UserError(
-            f"{what} is not finite at step {step}: no step was taken and the last checkpoint is intact; "
-            "try again with name=… and a lower optim.lr or precision=fp32"
-        )
