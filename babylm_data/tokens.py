@@ -9,6 +9,7 @@ A data folder holds for each split three plain arrays: `.tokens.bin` (one long s
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,6 +84,25 @@ def open_tokens(data_dir: str | Path, split: str) -> TokenFile:
     return TokenFile(split=split, manifest=manifest, **arrays)
 
 
+class Blocks(NamedTuple):
+    """Sequences cut from the token stream of a split."""
+
+    tokens: np.ndarray
+    """(sequences, seq_len + 1) int64: one more than a model is given, for the last target."""
+    starts: np.ndarray
+    """(sequences,) int64: where in the stream each begins."""
+
+    @classmethod
+    def at(cls, tokens: TokenFile, starts: np.ndarray, seq_len: int) -> "Blocks":
+        """The blocks of `seq_len` + 1 tokens that begin at `starts`."""
+        return cls(tokens.tokens[starts[:, None] + np.arange(seq_len + 1)].astype(np.int64), starts)
+
+    def some(self, count: int) -> "Blocks":
+        """`count` of them, evenly spaced; all where there are fewer."""
+        chosen = _evenly(len(self.starts), count)
+        return Blocks(self.tokens[chosen], self.starts[chosen])
+
+
 @dataclass(frozen=True)
 class _Epoch:
     """One pass over the stream: its blocks in the order in which they are read."""
@@ -122,13 +142,13 @@ class Batches:
         """Whole blocks that fit behind any offset in [0, seq_len), with a target for the last token."""
         return (len(self.tokens.tokens) - self.seq_len) // self.seq_len
 
-    def batch(self, step: int) -> np.ndarray:
-        """(batch_size, seq_len + 1) int64: inputs are `[:, :-1]`, next-token targets `[:, 1:]`."""
+    def batch(self, step: int) -> Blocks:
+        """The `batch_size` sequences of this step."""
         epochs, places = np.divmod(
             np.arange(step * self.batch_size, (step + 1) * self.batch_size), self.sequences_per_epoch
         )
         starts = np.concatenate([self._epoch(int(e)).starts[places[epochs == e]] for e in np.unique(epochs)])
-        return self.tokens.tokens[starts[:, None] + np.arange(self.seq_len + 1)].astype(np.int64)
+        return Blocks.at(self.tokens, starts, self.seq_len)
 
     def words(self, step: int) -> int:
         """Whitespace words that begin in the input tokens of the batch at `step`."""
@@ -171,13 +191,17 @@ class Batches:
         return self._epochs[epoch]
 
 
-def held_out(tokens: TokenFile, seq_len: int, sequences: int) -> np.ndarray:
-    """(sequences, seq_len + 1) int64: evenly spaced blocks of a split; all its blocks where it has fewer."""
+def held_out(tokens: TokenFile, seq_len: int, sequences: int) -> Blocks:
+    """Evenly spaced blocks of a split; all its blocks where it has fewer."""
     blocks = (len(tokens.tokens) - 1) // seq_len
     if blocks < 1 or sequences < 1:
         raise UserError(
             f"the split {tokens.split!r} has {len(tokens.tokens):,} tokens, too few to hold out {sequences} "
             f"sequences of {seq_len}: lower seq_len or use more text"
         )
-    chosen = np.linspace(0, blocks - 1, min(sequences, blocks)).round().astype(np.int64)
-    return tokens.tokens[chosen[:, None] * seq_len + np.arange(seq_len + 1)].astype(np.int64)
+    return Blocks.at(tokens, _evenly(blocks, sequences) * seq_len, seq_len)
+
+
+def _evenly(length: int, count: int) -> np.ndarray:
+    """At most `count` places of `length`, evenly spaced from the first to the last."""
+    return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)

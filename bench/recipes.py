@@ -81,8 +81,6 @@ def held_out(path: Path, run: Path) -> Falls:
 
 def sliced(config, name: str, run: Path) -> Falls:
     """The sliced distance of the layers that a loss of sets compares, of the first weights and of the last."""
-    import torch
-
     from distill.__main__ import objective_of
     from distill.config import SlicedWasserstein
     from train_teachers.objective import held_out_terms
@@ -96,11 +94,9 @@ def sliced(config, name: str, run: Path) -> Falls:
     losses = config.losses.model_copy(update={name: None, "sliced_wasserstein": judge})
     config = config.model_copy(update={"losses": losses, "precision": "fp32"})
     ready = Ready(config, objective_of(config))
-    device = ready.accelerator.device
-    sequences = torch.from_numpy(ready.sequences[:32]).to(device)
     first, last = (
-        held_out_terms(student, ready.objective, sequences, micro_batch_size=32)
-        for student in (ready.student, load(run / "export").to(device))
+        held_out_terms(student, ready.objective, ready.held_out.some(32), micro_batch_size=32)
+        for student in (ready.student, load(run / "export").to(ready.accelerator.device))
     )
     return {name: (first[name], last[name]) for name in first if name.startswith("sliced_wasserstein.")}
 

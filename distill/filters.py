@@ -10,7 +10,8 @@ paper trains them in stage one too, on a frozen student; and the student learns 
 from torch import Tensor, nn
 
 from distill.heads import OutputHead
-from train_teachers.objective import hard_N, wide
+from train_teachers.objective import wide
+from train_teachers.outputs import Output
 
 
 class Filter(nn.Module):
@@ -25,6 +26,6 @@ class Filter(nn.Module):
         """Filtered states."""
         return self.linear(wide(states))
 
-    def loss_N(self, teacher_ND: Tensor, targets_N: Tensor) -> Tensor:
-        """Cross-entropy of the next token, seen through filter and head: nats per position."""
-        return hard_N(self.head(self(teacher_ND)), targets_N)
+    def output(self, teacher_ND: Tensor) -> Output:
+        """What it predicts of the targets, seen through filter and head."""
+        return self.head(self(teacher_ND))

@@ -6,19 +6,20 @@ from torch import Tensor, nn
 from distill.config import Heads
 from distill.losses import forward_kl_N, logprobs
 from train_teachers.objective import hard_N
+from train_teachers.outputs import Output
 
 
 class OutputHead(nn.Module):
-    """A norm and a linear map from a hidden state to logits: (…, D) -> (…, V)."""
+    """A norm and a linear map from hidden states to logits."""
 
     def __init__(self, width: int, vocab_size: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)  # states of inner blocks have no scale of their own
         self.linear = nn.Linear(width, vocab_size, bias=False)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Logits of the next token."""
-        return self.linear(self.norm(states))
+    def forward(self, states_ND: Tensor) -> Output:
+        """What the logits of the targets are made of."""
+        return Output(self.norm(states_ND), self.linear.weight, None)
 
 
 def head_loss_N(logits_NV: Tensor, targets_N: Tensor, soft_targets: dict[str, Tensor], loss: Heads) -> Tensor:

@@ -19,6 +19,8 @@ from distill.heads import OutputHead
 from distill.projector import Projector
 from distill.teachers import Signals
 from distill.transport import Critic, critic_loss
+from train_teachers.objective import hard_term
+from train_teachers.outputs import InChunks
 
 Pairs = dict[str, dict[str, list[LayerPair]]]
 """loss -> teacher -> its pairs of layers."""
@@ -95,14 +97,17 @@ class Learners(nn.Module):
             )
         return losses
 
-    def filter_losses(self, see: Signals) -> dict[str, Tensor]:
+    def filter_losses(self, see: Signals, in_chunks: InChunks) -> dict[str, Tensor]:
         """What each filter minimises: nats per target token."""
-        losses = {}
-        for place in self._seen("ted", see.teachers):
-            teacher_ND = see.teachers[place.teacher].hidden_ND[place.pair.teacher]
-            values_N = place.learner.loss_N(teacher_ND, see.targets_N)
-            losses[f"filter.{place.label}"] = see.total(values_N) / see.is_target_N.sum()
-        return losses
+        outputs = {
+            f"filter.{place.label}": place.learner.output(
+                see.teachers[place.teacher].hidden_ND[place.pair.teacher]
+            )
+            for place in self._seen("ted", see.teachers)
+        }
+        one = {"hard": see.targets_N.new_ones((), dtype=torch.float32)}
+        totals, _ = in_chunks(hard_term, one, outputs, {}, see.targets_N, see.places_N)
+        return {name: total / see.is_target_N.sum() for name, total in totals.items()}
 
     def _seen(self, name: str, teachers: Container[str]) -> list[Place]:
         return [place for place in self.places[name] if place.teacher in teachers]

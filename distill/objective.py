@@ -1,7 +1,8 @@
 """The whole training signal of a distillation on one screen.
 
     total = sum over terms of weight * term;   a term is a token mean: summed over target positions here, divided once
-    in the loop. k runs over teachers; P projects student states h into the teacher's space; T is a temperature.
+    in the loop. What looks at outputs sees a chunk of positions at a time. k runs over teachers; P projects student
+    states h into the teacher's space; T is a temperature.
 
     hard                    cross-entropy with the next token
     z_loss                  (log of the softmax's normaliser)^2
@@ -24,7 +25,7 @@ import contextlib
 from collections.abc import Callable, Container, Iterable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from distill import losses as L
@@ -32,24 +33,27 @@ from distill.config import DistillConfig, Losses, PerTeacher, value
 from distill.heads import head_loss_N, head_shares
 from distill.layers import pairs_of
 from distill.learners import Learners, descend
-from distill.soft import soft_N
+from distill.soft import divergences_KN, evidence_KN, soft_N
 from distill.teachers import Signal, Signals, Teachers
 from distill.transport import critic_distance_N, sinkhorn_divergence, sliced_wasserstein
 from train_teachers.language_model import num_parameters
-from train_teachers.objective import IGNORE, Batch, Objective, hard_N
+from train_teachers.objective import Objective, Terms, hard_N
+from train_teachers.outputs import weighted
+from train_teachers.targets import IGNORE, Batch
 
-Comparison = Callable[[Tensor, Tensor, Tensor, nn.Module | None], Tensor]
+Comparison = Callable[..., Tensor]
 
 
 def comparisons(on: Losses) -> dict[str, Comparison]:
     """How a loss compares student and teacher: f(student, teacher, is_target_N, critic or filter of the pair).
 
-    Outputs come as logits (N, V), hidden states (N, D) projected, attention maps (N, T) averaged over heads. It returns
-    a value per position, or one for the set of target positions, which then counts for each of them.
+    Outputs come as logits (N, V), and without the last two; hidden states (N, D) projected, attention maps (N, T)
+    averaged over heads. It returns a value per position, or one for the set of target positions, which then counts for
+    each of them.
     """
     return {
-        "output_cosine": lambda s, t, *_: L.output_cosine_N(s, t, of=on.output_cosine.of),
-        "output_wasserstein": lambda s, t, *_: L.output_wasserstein_N(L.logprobs(t), L.logprobs(s)),
+        "output_cosine": lambda s, t: L.output_cosine_N(s, t, of=on.output_cosine.of),
+        "output_wasserstein": lambda s, t: L.output_wasserstein_N(L.logprobs(t), L.logprobs(s)),
         "hidden": lambda s, t, *_: L.HIDDEN[on.hidden.distance](s, t),
         "attention": lambda s, t, *_: L.ATTENTION[on.attention.distance](s, t),
         "contrastive": lambda s, t, real, _: L.info_nce_N(s, t, real, temperature=on.contrastive.temperature),
@@ -82,11 +86,14 @@ class DistillObjective(Objective):
             name: {k: pairs_of(name, loss, k, teachers.models[k], student) for k in loss.weight}
             for name, loss in self.losses.layered.items()
         }
+        self.compared_outputs = [name for name in self.compare if name not in self.pairs]
         self.learners = Learners(self.losses, self.pairs, student, teachers.models)
         self.own_optimizers = self.learners.own_optimizers()
         # buffers, not numbers: what changes at every step must not make the compiler start again
         self.register_buffer("temperature", torch.tensor(1.0), persistent=False)
         self.register_buffer("shares_K", torch.ones(len(soft.weight) if soft else 0), persistent=False)
+        self.register_buffer("one", torch.ones(()), persistent=False)
+        self.register_buffer("evidence_K", None, persistent=False)
         # schedules go one way, so a term is on at one of these moments if it ever is
         self.moments = tuple(self._distinct((0.0, ted.until, 1.0) if ted else (0.0, 1.0)))
         self.begin_step(0.0)
@@ -105,88 +112,121 @@ class DistillObjective(Objective):
 
         With `every_term` all are.
         """
-        soft, ted, self.weights = self.losses.soft, self.losses.ted, {}
+        soft, ted, weights = self.losses.soft, self.losses.ted, {}
         for name, loss in self.losses.used.items():
             if isinstance(loss, PerTeacher):
-                self.weights |= {f"{name}.{k}": value(weight, progress) for k, weight in loss.weight.items()}
+                weights |= {f"{name}.{k}": value(weight, progress) for k, weight in loss.weight.items()}
             else:
-                self.weights[name] = value(loss.weight, progress)
+                weights[name] = value(loss.weight, progress)
         if soft:
             self.temperature.fill_(value(soft.temperature, progress))
         if soft and soft.is_one_term:
-            parts = [self.weights.pop(f"soft.{k}") for k in soft.weight]
-            self.weights["soft"] = sum(parts)
+            parts = [weights.pop(f"soft.{k}") for k in soft.weight]
+            weights["soft"] = sum(parts)
             shares_K = torch.tensor(parts if any(parts) else [1.0] * len(parts))
             self.shares_K.copy_(shares_K / shares_K.sum())
         self.filtering = ted is not None and progress < ted.until
         if self.filtering:  # until then there is nothing to match
-            self.weights |= {name: 0.0 for name in self.weights if name.startswith("ted.")}
-        self.active = frozenset(n for n, weight in self.weights.items() if weight > 0 or every_term)
+            weights |= {name: 0.0 for name in weights if name.startswith("ted.")}
+        self.active = frozenset(name for name, weight in weights.items() if weight > 0 or every_term)
+        self.weigh(weights)
 
     def teachers_of(self, name: str) -> list[str]:
         """The teachers that count in a loss now."""
-        loss = self.losses.used[name]
+        loss = self.losses.used.get(name)
         if isinstance(loss, PerTeacher):
             return [k for k in loss.weight if {name, f"{name}.{k}"} & self.active]
         return list(loss.soft) if name == "heads" and name in self.active else []
 
-    def forward(self, student: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """One unweighted sum over the target positions per term."""
-        wanted = {k for name in self.losses.used for k in self.teachers_of(name)}
-        see, smoothing = self.see(student, batch, wanted), self.losses.hard.label_smoothing
-        logits_NV = see.student.logits_NV
-        terms = {"hard": see.total(hard_N(logits_NV, see.targets_N, label_smoothing=smoothing))}
-        if "z_loss" in self.active:
-            terms["z_loss"] = see.total(L.z_loss_N(logits_NV))
-        if self.losses.soft and self.teachers_of("soft"):
-            terms |= self.soft(see)
-        if "heads" in self.active:
-            terms |= self.heads(see)
-        for name in self.compare:
-            terms |= self.layers(name, see) if name in self.pairs else self.outputs(name, see)
-        return terms
+    def forward(self, student: PreTrainedModel, batch: Batch) -> Terms:
+        """The terms of one micro-batch."""
+        see = self.see(student, batch, {k for name in self.losses.used for k in self.teachers_of(name)})
+        total, sums = self.outputs(see)
+        for name in self.pairs:
+            terms, each = self.layers(name, see)
+            total = total + weighted(terms, self.counted) if terms else total
+            sums |= {name: value.detach() for name, value in (terms | each).items()}
+        return Terms(total, sums)
 
-    def see(self, student: nn.Module, batch: Batch, teachers: Container[str]) -> Signals:
+    def see(self, student: PreTrainedModel, batch: Batch, teachers: Container[str]) -> Signals:
         """One forward pass of the student and of each of `teachers`."""
         states = bool(set(self.pairs) - {"attention"} or self.losses.heads)
         maps = self.losses.attention is not None
         mine, targets_N = Signal.of(student, batch.inputs_BT, states, maps), batch.targets_BT.flatten()
-        return Signals(mine, self.teachers(batch.inputs_BT, teachers), targets_N, targets_N != IGNORE)
+        theirs = self.teachers(batch.inputs_BT, teachers)
+        return Signals(mine, theirs, targets_N, batch.places_N, targets_N != IGNORE)
 
-    def soft(self, see: Signals) -> dict[str, Tensor]:
-        """The soft loss: a term per teacher, or one for all."""
-        loss = self.losses.soft
-        logits = {k: see.teachers[k].logits_NV for k in self.teachers_of("soft")}
-        values = soft_N(
-            loss, see.student.logits_NV, logits, see.targets_N, self.temperature, self.shares_K, self.seq_len
-        )
-        return {name: see.total(value_N) for name, value_N in values.items()}
+    # --- outputs, a chunk of positions at a time ----------------------------------------------------------------
 
-    def heads(self, see: Signals) -> dict[str, Tensor]:
-        """Deep supervision: the share-weighted sum over the heads, and each head's loss beside it."""
-        loss, sums = self.losses.heads, {}
-        targets = {k: L.logprobs(see.teachers[k].logits_NV, loss.temperature) for k in loss.soft}
-        for layer, head in self.learners.heads.items():
-            logits_NV = head(see.student.hidden_ND[int(layer)])
-            sums[f"heads@{layer}"] = see.total(head_loss_N(logits_NV, see.targets_N, targets, loss))
-        sums_H = torch.stack(list(sums.values()))
-        total = (head_shares(sums_H, adaptive=loss.adaptive) * sums_H).sum()
-        return {"heads": total, **{name: part.detach() for name, part in sums.items()}}
+    def outputs(self, see: Signals) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted total of all that is asked of outputs, with its gradient; the sums of the terms, without."""
+        loss, counted = self.losses.heads, self.counted
+        outputs = {"student": see.student.output}
+        if "heads" in self.active:
+            states = see.student.hidden_ND
+            outputs |= {f"heads@{n}": head(states[int(n)]) for n, head in self.learners.heads.items()}
+            counted |= {name: self.one for name in outputs if name != "student"}
+        asked = {k for name in ("soft", "heads", *self.compared_outputs) for k in self.teachers_of(name)}
+        teachers = {k: signal.output for k, signal in see.teachers.items() if k in asked}
+        given = (teachers, see.targets_N, see.places_N)
+        if self.losses.soft and self.losses.soft.looks_at_micro_batch and self.teachers_of("soft"):
+            with torch.no_grad():
+                _, found = self.in_chunks(self.evidence, {}, {"student": see.student.output}, *given)
+            self.evidence_K = torch.stack(list(found.values())) / see.is_target_N.sum()
+        totals, sums = self.in_chunks(self.output_terms, counted, outputs, *given)
+        total = totals.pop("student")
+        if totals:
+            totals_H = torch.stack(list(totals.values()))
+            heads = (head_shares(totals_H, adaptive=loss.adaptive) * totals_H).sum()
+            sums["heads"] = heads.detach()
+            total = total + counted["heads"] * heads if "heads" in counted else total
+        return total, sums
 
-    def outputs(self, name: str, see: Signals) -> dict[str, Tensor]:
-        """A term per teacher that compares logits."""
-        return {
-            f"{name}.{k}": see.total(
-                self.compare[name](see.student.logits_NV, see.teachers[k].logits_NV, see.is_target_N, None)
+    def output_terms(
+        self, logits: dict[str, Tensor], teachers: dict[str, Tensor], targets_C: Tensor
+    ) -> dict[str, dict[str, Tensor]]:
+        """The values of every term on the logits (C, V) of the student, of its heads and of the teachers."""
+        student_CV = logits["student"]
+        terms = {"hard": hard_N(student_CV, targets_C, label_smoothing=self.losses.hard.label_smoothing)}
+        if "z_loss" in self.active:
+            terms["z_loss"] = L.z_loss_N(student_CV)
+        if soft := {k: teachers[k] for k in self.teachers_of("soft")}:
+            terms |= soft_N(
+                self.losses.soft,
+                student_CV,
+                soft,
+                targets_C,
+                self.temperature,
+                self.shares_K,
+                self.seq_len,
+                self.evidence_K,
             )
-            for k in self.teachers_of(name)
-        }
+        for name in self.compared_outputs:
+            terms |= {
+                f"{name}.{k}": self.compare[name](student_CV, teachers[k]) for k in self.teachers_of(name)
+            }
+        found = {"student": terms}
+        if loss := self.losses.heads if "heads" in self.active else None:
+            soft = {k: L.logprobs(teachers[k], loss.temperature) for k in loss.soft}
+            heads = [name for name in logits if name != "student"]
+            found |= {name: {name: head_loss_N(logits[name], targets_C, soft, loss)} for name in heads}
+        return found
 
-    def layers(self, name: str, see: Signals) -> dict[str, Tensor]:
-        """A term per teacher that compares layers: the mean over its pairs, and each pair's value beside it."""
+    def evidence(
+        self, logits: dict[str, Tensor], teachers: dict[str, Tensor], targets_C: Tensor
+    ) -> dict[str, dict[str, Tensor]]:
+        """What decides, as a mean over the micro-batch, how much each teacher counts."""
+        loss, soft = self.losses.soft, {k: teachers[k] for k in self.teachers_of("soft")}
+        values_KC = divergences_KN(loss, logits["student"], soft, self.temperature, self.seq_len)
+        return {"student": dict(zip(soft, evidence_KN(loss, values_KC, soft, targets_C), strict=True))}
+
+    # --- layers ---------------------------------------------------------------------------------------------------
+
+    def layers(self, name: str, see: Signals) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A term per teacher that compares layers, the mean over its pairs; and each pair's value."""
         kind = "attention_NT" if name == "attention" else "hidden_ND"
         totals: dict[str, list[Tensor]] = {}
-        terms: dict[str, Tensor] = {}
+        each: dict[str, Tensor] = {}
         for place in self.learners.places[name]:
             if (term := f"{name}.{place.teacher}") not in self.active:
                 continue
@@ -195,14 +235,14 @@ class DistillObjective(Objective):
             values = self.compare[name](mine, theirs, see.is_target_N, place.learner)
             total = see.total(values.expand(len(mine)))
             totals.setdefault(term, []).append(total)
-            terms[f"{name}.{place.label}"] = total.detach()
-        return terms | {term: torch.stack(parts).mean() for term, parts in totals.items()}
+            each[f"{name}.{place.label}"] = total
+        return {term: torch.stack(parts).mean() for term, parts in totals.items()}, each
 
     # --- what learns by itself ----------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def learning(
-        self, student: nn.Module, batch: Batch
+        self, student: PreTrainedModel, batch: Batch
     ) -> Iterator[dict[str, Callable[[], dict[str, Tensor]]]]:
         """Critics and filters unfrozen, and their losses on the batch by kind: in float32, outside of autocast."""
         kinds: dict[str, Callable[[], dict[str, Tensor]]] = {}
@@ -211,7 +251,7 @@ class DistillObjective(Objective):
             kinds["critics"] = lambda: self.learners.critic_losses(see)
             teachers |= set(active)
         if self.filtering:
-            kinds["filters"] = lambda: self.learners.filter_losses(see)
+            kinds["filters"] = lambda: self.learners.filter_losses(see, self.in_chunks)
             teachers |= set(self.losses.ted.weight)
         if kinds:
             with torch.no_grad():
@@ -224,7 +264,7 @@ class DistillObjective(Objective):
         for parameter in parameters:
             parameter.requires_grad_(False)
 
-    def train_own(self, student: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def train_own(self, student: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
         """Critics before each step of the student; filters in the first part of the run. Their losses."""
         last: dict[str, Tensor] = {}
         with self.learning(student, batch) as kinds:

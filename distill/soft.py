@@ -18,7 +18,7 @@ from torch import Tensor
 from distill import losses as L
 from distill.config import Soft
 from distill.losses import logprobs, mixture
-from train_teachers.objective import IGNORE, hard_N, wide
+from train_teachers.objective import hard_N, wide
 
 
 def soft_N(
@@ -29,21 +29,34 @@ def soft_N(
     temperature: Tensor,
     shares_K: Tensor,
     seq_len: int,
+    evidence_K: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The values (N,) of the soft loss by term, from logits (N, V): `soft.<teacher>`, or one `soft`.
 
-    `shares_K` are the teachers' weights as proportions, in the order of `teachers`.
+    `shares_K` are the teachers' weights as proportions, in the order of `teachers`. `evidence_K` is the mean of
+    `evidence_KN` over a batch, which then decides for all of its tokens.
     """
-    distance, scale = divergence(loss), _scale(loss, temperature, seq_len)
-    student_logprobs_NV, logits = logprobs(student_NV, temperature), list(teachers.values())
     if loss.combine != "separate":
-        target_NV = combined_NV(loss.combine, logits, shares_K, temperature)
-        return {"soft": scale * distance(target_NV, student_logprobs_NV)}
-    values = [scale * distance(logprobs(part, temperature), student_logprobs_NV) for part in logits]
+        target_NV = combined_NV(loss.combine, list(teachers.values()), shares_K, temperature)
+        student_logprobs_NV = logprobs(student_NV, temperature)
+        return {"soft": _scale(loss, temperature, seq_len) * divergence(loss)(target_NV, student_logprobs_NV)}
+    values_KN = divergences_KN(loss, student_NV, teachers, temperature, seq_len)
     if loss.adaptive is None:
-        return {f"soft.{name}": value_N for name, value_N in zip(teachers, values, strict=True)}
-    shares_KN = adaptive_shares_KN(loss.adaptive, loss.adaptive_per, values, logits, targets_N, shares_K)
-    return {"soft": (shares_KN * torch.stack(values)).sum(0)}
+        return {f"soft.{name}": value_N for name, value_N in zip(teachers, values_KN, strict=True)}
+    if evidence_K is None:
+        found_KN = evidence_KN(loss, values_KN, teachers, targets_N)
+    else:
+        found_KN = evidence_K[:, None].expand_as(values_KN)
+    return {"soft": (adaptive_shares_KN(loss.adaptive, found_KN, shares_K) * values_KN).sum(0)}
+
+
+def divergences_KN(
+    loss: Soft, student_NV: Tensor, teachers: dict[str, Tensor], temperature: Tensor, seq_len: int
+) -> Tensor:
+    """The student's divergence from each teacher, as it counts in the loss."""
+    distance, student_logprobs_NV = divergence(loss), logprobs(student_NV, temperature)
+    values = [distance(logprobs(part, temperature), student_logprobs_NV) for part in teachers.values()]
+    return _scale(loss, temperature, seq_len) * torch.stack(values)
 
 
 def divergence(loss: Soft) -> Callable[[Tensor, Tensor], Tensor]:
@@ -83,41 +96,31 @@ def combined_NV(
     return logprobs(mean_NV, temperature)
 
 
+def evidence_KN(loss: Soft, values_KN: Tensor, teachers: dict[str, Tensor], targets_N: Tensor) -> Tensor:
+    """What decides how much each teacher counts: its cross-entropy with the true token, or its divergence."""
+    if loss.adaptive == "teacher_loss":
+        return torch.stack([hard_N(part, targets_N) for part in teachers.values()])
+    return values_KN.detach()
+
+
 def adaptive_shares_KN(
-    rule: Literal["teacher_loss", "inverse", "max", "min"],
-    per: Literal["token", "batch"],
-    divergences: list[Tensor],
-    logits: list[Tensor],
-    targets_N: Tensor,
-    proportions_K: Tensor,
+    rule: Literal["teacher_loss", "inverse", "max", "min"], evidence_KN: Tensor, proportions_K: Tensor
 ) -> Tensor:
     """Shares (K, N) of the teachers, which sum to 1 over K and carry no gradient.
 
     teacher_loss: softmax of minus the teachers' cross-entropy, that is the posterior of a teacher given the true
     token (for two teachers the confidence of CA-MKD, Zhang et al. 2022); inverse: in proportion to
     1 / divergence; max, min: all to the teacher farthest from or nearest to the student. `proportions_K` are
-    the prior: they multiply before normalising (max and min only leave out who has none). Per batch the mean over
-    the target tokens of a micro-batch decides.
+    the prior: they multiply before normalising (max and min only leave out who has none).
     """
-    is_target_N = targets_N != IGNORE
-
-    def per_place(values: list[Tensor]) -> Tensor:
-        stacked_KN = torch.stack(values).detach()
-        if per == "token":
-            return stacked_KN
-        mean_K1 = (stacked_KN * is_target_N).sum(1, keepdim=True) / is_target_N.sum()
-        return mean_K1.expand_as(stacked_KN)
-
     if rule == "teacher_loss":
-        losses_KN = per_place([hard_N(part, targets_N) for part in logits])
-        return torch.softmax(proportions_K.log()[:, None] - losses_KN, dim=0)
-    distance_KN = per_place(divergences)
+        return torch.softmax(proportions_K.log()[:, None] - evidence_KN, dim=0)
     if rule == "inverse":
-        inverse_KN = proportions_K[:, None] / distance_KN.clamp_min(1e-6)
+        inverse_KN = proportions_K[:, None] / evidence_KN.clamp_min(1e-6)
         return inverse_KN / inverse_KN.sum(0)
     off_K1 = (proportions_K == 0)[:, None]
     if rule == "max":
-        chosen_N = distance_KN.masked_fill(off_K1, -torch.inf).argmax(0)
+        chosen_N = evidence_KN.masked_fill(off_K1, -torch.inf).argmax(0)
     else:
-        chosen_N = distance_KN.masked_fill(off_K1, torch.inf).argmin(0)
-    return F.one_hot(chosen_N, len(divergences)).T.to(distance_KN.dtype)
+        chosen_N = evidence_KN.masked_fill(off_K1, torch.inf).argmin(0)
+    return F.one_hot(chosen_N, len(evidence_KN)).T.to(evidence_KN.dtype)

@@ -12,6 +12,7 @@ from babylm_data.hub import find_folder
 from distill.config import Attention, DistillConfig, Layered
 from train_teachers import pretrained
 from train_teachers.objective import wide
+from train_teachers.outputs import Logits, Output, has_plain_output, output_of
 
 # Shape suffixes: B sequences, T positions, N = B * T, V vocabulary, D width.
 
@@ -19,7 +20,7 @@ from train_teachers.objective import wide
 class Signal(NamedTuple):
     """What a model gives for a batch of N positions; a frozen teacher's is the teacher signal."""
 
-    logits_NV: Tensor
+    output: Output | Logits
     hidden_ND: tuple[Tensor, ...]
     """HF `hidden_states` (0 = embeddings, L = last block and final norm), where asked for."""
     attention_NT: tuple[Tensor | None, ...]
@@ -33,16 +34,22 @@ class Signal(NamedTuple):
         hidden: bool,
         attention: bool,
         entries: int | None = None,
+        plain: bool = True,
     ) -> "Signal":
-        """One forward pass; of the logits those of the first `entries` tokens."""
-        out = model(
+        """One forward pass; of the outputs those of the first `entries` tokens.
+
+        `plain`: the logits are the product with the output matrix; else the model makes them itself.
+        """
+        out = (model.base_model if plain else model)(
             input_ids=inputs_BT, use_cache=False, output_hidden_states=hidden, output_attentions=attention
         )
         states = out.hidden_states if hidden else ()
         maps = (None, *(wide(part).mean(1).flatten(0, 1) for part in out.attentions)) if attention else ()
-        return cls(
-            out.logits[..., :entries].flatten(0, 1), tuple(state.flatten(0, 1) for state in states), maps
-        )
+        if plain:
+            output = output_of(model, out.last_hidden_state.flatten(0, 1), entries)
+        else:
+            output = Logits(out.logits[..., :entries].flatten(0, 1))
+        return cls(output, tuple(state.flatten(0, 1) for state in states), maps)
 
 
 class Signals(NamedTuple):
@@ -51,6 +58,8 @@ class Signals(NamedTuple):
     student: Signal
     teachers: dict[str, Signal]
     targets_N: Tensor
+    places_N: Tensor | None
+    """Positions with a target; None: all."""
     is_target_N: Tensor
 
     def total(self, values_N: Tensor) -> Tensor:
@@ -70,6 +79,8 @@ class Teachers:
     ) -> None:
         self.vocab_size = vocab_size
         self.models: dict[str, PreTrainedModel] = {}
+        self.plain: dict[str, bool] = {}
+        """Whether a teacher's logits are the product of its final states with its output matrix, and no more."""
         self.sources: dict[str, str] = {}
         self.with_hidden = teachers_of(config, lambda loss: not isinstance(loss, Attention))
         self.with_attention = teachers_of(config, lambda loss: isinstance(loss, Attention))
@@ -83,6 +94,7 @@ class Teachers:
             attention = "eager" if name in self.with_attention else None
             model = pretrained.load(folder, precision=teacher.precision, attention=attention)
             _check_shape(name, model, config, vocab_size)
+            self.plain[name] = has_plain_output(model)
             self.models[name] = model.to(device).requires_grad_(False)
             self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
 
@@ -91,7 +103,12 @@ class Teachers:
         """One forward pass of each teacher that is in `among`."""
         return {
             name: Signal.of(
-                model, inputs_BT, name in self.with_hidden, name in self.with_attention, self.vocab_size
+                model,
+                inputs_BT,
+                name in self.with_hidden,
+                name in self.with_attention,
+                self.vocab_size,
+                self.plain[name],
             )
             for name, model in self.models.items()
             if name in among

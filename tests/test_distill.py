@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import VOCAB, make_data, write_corpus
@@ -9,6 +10,7 @@ from torch import nn
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from babylm_data.tokenizer import fingerprint, load_tokenizer
+from babylm_data.tokens import Blocks
 from distill.config import DistillConfig, Losses, PerTeacher
 from distill.objective import DistillObjective
 from distill.teachers import Teachers
@@ -16,10 +18,11 @@ from train_teachers.audit import audit
 from train_teachers.checkpoint import export
 from train_teachers.config import Model
 from train_teachers.language_model import build
-from train_teachers.objective import IGNORE, Batch, Objective
+from train_teachers.objective import Objective, Terms
 from train_teachers.optim import build_optimizers
 from train_teachers.stage import run_training
 from train_teachers.step import Stepper, Trained, check_all_optimised
+from train_teachers.targets import IGNORE, Batch, next_token
 
 CPU = torch.device("cpu")
 PAIRS = [{"teacher": 1, "student": 1}, {"teacher": 3, "student": 2}]
@@ -92,7 +95,8 @@ def make_setting(make_distill, data_folder):
         student = build(config.model, load_tokenizer(data_folder / "tokenizer"), seed=0)
         teachers = Teachers(config, fingerprint(data_folder / "tokenizer"), VOCAB, CPU)
         generator = torch.Generator().manual_seed(0)
-        batch = Batch.from_sequences(torch.randint(5, 300, (3, 17), generator=generator))
+        tokens = torch.randint(5, 300, (3, 17), generator=generator)
+        batch = next_token(Blocks(tokens.numpy(), np.arange(3)), seed=0, step=0)
         torch.manual_seed(0)
         return student, DistillObjective(config, teachers, student), batch
 
@@ -120,15 +124,16 @@ def with_loss(make_setting):
 def terms_of(name, objective, student, batch):
     """The terms of one loss; the same directions are drawn each time."""
     torch.manual_seed(1)
-    terms = objective(student, batch)
-    return {term: terms[term] for term in objective.weights if term.split(".")[0] == name}
+    sums = objective(student, batch).sums
+    return {term: sums[term] for term in objective.weights if term.split(".")[0] == name}
 
 
 def longer(batch):
     """The batch with four more positions in each sequence that carry no loss."""
-    return Batch(
+    return Batch.of(
         torch.cat([batch.inputs_BT, torch.full((3, 4), 7)], 1),
         torch.cat([batch.targets_BT, torch.full((3, 4), IGNORE)], 1),
+        batch.starts_B,
     )
 
 
@@ -137,10 +142,10 @@ def test_every_loss_sends_gradient_to_the_student(with_loss, name):
     student, objective, batch = with_loss(name)
     terms = terms_of(name, objective, student, batch)
     assert terms
-    for total in terms.values():
-        gradients = torch.autograd.grad(
-            total, list(student.parameters()), retain_graph=True, allow_unused=True
-        )
+    for term in terms:
+        objective.weigh({other: float(other == term) for other in objective.weights})
+        total = objective(student, batch).total
+        gradients = torch.autograd.grad(total, list(student.parameters()), allow_unused=True)
         assert any(g is not None and g.isfinite().all() and g.any() for g in gradients)
 
 
@@ -167,7 +172,7 @@ def test_masked_positions_add_nothing_to_any_loss(with_loss, name):
 @pytest.mark.parametrize("name", sorted(set(EVERY) - set(SETS) - {"heads"}))
 def test_a_loss_per_token_is_a_sum_over_positions(with_loss, name):
     student, objective, batch = with_loss(name)
-    halves = [Batch(*(part[rows] for part in batch)) for rows in (slice(0, 1), slice(1, 3))]
+    halves = [batch.rows(0, 1), batch.rows(1, 3)]
     whole, *parts = (terms_of(name, objective, student, part) for part in (batch, *halves))
     for term, value in whole.items():
         torch.testing.assert_close(value, parts[0][term] + parts[1][term])
@@ -252,7 +257,7 @@ def test_weights_and_temperature_follow_their_schedules(make_setting):
     seen = []
     for progress in (0.0, 0.25, 0.5, 1.0):
         objective.begin_step(progress)
-        names = sorted(set(objective(student, batch)) & set(objective.weights))
+        names = sorted(set(objective(student, batch).sums) & set(objective.weights))
         seen.append((objective.weights["hard"], objective.temperature.item(), names))
     assert [row[0] for row in seen] == [0.0, 0.25, 0.5, 1.0]
     assert [row[1] for row in seen] == pytest.approx([4.0, 3.707, 3.0, 2.0], abs=1e-3)
@@ -271,7 +276,7 @@ def test_teachers_made_into_one_term_have_the_sum_of_their_weights_and_their_pro
     seen = []
     for progress in (0.0, 0.5, 1.0):
         objective.begin_step(progress)
-        assert "soft" in objective(student, batch)
+        assert "soft" in objective(student, batch).sums
         seen.append((objective.weights["soft"], objective.shares_K.tolist()))
     assert seen == [(1.0, [0.5, 0.5]), (0.75, pytest.approx([1 / 3, 2 / 3])), (0.5, [0.0, 1.0])]
 
@@ -284,7 +289,7 @@ def test_one_term_may_be_of_some_teachers_only(make_setting, options):
         "output_cosine": {"weight": {"a": 1.0}},
     }
     student, objective, batch = make_setting(losses=losses)
-    assert {"soft", "output_cosine.a"} < set(objective(student, batch))
+    assert {"soft", "output_cosine.a"} < set(objective(student, batch).sums)
 
 
 @pytest.mark.parametrize("name", ["hidden", "contrastive", "sliced_wasserstein", "sinkhorn"])
@@ -328,7 +333,7 @@ def test_the_audit_sees_a_term_that_only_begins_later(make_setting):
 
 def test_each_pair_of_layers_is_logged_beside_its_term(setting):
     student, objective, batch = setting
-    terms = objective(student, batch)
+    terms = objective(student, batch).sums
     parts = [terms["hidden.a@1-1"], terms["hidden.a@3-2"]]
     torch.testing.assert_close(torch.stack(parts).mean(), terms["hidden.a"])
     assert not parts[0].requires_grad
@@ -336,24 +341,32 @@ def test_each_pair_of_layers_is_logged_beside_its_term(setting):
 
 def test_there_is_one_term_for_the_text_and_one_per_teacher_and_loss(setting):
     student, objective, batch = setting
-    assert [name for name in objective(student, batch) if "@" not in name] == TERMS == list(objective.weights)
+    sums = objective(student, batch).sums
+    assert [name for name in sums if "@" not in name] == TERMS == list(objective.weights)
+
+
+def test_the_total_is_the_weighted_sum_of_the_terms(setting):
+    student, objective, batch = setting
+    total, sums = objective(student, batch)
+    torch.testing.assert_close(total, sum(weight * sums[name] for name, weight in objective.weights.items()))
 
 
 @pytest.mark.parametrize("term", TERMS)
 def test_every_loss_term_sends_gradient_to_the_student(setting, term):
     student, objective, batch = setting
-    objective(student, batch)[term].backward()
+    objective.weigh({name: float(name == term) for name in TERMS})
+    objective(student, batch).total.backward()
     assert any(p.grad is not None and p.grad.any() for p in student.parameters())
 
 
 @pytest.mark.parametrize("teacher", ["a", "b"])
 def test_each_teacher_contributes_its_own_signal(setting, teacher):
     student, objective, batch = setting
-    before = objective(student, batch)
+    before = objective(student, batch).sums
     with torch.no_grad():
         for parameter in objective.teachers.models[teacher].parameters():
             parameter.mul_(1.5)
-    after = objective(student, batch)
+    after = objective(student, batch).sums
     changed = {name for name in TERMS if before[name] != after[name]}
     assert changed == {f"soft.{teacher}", f"hidden.{teacher}"}
 
@@ -374,7 +387,7 @@ def _optim():
 
 def test_teachers_are_frozen_in_evaluation_mode_and_no_part_of_the_objective(setting):
     student, objective, batch = setting
-    sum(objective(student, batch).values()).backward()
+    objective(student, batch).total.backward()
     objective.train()
     for model in objective.teachers.models.values():
         assert not model.training
@@ -387,25 +400,23 @@ def test_the_last_layer_is_the_index_that_equals_the_number_of_layers(setting):
     states = objective.teachers(batch.inputs_BT, "ab")["a"].hidden_ND
     assert len(states) == 3 + 1
     final = objective.teachers.models["a"].lm_head(states[3])
-    torch.testing.assert_close(final, objective.teachers(batch.inputs_BT, "ab")["a"].logits_NV)
+    torch.testing.assert_close(
+        final, objective.teachers(batch.inputs_BT, "ab")["a"].output.part(0, len(final))
+    )
 
 
 def test_masked_positions_add_nothing_to_any_term(setting):
     student, objective, batch = setting
-    longer = Batch(
-        torch.cat([batch.inputs_BT, torch.zeros(3, 4, dtype=torch.long)], 1),
-        torch.cat([batch.targets_BT, torch.full((3, 4), IGNORE)], 1),
-    )
-    before, after = objective(student, batch), objective(student, longer)
+    before, after = (objective(student, part).sums for part in (batch, longer(batch)))
     for name in TERMS:
         torch.testing.assert_close(before[name], after[name])
 
 
 def test_terms_are_sums_over_positions(setting):
     student, objective, batch = setting
-    halves = [Batch(*(part[rows] for part in batch)) for rows in (slice(0, 1), slice(1, 3))]
-    parts = [objective(student, half) for half in halves]
-    for name, value in objective(student, batch).items():
+    halves = [batch.rows(0, 1), batch.rows(1, 3)]
+    parts = [objective(student, half).sums for half in halves]
+    for name, value in objective(student, batch).sums.items():
         torch.testing.assert_close(value, parts[0][name] + parts[1][name])
 
 
@@ -421,29 +432,33 @@ STRAY = nn.Linear(32, 32)
 
 
 class Faulty(Objective):
-    """An objective with one planted fault."""
+    """An objective with one planted fault, in the term `hidden.a` or `soft.a` alone."""
 
     def __init__(self, objective, fault):
         super().__init__()
-        self.inner, self.fault, self.weights = objective, fault, dict(objective.weights)
+        self.inner, self.fault = objective, fault
         if fault == "projector that is never used":
             self.idle = nn.Linear(2, 2)
-        if fault == "teacher of no weight":
-            self.weights["soft.a"] = 0.0
+        self.weigh(objective.weights | ({"soft.a": 0.0} if fault == "teacher of no weight" else {}))
+
+    def weigh(self, weights):
+        super().weigh(weights)
+        self.inner.weigh(weights)
 
     def forward(self, student, batch):
-        terms = self.inner(student, batch)
-        if self.fault == "loss under no_grad":
-            terms["hidden.a"] = terms["hidden.a"].detach()
-        if self.fault == "detached student state":
-            projector = self.inner.learners.projectors["hidden-a"][0]
-            terms["hidden.a"] = projector(torch.ones(1, 32)).sum()
-        if self.fault == "zero gradient":
-            terms["soft.a"] = terms["soft.a"] * 0
-        if self.fault == "projector outside the objective":
-            states = student(input_ids=batch.inputs_BT, output_hidden_states=True).hidden_states[-1]
-            terms["hidden.a"] = STRAY(states).square().sum()
-        return terms
+        total, sums = self.inner(student, batch)
+        alone = [name for name, weight in self.weights.items() if weight > 0]
+        if alone == ["soft.a"] and self.fault == "zero gradient":
+            total = total * 0
+        if alone == ["hidden.a"]:
+            if self.fault == "loss under no_grad":
+                total = total.detach()
+            if self.fault == "detached student state":
+                total = self.inner.learners.projectors["hidden-a"][0](torch.ones(1, 32)).sum()
+            if self.fault == "projector outside the objective":
+                states = student(input_ids=batch.inputs_BT, output_hidden_states=True).hidden_states[-1]
+                total = STRAY(states).square().sum()
+        return Terms(total, sums)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from test_losses import CLOSE, N, V, draw
 from distill.config import Heads
 from distill.heads import head_loss_N, head_shares
 from distill.losses import logprobs
-from train_teachers.objective import IGNORE
+from train_teachers.targets import IGNORE
 
 TARGETS = torch.tensor([3, 1, IGNORE, 0, 10, 5])
 TEACHERS = {"a": draw(N, V, seed=1), "b": draw(N, V, seed=2)}

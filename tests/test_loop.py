@@ -17,7 +17,7 @@ from babylm_data.sealed import damage, sha256
 from train_teachers import loop, revisions
 from train_teachers.__main__ import main
 from train_teachers.config import dump_config
-from train_teachers.objective import HardObjective
+from train_teachers.objective import Terms
 from train_teachers.run import processor
 from train_teachers.step import Stepper, Trained
 
@@ -218,14 +218,13 @@ def test_two_processes_train_the_same_model_as_one(make_config, on_two_processes
 
 
 def test_a_non_finite_loss_stops_before_the_weights_are_touched(train_tiny, monkeypatch):
-    def poisoned(objective, student, batch):
-        return {"hard": HardObjective().forward(student, batch)["hard"] * float("nan")}
+    def poisoned(self, batch, forward=Trained.forward):
+        total, sums = forward(self, batch)
+        return Terms(total, {"hard": sums["hard"] * float("nan")})
 
     monkeypatch.setattr("train_teachers.stage.audit", lambda *_, **__: {})
     monkeypatch.setattr("train_teachers.stage.table", lambda *_: "")
-    monkeypatch.setattr(
-        Trained, "forward", lambda self, tokens: poisoned(self.objective, self.student, _batch(tokens))
-    )
+    monkeypatch.setattr(Trained, "forward", poisoned)
     with pytest.raises(UserError, match="loss hard is not finite at step 0: no step was taken"):
         train_tiny()
 
@@ -250,12 +249,6 @@ def test_an_infinite_gradient_stops_the_run_at_the_next_line_and_has_moved_nothi
     assert all(map(torch.equal, stepped[2], stepped[3]))
     assert not any(map(torch.equal, stepped[1], stepped[2]))
     assert [line["step"] for line in metrics(Path("runs/tiny"))] == [0]
-
-
-def _batch(tokens):
-    from train_teachers.objective import Batch
-
-    return Batch.from_sequences(tokens)
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ from test_losses import CLOSE, N, V, draw
 
 from distill import losses as L
 from distill.config import Soft
-from distill.soft import soft_N
-from train_teachers.objective import IGNORE
+from distill.soft import divergences_KN, evidence_KN, soft_N
+from train_teachers.targets import IGNORE
 
 TEACHERS = {"a": draw(N, V, seed=1), "b": draw(N, V, seed=2, scale=4.0)}
 TARGETS = torch.tensor([3, 1, IGNORE, 0, 10, 5])
@@ -17,7 +17,11 @@ def values(student, *, weight=(0.25, 0.5), teachers=TEACHERS, seq_len=16, **opti
     loss = Soft(weight=dict.fromkeys(teachers, 1.0), **options)
     shares = torch.tensor(weight, dtype=torch.float64) / sum(weight)
     temperature = torch.tensor(loss.temperature, dtype=torch.float64)
-    return soft_N(loss, student, teachers, TARGETS, temperature=temperature, shares_K=shares, seq_len=seq_len)
+    evidence = None
+    if loss.looks_at_micro_batch:
+        apart = divergences_KN(loss, student, teachers, temperature, seq_len)
+        evidence = evidence_KN(loss, apart, teachers, TARGETS)[:, TARGETS != IGNORE].mean(1)
+    return soft_N(loss, student, teachers, TARGETS, temperature, shares, seq_len, evidence)
 
 
 @pytest.fixture

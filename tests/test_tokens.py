@@ -33,23 +33,26 @@ def batches(data, **changes):
 
 def test_a_batch_depends_on_seed_and_step_only(data):
     one, other = batches(data), batches(data)
-    expected = [one.batch(step) for step in range(60)]
+    expected = [one.batch(step).tokens for step in range(60)]
     for step in (59, 3, 17, 40, 0):  # another order, another object, other cached epochs
-        assert np.array_equal(other.batch(step), expected[step])
-    assert not np.array_equal(batches(data, seed=1).batch(0), expected[0])
+        assert np.array_equal(other.batch(step).tokens, expected[step])
+    assert not np.array_equal(batches(data, seed=1).batch(0).tokens, expected[0])
 
 
 def test_a_batch_holds_inputs_and_the_token_after_each(data):
-    batch = batches(data).batch(5)
+    batch, starts = batches(data).batch(5)
     assert batch.shape == (4, 17) and batch.dtype == np.int64
     assert np.array_equal(batch[:, 1:], batch[:, :-1] + 1)
+    assert np.array_equal(batch[:, 0], starts)  # token i is i
 
 
 def test_an_epoch_reads_every_block_once_and_epochs_differ(data):
     reader = batches(data, batch_size=1)
     size = reader.sequences_per_epoch
     assert size == (1000 - 16) // 16
-    epochs = [[int(reader.batch(step)[0, 0]) for step in range(e * size, (e + 1) * size)] for e in range(3)]
+    epochs = [
+        [int(reader.batch(step).starts[0]) for step in range(e * size, (e + 1) * size)] for e in range(3)
+    ]
     for starts in epochs:
         assert np.array_equal(np.diff(sorted(starts)), np.full(size - 1, 16))
         assert 0 <= min(starts) < 16 and max(starts) + 16 < 1000
@@ -58,15 +61,17 @@ def test_an_epoch_reads_every_block_once_and_epochs_differ(data):
 
 
 def test_the_batch_size_does_not_change_the_order_of_sequences(data):
-    small = np.concatenate([batches(data, batch_size=2).batch(step) for step in range(90)])
-    large = np.concatenate([batches(data, batch_size=180).batch(0)])  # one batch over three epochs
+    small = np.concatenate([batches(data, batch_size=2).batch(step).tokens for step in range(90)])
+    large = np.concatenate([batches(data, batch_size=180).batch(0).tokens])  # one batch over three epochs
     assert np.array_equal(small, large)
 
 
 def test_words_seen_counts_the_words_of_the_input_tokens(data):
     reader, total = batches(data), 0
     for step in range(60):
-        exact = int(reader.tokens.words[reader.batch(step)[:, :-1]].sum())  # token i is i: ids are positions
+        exact = int(
+            reader.tokens.words[reader.batch(step).tokens[:, :-1]].sum()
+        )  # token i is i: ids are positions
         assert reader.words(step) == exact
         total += exact
         assert reader.words_seen(step + 1) == total
@@ -89,9 +94,13 @@ def test_a_stream_shorter_than_two_sequences_is_refused(data):
 
 def test_held_out_blocks_are_spread_evenly_and_never_repeat(data):
     blocks = held_out(open_tokens(data, "train"), 16, 5)
-    assert blocks.shape == (5, 17) and blocks.dtype == np.int64
-    assert blocks[0, 0] == 0 and blocks[-1, 0] == 61 * 16
-    assert len(held_out(open_tokens(data, "train"), 16, 10_000)) == 62
+    assert blocks.tokens.shape == (5, 17) and blocks.tokens.dtype == np.int64
+    assert blocks.starts[0] == 0 and blocks.starts[-1] == 61 * 16
+    assert len(held_out(open_tokens(data, "train"), 16, 10_000).starts) == 62
+    few = blocks.some(3)
+    assert few.starts.tolist() == [blocks.starts[place] for place in (0, 2, 4)]
+    assert np.array_equal(few.tokens[:, 0], few.starts)
+    assert np.array_equal(blocks.some(9).tokens, blocks.tokens)
     with pytest.raises(UserError, match="too few"):
         held_out(open_tokens(data, "train"), 1000, 1)
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from babylm_data.errors import UserError
-from train_teachers.objective import Batch, Objective
+from train_teachers.objective import Objective
+from train_teachers.targets import Batch
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def audit(
     owned = [(name, p) for name, p in objective.named_parameters() if p.requires_grad]
     known, reached = {id(p) for p in [*mine, *(p for _, p in owned)]}, set()
     norms, values, weights = {}, {}, {}
-    for name, total, weight in _all_terms(student, objective, batch, autocast):
-        values[name], weights[name] = total.item() / batch.num_targets, weight
+    for name, value, weight, total in _all_terms(student, objective, batch, autocast):
+        values[name], weights[name] = value / batch.num_targets, weight
         if weight == 0:  # the hard loss, which is computed in any case, to be logged
             norms[name] = 0.0
             continue
@@ -57,9 +58,7 @@ def audit(
                 f"loss '{name}' depends on a parameter outside student and objective: no optimiser would train it"
             )
         # of the sum, not of the weighted mean: in fp16 the latter would fall below the smallest number
-        gradients = torch.autograd.grad(
-            total, mine + [p for _, p in owned], retain_graph=True, allow_unused=True
-        )
+        gradients = torch.autograd.grad(total, mine + [p for _, p in owned], allow_unused=True)
         on_student, on_owned = gradients[: len(mine)], gradients[len(mine) :]
         norms[name] = _norm(on_student) * weight / batch.num_targets
         if not 0 < norms[name] < float("inf"):
@@ -79,20 +78,22 @@ def audit(
 
 def _all_terms(
     student: nn.Module, objective: Objective, batch: Batch, autocast: Callable[[], AbstractContextManager]
-) -> Iterator[tuple[str, Tensor, float]]:
-    """(name, sum, weight) of each term, at the first of the objective's moments at which it counts."""
+) -> Iterator[tuple[str, float, float, Tensor]]:
+    """(name, sum, weight, itself alone with its gradient) of each term, at the first moment at which it counts."""
     seen: set[str] = set()
     for moment in objective.moments:
         objective.begin_step(moment)
-        new = {name for name, weight in objective.weights.items() if weight} - seen
-        if moment == objective.moments[0]:
-            new.add("hard")
-        if new:
+        weights = objective.weights
+        new = [name for name, weight in weights.items() if weight and name not in seen]
+        if moment == objective.moments[0] and "hard" not in new:
+            new.append("hard")
+        for name in new:
+            objective.weigh({other: float(other == name) for other in weights})
             with autocast():
                 terms = objective(student, batch)
-            for name in [name for name in terms if name in new]:
-                seen.add(name)
-                yield name, terms[name], objective.weights[name]
+            seen.add(name)
+            yield name, terms.sums[name].item(), weights[name], terms.total
+        objective.weigh(weights)
     if never := sorted(set(objective.weights) - seen):
         raise UserError(f"loss '{never[0]}' has weight 0 from the beginning of the run to its end: remove it")
     objective.begin_step(objective.moments[0])

@@ -14,10 +14,10 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
-from babylm_data.tokens import Batches
+from babylm_data.tokens import Batches, Blocks
 from train_teachers.checkpoint import load_state, save_state
 from train_teachers.config import TrainConfig
-from train_teachers.objective import Objective, held_out_hard, held_out_terms
+from train_teachers.objective import HardObjective, Objective, held_out_terms
 from train_teachers.revisions import RevisionWriter
 from train_teachers.run import Run
 from train_teachers.step import Stepper, StepResult, Trained
@@ -82,7 +82,7 @@ def train(
     student: PreTrainedModel,
     objective: Objective,
     batches: Batches,
-    held_out: np.ndarray,
+    held_out: Blocks,
     config: TrainConfig,
     run: Run,
     accelerator: Accelerator,
@@ -101,7 +101,6 @@ def train(
     state = (run.folder / "state", trained, take_step.optimizers, accelerator.scaler)
     progress = Progress(**(load_state(*state) or {}))
     validate_at = set(np.linspace(0, total, config.validations + 1).round().astype(int).tolist())
-    sequences = torch.from_numpy(held_out).to(accelerator.device)
     first = accelerator.is_main_process
     if first:
         run.forget_after(progress.step)
@@ -115,7 +114,7 @@ def train(
     ):
         while True:
             if progress.step in validate_at:
-                loss = validate(progress, student, objective, sequences, take_step, log)
+                loss = validate(progress, student, objective, held_out, take_step, log)
                 bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
             done, stopping = progress.step == total, _on_any_process(bool(signals), accelerator)
             if done or stopping or time.monotonic() - saved_at > config.checkpoint_seconds:
@@ -131,7 +130,7 @@ def train(
                 leave(progress.step, total, accelerator)
 
             started, words = time.perf_counter(), batches.words(progress.step)
-            result = take_step(progress.step, torch.from_numpy(batches.batch(progress.step)))
+            result = take_step(progress.step, batches.batch(progress.step))
             progress.add(result, words, time.perf_counter() - started)
             bar.update(words)
             if first:
@@ -148,15 +147,16 @@ def validate(
     progress: Progress,
     student: PreTrainedModel,
     objective: Objective,
-    sequences: torch.Tensor,
+    held_out: Blocks,
     take_step: Stepper,
     log: Callable[[dict], None],
 ) -> float:
-    """Log the held-out hard loss, which is returned (nats per token), and on a few sequences every other term."""
-    few, micro = sequences[: FEW if len(objective.weights) > 1 else 0], take_step.micro_batch_size
+    """Log the held-out hard loss, which is returned (nats per token), and on a few blocks every other term."""
+    micro, beside = take_step.micro_batch_size, {}
     with take_step.accelerator.autocast():
-        loss = held_out_hard(student, sequences, micro_batch_size=micro)
-        beside = held_out_terms(student, objective, few, micro_batch_size=micro) if len(few) else {}
+        loss = held_out_terms(student, HardObjective(), held_out, micro_batch_size=micro)["hard"]
+        if len(objective.weights) > 1:
+            beside = held_out_terms(student, objective, held_out.some(FEW), micro_batch_size=micro)
     line = {"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss}
     log(line | {f"val/{name}": value for name, value in beside.items() if name != "hard"})
     return loss

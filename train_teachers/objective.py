@@ -10,39 +10,39 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-IGNORE = -100  # target of a position that carries no loss
+from babylm_data.tokens import Blocks
+from train_teachers.outputs import InChunks, output_of
+from train_teachers.targets import IGNORE, Batch, Targets, next_token
 
 
-class Batch(NamedTuple):
-    """Inputs and next-token targets; the shift has been made, a target of IGNORE is masked."""
+class Terms(NamedTuple):
+    """What an objective makes of a batch."""
 
-    inputs_BT: Tensor
-    targets_BT: Tensor
-
-    @classmethod
-    def from_sequences(cls, tokens_BT1: Tensor) -> "Batch":
-        """Sequences of T + 1 tokens: the first T are inputs, the last T their targets."""
-        return cls(tokens_BT1[:, :-1], tokens_BT1[:, 1:])
-
-    @property
-    def num_targets(self) -> int:
-        """Positions that carry loss: what a sum over the batch is divided by."""
-        return int((self.targets_BT != IGNORE).sum())
+    total: Tensor
+    """Weighted sum of the terms, with its gradient."""
+    sums: dict[str, Tensor]
+    """Each term, unweighted and without gradient, summed over the target positions; and what is logged beside them."""
 
 
 class Objective(nn.Module):
     """What is minimised. A module, so that whatever it owns is optimised and saved by construction.
 
-    Calling it with (student, batch) returns one unweighted sum over the target positions per term. The loop
-    multiplies the terms that stand in `weights` by them, divides once by the number of target tokens of the whole
-    optimiser step, and logs every term unweighted, per token; a term without a weight is only logged.
+    Called with (student, batch) it gives the terms that count at this step. The loop divides their total once, by the
+    number of target tokens of the whole optimiser step, and logs every term unweighted, per token.
     """
+
+    targets: Targets = staticmethod(next_token)
+    """What the student is asked."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.in_chunks = InChunks()
         self.weights: dict[str, float] = {}
         """Coefficient of each term at this step; they need not sum to 1."""
+        # tensors, not numbers: what changes at every step must not make the compiler start again
+        self.register_buffer("coefficients", torch.zeros(0), persistent=False)
         self.sources: dict[str, str] = {}
         """What it was made from beside the config: name -> hash, so that a resumed run is the same run."""
         self.flops_per_token = 0.0
@@ -52,6 +52,18 @@ class Objective(nn.Module):
         self.moments = (0.0,)
         """Progress (0-1) at which the terms that count may be others than before; each counts at one of them."""
 
+    @property
+    def counted(self) -> dict[str, Tensor]:
+        """The weights above 0."""
+        names = [name for name, weight in self.weights.items() if weight > 0]
+        return dict(zip(names, self.coefficients.unbind(), strict=True))
+
+    def weigh(self, weights: dict[str, float]) -> None:
+        """Give the terms these weights: what `begin_step` does, and who looks at one term alone."""
+        self.weights = weights
+        above = torch.tensor([weight for weight in weights.values() if weight > 0])
+        self.coefficients = above.to(self.coefficients.device, non_blocking=True)
+
     def begin_step(self, progress: float, *, every_term: bool = False) -> None:
         """Called before each step with the share (0-1) of the run that is done: sets what changes over the run.
 
@@ -60,12 +72,12 @@ class Objective(nn.Module):
 
     @contextlib.contextmanager
     def learning(
-        self, student: nn.Module, batch: Batch
+        self, student: PreTrainedModel, batch: Batch
     ) -> Iterator[dict[str, Callable[[], dict[str, Tensor]]]]:
         """What the objective trains by itself (critics, filters), unfrozen; their losses on the batch, by kind."""
         yield {}
 
-    def train_own(self, student: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def train_own(self, student: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
         """Called after `begin_step`, before the gradients of the step: one turn of what trains by itself.
 
         Returns the losses of that, per token, to be logged.
@@ -89,40 +101,46 @@ def hard_N(logits_NV: Tensor, targets_N: Tensor, *, label_smoothing: float = 0.0
 
 
 class HardObjective(Objective):
-    """Next-token cross-entropy alone: how teachers and the no-distillation control are trained."""
+    """Cross-entropy with the targets alone: how teachers and the no-distillation control are trained."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.weights = {"hard": 1.0}
+        self.weigh({"hard": 1.0})
 
-    def forward(self, student: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """{"hard": sum over target positions}."""
-        logits_BTV = student(input_ids=batch.inputs_BT, use_cache=False).logits
-        return {"hard": hard_N(logits_BTV.flatten(0, 1), batch.targets_BT.flatten()).sum()}
+    def forward(self, student: PreTrainedModel, batch: Batch) -> Terms:
+        """The hard loss."""
+        final_BTD = student.base_model(input_ids=batch.inputs_BT, use_cache=False).last_hidden_state
+        outputs, targets_N = (
+            {"student": output_of(student, final_BTD.flatten(0, 1))},
+            batch.targets_BT.flatten(),
+        )
+        totals, sums = self.in_chunks(hard_term, self.counted, outputs, {}, targets_N, batch.places_N)
+        return Terms(totals["student"], sums)
 
 
-def held_out_hard(student: nn.Module, sequences: Tensor, *, micro_batch_size: int) -> float:
-    """Hard loss in nats per token on held-out sequences (S, T + 1): the one number models are selected by."""
-    return held_out_terms(student, HardObjective(), sequences, micro_batch_size=micro_batch_size)["hard"]
+def hard_term(logits: dict[str, Tensor], _: dict, targets_C: Tensor) -> dict[str, dict[str, Tensor]]:
+    """The hard loss of a chunk, of each output."""
+    return {name: {"hard": hard_N(logits_CV, targets_C)} for name, logits_CV in logits.items()}
 
 
 @torch.no_grad()
 def held_out_terms(
-    student: nn.Module, objective: Objective, sequences: Tensor, *, micro_batch_size: int
+    student: PreTrainedModel, objective: Objective, blocks: Blocks, *, micro_batch_size: int
 ) -> dict[str, float]:
-    """Each term per token on held-out sequences (S, T + 1), at the temperatures of the end of the run.
+    """Each term per token on held-out blocks, at the temperatures of the end of the run; `hard` is what counts.
 
     What is drawn at random is drawn alike each time, so the values of one run can be compared.
     """
-    totals, count, was_training = {}, 0, student.training
+    totals, was_training = {}, student.training
     student.eval()
+    batch = objective.targets(blocks, 0, 0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         objective.begin_step(1.0, every_term=True)
-        for part in sequences.split(micro_batch_size):
-            batch = Batch.from_sequences(part)
-            for name, total in objective(student, batch).items():
-                totals[name] = totals.get(name, 0.0) + total.item()
-            count += batch.num_targets
+        for part in batch.split(micro_batch_size):
+            for name, value in objective(student, part.to(student.device)).sums.items():
+                totals[name] = totals.get(name, 0.0) + value.double()
     student.train(was_training)
-    return {name: total / count for name, total in totals.items() if name in objective.weights}
+    return {
+        name: float(value) / batch.num_targets for name, value in totals.items() if name in objective.weights
+    }

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
@@ -23,7 +22,7 @@ from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
 from babylm_data.speed import describe_rates
 from babylm_data.tokenizer import fingerprint, load_tokenizer
-from babylm_data.tokens import Batches, held_out, open_data, open_tokens
+from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
 from babylm_data.words import check_exposure, check_last_step, load_track
 from train_teachers.audit import Finding, audit, table
 from train_teachers.checkpoint import export
@@ -31,7 +30,7 @@ from train_teachers.config import TrainConfig
 from train_teachers.device import be_deterministic, choose_compile, choose_formats
 from train_teachers.language_model import build, build_from, checkpoint_activations, num_parameters
 from train_teachers.loop import Progress, train
-from train_teachers.objective import Batch, Objective
+from train_teachers.objective import Objective
 from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
 from train_teachers.revisions import RevisionWriter, due_revisions, told
 from train_teachers.run import Run, begun
@@ -65,7 +64,7 @@ def run_training(
                 ready.student,
                 ready.objective,
                 ready.batches,
-                ready.sequences,
+                ready.held_out,
                 config,
                 run,
                 accelerator,
@@ -104,7 +103,7 @@ class Ready:
         if config.competition:
             corpus = manifest["splits"]["train"]["words"]
             check_exposure(self.track, corpus, config.data.words, self.words_before)
-        self.batches, self.sequences = _read(config)
+        self.batches, self.held_out = _read(config)
         self.steps = self.batches.steps_for(config.data.words)
         if config.competition:
             ends_at = self.words_before + self.batches.words_seen(self.steps)
@@ -144,11 +143,11 @@ class Ready:
             self.inputs["processes"] = str(self.accelerator.num_processes)
 
     def audit(self, sequences: int) -> dict[str, Finding]:
-        """The gradient audit on so many sequences."""
-        sample = torch.from_numpy(self.sequences[:sequences]).to(self.accelerator.device)
+        """The gradient audit on so many held-out sequences."""
+        batch = self.objective.targets(self.held_out.some(sequences), 0, 0).to(self.accelerator.device)
         # in fp16 a sum over tokens could overflow, which in training the scaler sees to
         autocast = contextlib.nullcontext if self.precision == "fp16" else self.accelerator.autocast
-        return audit(self.student, self.objective, Batch.from_sequences(sample), autocast=autocast)
+        return audit(self.student, self.objective, batch, autocast=autocast)
 
     def describe(self, findings: dict[str, Finding]) -> str:
         """The run in one line, its audit as a table, and which revisions it will write, where it is asked to."""
@@ -205,7 +204,7 @@ def _exposure_of(folder: Path) -> int | None:
         return None
 
 
-def _read(config: TrainConfig) -> tuple[Batches, np.ndarray]:
+def _read(config: TrainConfig) -> tuple[Batches, Blocks]:
     """What the config trains on, and the held-out sequences that it is watched on."""
     data = config.data
     batches = Batches(

@@ -1,4 +1,4 @@
-"""One optimiser step: a batch goes in, the weights move, the sums of the loss terms come out."""
+"""One optimiser step: blocks of tokens go in, the weights move, the sums of the loss terms come out."""
 
 import contextlib
 import math
@@ -13,9 +13,11 @@ from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
 from babylm_data.speed import FORMATS
+from babylm_data.tokens import Blocks
 from train_teachers.config import TrainConfig
-from train_teachers.objective import Batch, Objective
+from train_teachers.objective import Objective, Terms
 from train_teachers.optim import build_optimizers, set_lr
+from train_teachers.targets import Batch
 
 GRADIENT = "the gradient"
 NEVER = 2**31 - 1  # no step has this number
@@ -28,9 +30,9 @@ class Trained(nn.Module):
         super().__init__()
         self.student, self.objective = student, objective
 
-    def forward(self, tokens_BT1: Tensor) -> dict[str, Tensor]:
-        """One unweighted sum over target positions per term."""
-        return self.objective(self.student, Batch.from_sequences(tokens_BT1))
+    def forward(self, batch: Batch) -> Terms:
+        """The objective's terms on a micro-batch."""
+        return self.objective(self.student, batch)
 
 
 class StepResult(NamedTuple):
@@ -98,18 +100,25 @@ class Stepper:
         self.module = accelerator.prepare(trained)
         self.run_module = torch.compile(self.module) if compiled else self.module
         self.micro_batch_size = config.micro_batch_size or config.batch_size // accelerator.num_processes
+        trained.objective.in_chunks.settle(
+            self.micro_batch_size * config.data.seq_len,
+            trained.student.config.vocab_size,
+            accelerator.device,
+            compiled=compiled,
+        )
         self.non_finite = NonFinite()
 
-    def __call__(self, step: int, tokens_BT1: Tensor) -> StepResult:
-        """Step number `step` (from 0) on the whole batch, of which each process takes its part."""
+    def __call__(self, step: int, blocks: Blocks) -> StepResult:
+        """Step number `step` (from 0) on the blocks of the whole batch, of which each process takes its part."""
         torch.manual_seed(_seed(self.config.seed, step, self.accelerator.process_index))  # dropout
         lr = set_lr(self.main_optimizers, self.config.optim, (step + 1) / self.steps)
-        num_targets = Batch.from_sequences(tokens_BT1).num_targets
-        mine = tokens_BT1.chunk(self.accelerator.num_processes)[self.accelerator.process_index]
-        parts = mine.split(self.micro_batch_size)
+        batch, accelerator = self.trained.objective.targets(blocks, self.config.seed, step), self.accelerator
+        share = len(blocks.starts) // accelerator.num_processes
+        mine = batch.rows(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+        parts = [part.to(accelerator.device) for part in mine.split(self.micro_batch_size)]
         own = self._train_own(step, parts[0])
-        sums = self._gradients(parts, num_targets)
-        scaler = self.accelerator.scaler  # fp16 only
+        sums = self._gradients(parts, batch.num_targets)
+        scaler = accelerator.scaler  # fp16 only
         for optimizer in self.main_optimizers if scaler else ():
             scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.optim.clip or math.inf)
@@ -122,8 +131,8 @@ class Stepper:
             optimizer.zero_grad()
         if scaler:
             scaler.update()
-        sums |= {name: loss * num_targets for name, loss in own.items()}
-        return StepResult(sums, num_targets, lr, norm)
+        sums |= {name: loss * batch.num_targets for name, loss in own.items()}
+        return StepResult(sums, batch.num_targets, lr, norm)
 
     def refuse_non_finite(self) -> None:
         """UserError if a loss or the gradient was not finite since the last call; waits for the device.
@@ -139,27 +148,24 @@ class Stepper:
                 "try again with name=… and a lower optim.lr or precision=fp32"
             )
 
-    def _train_own(self, step: int, tokens_BT1: Tensor) -> dict[str, Tensor]:
+    def _train_own(self, step: int, batch: Batch) -> dict[str, Tensor]:
         """Set what changes over the run; let the objective train its own parts on one micro-batch."""
         objective = self.trained.objective
         objective.begin_step(step / self.steps)
         with self.accelerator.autocast():
-            batch = Batch.from_sequences(tokens_BT1.to(self.accelerator.device))
             return objective.train_own(self.trained.student, batch)
 
-    def _gradients(self, parts: Sequence[Tensor], num_targets: int) -> dict[str, Tensor]:
+    def _gradients(self, parts: Sequence[Batch], num_targets: int) -> dict[str, Tensor]:
         """The gradient of the weighted mean over the batch's targets; the sum of each term."""
-        accelerator, weights = self.accelerator, self.trained.objective.weights
-        sums: dict[str, Tensor] = {}
+        accelerator, sums = self.accelerator, {}
         for i, part in enumerate(parts):
             last = i == len(parts) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.module):
-                terms = self.run_module(part.to(accelerator.device))
-                weighted = sum(weights[name] * value for name, value in terms.items() if name in weights)
+                terms = self.run_module(part)
                 # divided once, by the targets of the whole step; DDP takes the mean over processes, hence the factor
-                accelerator.backward(weighted * (accelerator.num_processes / num_targets))
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + value.detach()
+                accelerator.backward(terms.total * (accelerator.num_processes / num_targets))
+            for name, value in terms.sums.items():
+                sums[name] = sums.get(name, 0.0) + value
         return {name: accelerator.reduce(value, "sum") for name, value in sums.items()}
 
 

@@ -1,0 +1,59 @@
+"""What a model is asked: a pure function of (blocks of tokens, seed, step) gives the batch of a whole optimiser step.
+
+An objective names its targets. Shape suffixes: B sequences, T positions, N = B * T positions in one row.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from babylm_data.tokens import Blocks
+
+IGNORE = -100  # target of a position that carries no loss
+
+
+class Batch(NamedTuple):
+    """Inputs and their targets; what is to be predicted at a position stands at that position."""
+
+    inputs_BT: Tensor
+    targets_BT: Tensor
+    starts_B: Tensor
+    """Where in the token stream of its split each sequence begins."""
+    places_N: Tensor | None
+    """Positions that have a target, in order, counted through the rows; None where all have."""
+
+    @classmethod
+    def of(cls, inputs_BT: Tensor, targets_BT: Tensor, starts_B: Tensor) -> "Batch":
+        """A batch on the CPU, where looking for targets makes nobody wait."""
+        has_target_N = targets_BT.flatten() != IGNORE
+        places_N = None if has_target_N.all() else has_target_N.nonzero().squeeze(1)
+        return cls(inputs_BT, targets_BT, starts_B, places_N)
+
+    @property
+    def num_targets(self) -> int:
+        """Positions that carry loss: what a sum over the batch is divided by."""
+        return self.inputs_BT.numel() if self.places_N is None else len(self.places_N)
+
+    def rows(self, start: int, stop: int) -> "Batch":
+        """The sequences from number `start` up to `stop`."""
+        return Batch.of(*(part[start:stop] for part in (self.inputs_BT, self.targets_BT, self.starts_B)))
+
+    def split(self, size: int) -> list["Batch"]:
+        """All of it, `size` sequences at a time."""
+        return [self.rows(start, start + size) for start in range(0, len(self.inputs_BT), size)]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device, which is not waited for."""
+        return Batch(*(part if part is None else part.to(device, non_blocking=True) for part in self))
+
+
+Targets = Callable[[Blocks, int, int], Batch]
+"""From blocks of T + 1 tokens, the seed of the run and the number of the step; on the CPU."""
+
+
+def next_token(blocks: Blocks, seed: int, step: int) -> Batch:
+    """The first T tokens are inputs, the last T their targets; nothing is drawn."""
+    tokens_BT1 = torch.from_numpy(blocks.tokens)
+    return Batch.of(tokens_BT1[:, :-1], tokens_BT1[:, 1:], torch.from_numpy(blocks.starts))
