@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from babylm_data.threads import give_way
+
 
 class UserError(Exception):
     """Something the user can mend. The message is one line that says what is wrong and what to do."""
@@ -25,6 +27,7 @@ def from_zero(text: str) -> int:
 
 def run_stage(main: Callable[[list[str]], int | None]) -> None:
     """Run `main(argv)` as a program: a user's error becomes one line on stderr and exit status 2."""
+    give_way()
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as error:

@@ -1,0 +1,106 @@
+"""Turns of the sides on one machine, a process each, in data and models that are made up for them."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+import distill.stand_ins
+import train_teachers.stand_ins
+from babylm_data.errors import UserError
+from bench.shapes import ROOT, Config
+from bench.spec import Request, Result, Side, Spec
+from distill.config import DistillConfig
+from train_teachers.run import environment
+
+CHANGES_SPEED = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS")
+"""Variables of the environment that each process inherits, and that change what a processor shows of itself."""
+
+
+def machine() -> dict:
+    """Processor, device and versions; the instructions that PyTorch uses; the variables that are set."""
+    return environment() | {
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "variables": {name: os.environ[name] for name in CHANGES_SPEED if name in os.environ},
+    }
+
+
+@contextlib.contextmanager
+def made_up(config: Config) -> Iterator[Config]:
+    """The config with random words and random models in its folders, which are gone when the context ends."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.redirect_stdout(None):  # which names each stand-in
+            if isinstance(config, DistillConfig):
+                config = stack.enter_context(distill.stand_ins.filled_in(config))
+            else:
+                config, _ = stack.enter_context(train_teachers.stand_ins.filled_in(config))
+        yield config
+
+
+def spec_of(config: Config, side: Side, request: Request) -> Spec:
+    """What a turn of a side is told; its config has as many words as its steps need."""
+    words = (request.warmup + request.steps) * config.batch_size * config.data.seq_len
+    changes: dict = {"data": config.data.model_copy(update={"words": words})}
+    if side == "muon":
+        changes["optim"] = config.optim.model_copy(update={"optimizer": "muon"})
+    return Spec(
+        side=side,
+        config=config.model_copy(update=changes),
+        cached=side == "cached",
+        plain_precision=request.plain_precision,
+        warmup=request.warmup,
+        steps=request.steps,
+    )
+
+
+def take_turn(spec: Spec, place: Path, threads: int | None = None) -> Result:
+    """Run one turn in a process of its own, in the folder `place`; UserError in one line if it fails."""
+    told, tells = place / "spec.json", place / "result.json"
+    told.write_text(spec.model_dump_json(), encoding="utf-8")
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.side", str(told), str(tells)],
+        cwd=place,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode < 0:
+        raise UserError(
+            f"side {spec.side}: ended by signal {-done.returncode}, which a full memory may be; "
+            "choose a smaller shape, or override batch_size"
+        )
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no word of why"])[-1]
+        raise UserError(f"side {spec.side}: {said.removeprefix('error: ')}")
+    return Result.model_validate_json(tells.read_text(encoding="utf-8"))
+
+
+def take_turns(
+    config: Config, sides: tuple[Side, ...], turns: int, request: Request, place: Path, label: str = ""
+) -> dict[Side, list[Result]]:
+    """The sides in turn, A B A B …, each in the same folders; a line for each turn."""
+    for side in sides:  # what is refused is refused before anything is made
+        spec_of(config, side, request)
+    results: dict[Side, list[Result]] = {side: [] for side in sides}
+    with made_up(config) as filled:
+        for turn in range(turns):
+            for side in sides:
+                result = take_turn(spec_of(filled, side, request), place, request.threads)
+                results[side].append(result)
+                print(f"{label}turn {turn + 1} of {turns}, {line(result)}", flush=True)
+    return results
+
+
+def line(result: Result) -> str:
+    """A turn in one line."""
+    seconds = " ".join(f"{value:.3f}" for value in result.seconds)
+    return f"{result.side}: {seconds} s a step, peak {result.peak_bytes / 2**30:.2f} GiB"
