@@ -37,9 +37,7 @@ def open_kit(config: DistillConfig | TrainConfig) -> Kit:
     ready = Ready(config, objective_of(config) if distils else lambda *_: HardObjective())
     ready.student.train()
     trained = Trained(ready.student, ready.objective)
-    stepper = Stepper(
-        trained, config, ready.accelerator, steps=ready.steps, compiled=ready.compiled, muon=ready.muon
-    )
+    stepper = Stepper(trained, config, ready.accelerator, steps=ready.steps, manner=ready.manner)
 
     def step(number: int) -> tuple[dict[str, Tensor], int]:
         result = stepper(number, ready.batches.batch(number))
@@ -50,8 +48,8 @@ def open_kit(config: DistillConfig | TrainConfig) -> Kit:
         ready.student,
         list(ready.objective.teachers.models.values()) if distils else [],
         stepper.main_optimizers,
-        ready.precision,
-        ready.compiled,
+        ready.manner.precision,
+        ready.manner.compiled,
     )
 
 

@@ -23,13 +23,14 @@ Shape suffixes: B sequences, T positions, N = B * T, V vocabulary, D width, K te
 
 import contextlib
 from collections.abc import Callable, Container, Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from distill import losses as L
-from distill.config import DistillConfig, Losses, PerTeacher, value
+from distill.config import DistillConfig, Loss, Losses, PerTeacher, value
 from distill.heads import head_loss_N, head_shares
 from distill.layers import pairs_of
 from distill.learners import Learners, descend
@@ -129,18 +130,22 @@ class DistillObjective(Objective):
         if self.filtering:  # until then there is nothing to match
             weights |= {name: 0.0 for name in weights if name.startswith("ted.")}
         self.active = frozenset(name for name, weight in weights.items() if weight > 0 or every_term)
+        self.asked = {name: self._asked(name, loss) for name, loss in self.losses.used.items()}
         self.weigh(weights)
 
-    def teachers_of(self, name: str) -> list[str]:
-        """The teachers that count in a loss now."""
-        loss = self.losses.used.get(name)
+    def _asked(self, name: str, loss: Loss) -> list[str]:
         if isinstance(loss, PerTeacher):
             return [k for k in loss.weight if {name, f"{name}.{k}"} & self.active]
         return list(loss.soft) if name == "heads" and name in self.active else []
 
+    @property
+    def frozen(self) -> list[PreTrainedModel]:
+        """The teachers."""
+        return list(self.teachers.models.values())
+
     def forward(self, student: PreTrainedModel, batch: Batch) -> Terms:
         """The terms of one micro-batch."""
-        see = self.see(student, batch, {k for name in self.losses.used for k in self.teachers_of(name)})
+        see = self.see(student, batch, {k for teachers in self.asked.values() for k in teachers})
         total, sums = self.outputs(see)
         for name in self.pairs:
             terms, each = self.layers(name, see)
@@ -152,8 +157,9 @@ class DistillObjective(Objective):
         """One forward pass of the student and of each of `teachers`."""
         states = bool(set(self.pairs) - {"attention"} or self.losses.heads)
         maps = self.losses.attention is not None
-        mine, targets_N = Signal.of(student, batch.inputs_BT, states, maps), batch.targets_BT.flatten()
-        theirs = self.teachers(batch.inputs_BT, teachers)
+        body, targets_N = partial(self.body, student=student), batch.targets_BT.flatten()
+        mine = Signal.of(student, body(student), batch.inputs_BT, hidden=states, attention=maps)
+        theirs = self.teachers(batch.inputs_BT, teachers, body)
         return Signals(mine, theirs, targets_N, batch.places_N, targets_N != IGNORE)
 
     # --- outputs, a chunk of positions at a time ----------------------------------------------------------------
@@ -166,10 +172,10 @@ class DistillObjective(Objective):
             states = see.student.hidden_ND
             outputs |= {f"heads@{n}": head(states[int(n)]) for n, head in self.learners.heads.items()}
             counted |= {name: self.one for name in outputs if name != "student"}
-        asked = {k for name in ("soft", "heads", *self.compared_outputs) for k in self.teachers_of(name)}
+        asked = {k for name in ("soft", "heads", *self.compared_outputs) for k in self.asked.get(name, ())}
         teachers = {k: signal.output for k, signal in see.teachers.items() if k in asked}
         given = (teachers, see.targets_N, see.places_N)
-        if self.losses.soft and self.losses.soft.looks_at_micro_batch and self.teachers_of("soft"):
+        if self.asked.get("soft") and self.losses.soft.looks_at_micro_batch:
             with torch.no_grad():
                 _, found = self.in_chunks(self.evidence, {}, {"student": see.student.output}, *given)
             self.evidence_K = torch.stack(list(found.values())) / see.is_target_N.sum()
@@ -190,7 +196,7 @@ class DistillObjective(Objective):
         terms = {"hard": hard_N(student_CV, targets_C, label_smoothing=self.losses.hard.label_smoothing)}
         if "z_loss" in self.active:
             terms["z_loss"] = L.z_loss_N(student_CV)
-        if soft := {k: teachers[k] for k in self.teachers_of("soft")}:
+        if soft := {k: teachers[k] for k in self.asked.get("soft", ())}:
             terms |= soft_N(
                 self.losses.soft,
                 student_CV,
@@ -202,9 +208,7 @@ class DistillObjective(Objective):
                 self.evidence_K,
             )
         for name in self.compared_outputs:
-            terms |= {
-                f"{name}.{k}": self.compare[name](student_CV, teachers[k]) for k in self.teachers_of(name)
-            }
+            terms |= {f"{name}.{k}": self.compare[name](student_CV, teachers[k]) for k in self.asked[name]}
         found = {"student": terms}
         if loss := self.losses.heads if "heads" in self.active else None:
             soft = {k: L.logprobs(teachers[k], loss.temperature) for k in loss.soft}
@@ -216,7 +220,7 @@ class DistillObjective(Objective):
         self, logits: dict[str, Tensor], teachers: dict[str, Tensor], targets_C: Tensor
     ) -> dict[str, dict[str, Tensor]]:
         """What decides, as a mean over the micro-batch, how much each teacher counts."""
-        loss, soft = self.losses.soft, {k: teachers[k] for k in self.teachers_of("soft")}
+        loss, soft = self.losses.soft, {k: teachers[k] for k in self.asked.get("soft", ())}
         values_KC = divergences_KN(loss, logits["student"], soft, self.temperature, self.seq_len)
         return {"student": dict(zip(soft, evidence_KN(loss, values_KC, soft, targets_C), strict=True))}
 
@@ -247,7 +251,7 @@ class DistillObjective(Objective):
         """Critics and filters unfrozen, and their losses on the batch by kind: in float32, outside of autocast."""
         kinds: dict[str, Callable[[], dict[str, Tensor]]] = {}
         teachers: set[str] = set()
-        if self.losses.wasserstein and (active := self.teachers_of("wasserstein")):
+        if active := self.asked.get("wasserstein"):
             kinds["critics"] = lambda: self.learners.critic_losses(see)
             teachers |= set(active)
         if self.filtering:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
@@ -28,28 +29,36 @@ class Signal(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        model: PreTrainedModel,
-        inputs_BT: Tensor,
-        hidden: bool,
-        attention: bool,
-        entries: int | None = None,
-        plain: bool = True,
+        cls, model: PreTrainedModel, body: Callable, inputs_BT: Tensor, *, hidden: bool, attention: bool
     ) -> "Signal":
-        """One forward pass; of the outputs those of the first `entries` tokens.
-
-        `plain`: the logits are the product with the output matrix; else the model makes them itself.
-        """
-        out = (model.base_model if plain else model)(
+        """One forward pass through `body`, that of a model with a plain output matrix."""
+        out = body(
             input_ids=inputs_BT, use_cache=False, output_hidden_states=hidden, output_attentions=attention
         )
-        states = out.hidden_states if hidden else ()
-        maps = (None, *(wide(part).mean(1).flatten(0, 1) for part in out.attentions)) if attention else ()
-        if plain:
-            output = output_of(model, out.last_hidden_state.flatten(0, 1), entries)
-        else:
-            output = Logits(out.logits[..., :entries].flatten(0, 1))
-        return cls(output, tuple(state.flatten(0, 1) for state in states), maps)
+        final_ND = out.last_hidden_state.flatten(0, 1)
+        return cls(output_of(model, final_ND), *_layers(out, hidden, attention))
+
+    @classmethod
+    def of_whole(
+        cls, model: PreTrainedModel, inputs_BT: Tensor, *, hidden: bool, attention: bool
+    ) -> "Signal":
+        """One forward pass of a model that makes its logits itself."""
+        out = model(
+            input_ids=inputs_BT, use_cache=False, output_hidden_states=hidden, output_attentions=attention
+        )
+        return cls(Logits(out.logits.flatten(0, 1)), *_layers(out, hidden, attention))
+
+    # a teacher may have more entries than the tokenizer: padding, which no tokenizer writes
+    def of_entries(self, vocab_size: int) -> "Signal":
+        """With the outputs of the first `vocab_size` tokens."""
+        return self._replace(output=self.output.of_entries(vocab_size))
+
+
+def _layers(out: ModelOutput, hidden: bool, attention: bool) -> tuple[tuple, tuple]:
+    """Hidden states and attention maps of a signal."""
+    states = out.hidden_states if hidden else ()
+    maps = (None, *(wide(part).mean(1).flatten(0, 1) for part in out.attentions)) if attention else ()
+    return tuple(state.flatten(0, 1) for state in states), maps
 
 
 class Signals(NamedTuple):
@@ -99,20 +108,19 @@ class Teachers:
             self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
 
     @torch.no_grad()
-    def __call__(self, inputs_BT: Tensor, among: Container[str]) -> dict[str, Signal]:
-        """One forward pass of each teacher that is in `among`."""
-        return {
-            name: Signal.of(
-                model,
-                inputs_BT,
-                name in self.with_hidden,
-                name in self.with_attention,
-                self.vocab_size,
-                self.plain[name],
-            )
-            for name, model in self.models.items()
-            if name in among
-        }
+    def __call__(
+        self, inputs_BT: Tensor, among: Container[str], body: Callable[[PreTrainedModel], Callable]
+    ) -> dict[str, Signal]:
+        """One forward pass of each teacher that is in `among`, through what `body` gives for it."""
+        signals = {}
+        for name, model in self.models.items():
+            if name in among:
+                asked = {"hidden": name in self.with_hidden, "attention": name in self.with_attention}
+                if self.plain[name]:
+                    signals[name] = Signal.of(model, body(model), inputs_BT, **asked)
+                else:
+                    signals[name] = Signal.of_whole(model, inputs_BT, **asked)
+        return {name: signal.of_entries(self.vocab_size) for name, signal in signals.items()}
 
 
 def teachers_of(config: DistillConfig, which: Callable[[Layered], bool]) -> frozenset[str]:

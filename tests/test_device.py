@@ -5,8 +5,19 @@ import os
 import pytest
 import torch
 
-from train_teachers.device import WORKSPACE, be_deterministic
-from train_teachers.language_model import checkpoint_activations
+from babylm_data.tokenizer import load_tokenizer
+from train_teachers.checkpoint import export
+from train_teachers.config import Model
+from train_teachers.device import (
+    CPU_TOKENS,
+    FLAGGED,
+    WORKSPACE,
+    be_deterministic,
+    choose_attention,
+    choose_micro_batch,
+)
+from train_teachers.language_model import build, checkpoint_activations
+from train_teachers.pretrained import load
 
 
 @pytest.fixture
@@ -53,3 +64,55 @@ def test_activations_are_checkpointed_by_either_name_of_it(name):
     asked = []
     checkpoint_activations(type("Model", (), {name: lambda _, options: asked.append(options)})())
     assert asked == [{"use_reentrant": False}]
+
+
+@pytest.fixture
+def make_model(data_folder):
+    """make_model(family): a tiny model in evaluation mode."""
+
+    def make(family="llama"):
+        shape = Model(family=family, hidden_size=32, num_hidden_layers=2, num_attention_heads=2)
+        return build(shape, load_tokenizer(data_folder / "tokenizer"), seed=0).eval()
+
+    return make
+
+
+@pytest.mark.parametrize(("family", "kind"), [("llama", FLAGGED), ("gpt2", FLAGGED), ("gptj", "eager")])
+def test_the_form_of_attention_changes_nothing_but_rounding_and_is_not_exported(
+    make_model, data_folder, tmp_path, family, kind
+):
+    model, ids_BT = make_model(family), torch.arange(5, 105).view(2, 50)
+    default = model.config._attn_implementation
+    before = model(input_ids=ids_BT, use_cache=False).logits
+    choose_attention(model, "fp32", torch.device("cpu"))
+    assert model.config._attn_implementation == kind
+    torch.testing.assert_close(model(input_ids=ids_BT, use_cache=False).logits, before)
+    export(model, data_folder / "tokenizer", tmp_path / "export")
+    assert load(tmp_path / "export").config._attn_implementation == default
+
+
+def test_on_a_processor_in_bf16_attention_is_plain_products_and_a_choice_for_maps_stays(make_model):
+    model = make_model()
+    choose_attention(model, "bf16", torch.device("cpu"))
+    assert model.config._attn_implementation == "eager"
+    choose_attention(model, "fp32", torch.device("cpu"))
+    assert model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(
+    ("sequences", "seq_len", "expected"), [(64, 128, 8), (12, 128, 6), (7, 256, 1), (4, 8192, 1), (4, 16, 4)]
+)
+def test_a_forward_pass_on_a_processor_has_the_largest_even_share_near_its_cache(
+    make_model, sequences, seq_len, expected
+):
+    found = choose_micro_batch(sequences, seq_len, make_model(), [], "fp32")
+    assert found == expected and (found == 1 or found * seq_len <= CPU_TOKENS["fp32"])
+
+
+@pytest.mark.parametrize(("gib", "expected"), [(80, 1024), (0.1, 128), (0.0001, 1)])
+def test_on_a_gpu_it_has_what_the_memory_holds_beside_the_weights(make_model, monkeypatch, gib, expected):
+    model = make_model()
+    monkeypatch.setattr(type(model), "device", torch.device("cuda"))
+    properties = type("Properties", (), {"total_memory": gib * 2**30})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    assert choose_micro_batch(1024, 64, model, [], "bf16") == expected

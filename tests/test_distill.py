@@ -128,6 +128,11 @@ def terms_of(name, objective, student, batch):
     return {term: sums[term] for term in objective.weights if term.split(".")[0] == name}
 
 
+def ask(objective, batch, teachers):
+    """The signals of teachers."""
+    return objective.teachers(batch.inputs_BT, teachers, lambda model: model.base_model)
+
+
 def longer(batch):
     """The batch with four more positions in each sequence that carry no loss."""
     return Batch.of(
@@ -397,12 +402,10 @@ def test_teachers_are_frozen_in_evaluation_mode_and_no_part_of_the_objective(set
 
 def test_the_last_layer_is_the_index_that_equals_the_number_of_layers(setting):
     student, objective, batch = setting
-    states = objective.teachers(batch.inputs_BT, "ab")["a"].hidden_ND
+    states = ask(objective, batch, "ab")["a"].hidden_ND
     assert len(states) == 3 + 1
     final = objective.teachers.models["a"].lm_head(states[3])
-    torch.testing.assert_close(
-        final, objective.teachers(batch.inputs_BT, "ab")["a"].output.part(0, len(final))
-    )
+    torch.testing.assert_close(final, ask(objective, batch, "ab")["a"].output.part(0, len(final)))
 
 
 def test_masked_positions_add_nothing_to_any_term(setting):

@@ -354,7 +354,7 @@ def test_environment_tells_of_the_start_that_made_the_weights_and_of_each_one_si
 
 def test_a_finished_run_keeps_its_record(train_tiny):
     before = (train_tiny() / "config.yaml").read_text()
-    assert "micro_batch_size: null" in before
+    assert "micro_batch_size: auto" in before
     assert (train_tiny(micro_batch_size=2) / "config.yaml").read_text() == before
 
 

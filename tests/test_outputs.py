@@ -3,7 +3,7 @@
 import pytest
 import torch
 from conftest import VOCAB
-from test_distill import EVERY, make_distill, make_setting, teachers_folder  # noqa: F401
+from test_distill import ask, make_distill, make_setting, teachers_folder  # noqa: F401
 from torch import nn
 
 from distill.config import Soft
@@ -179,7 +179,7 @@ def test_a_teacher_that_caps_its_logits_is_asked_for_them_whole(make_setting):  
     after = objective(student, batch).sums
     assert after["soft.b"] == before["soft.b"] and after["soft.a"] != before["soft.a"]
     right_BTV = capped(input_ids=batch.inputs_BT).logits
-    signal = objective.teachers(batch.inputs_BT, "a")["a"]
+    signal = ask(objective, batch, "a")["a"]
     torch.testing.assert_close(signal.output.part(0, 48), right_BTV.flatten(0, 1))
 
 
@@ -198,7 +198,7 @@ def test_chunks_share_the_positions_evenly_and_none_is_too_large(positions, voca
 def test_compiled_chunks_change_no_more_than_rounding(in_float64, losses):
     student, objective, batch = in_float64(losses)
     right = objective(student, batch)
-    objective.in_chunks.settle(batch.inputs_BT.numel(), VOCAB, torch.device("cpu"), compiled=True)
+    objective.in_chunks.compile()
     found = objective(student, batch)
     for name, value in right.sums.items():
         torch.testing.assert_close(found.sums[name], value, **EXACT)

@@ -159,9 +159,10 @@ class TrainConfig(Strict):
     optim: Optim
     batch_size: int = Field(gt=0)
     """Sequences per optimiser step, over all devices."""
-    micro_batch_size: int | None = Field(default=None, gt=0)
-    """Sequences per forward pass and device; null: as many as the step has. Changes memory and, but for rounding,
-    the draws of dropout, and losses that look at a micro-batch as a whole, no result."""
+    micro_batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] | None = "auto"
+    """Sequences per forward pass and device. Changes memory and, but for rounding, the draws of dropout, and losses
+    that look at a micro-batch as a whole, no result. null: as many as the step has. auto: as many as the device is fast
+    with and has room for; where a loss looks at a micro-batch, as many as the step has."""
     gradient_checkpointing: bool = False
     """Compute the activations of a block again on the way back: less memory, about a third more time."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -209,7 +210,7 @@ class TrainConfig(Strict):
             raise ValueError(
                 f"init.reinit_blocks: there are {blocks} blocks, no {max(self.init.reinit_blocks)}"
             )
-        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
+        if isinstance(self.micro_batch_size, int) and self.batch_size % self.micro_batch_size:
             raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size")
         return self
 

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from babylm_data.tokens import Batches, Blocks
 from train_teachers.checkpoint import load_state, save_state
 from train_teachers.config import TrainConfig
+from train_teachers.device import Manner
 from train_teachers.objective import HardObjective, Objective, held_out_terms
 from train_teachers.revisions import RevisionWriter
 from train_teachers.run import Run
@@ -87,8 +88,7 @@ def train(
     run: Run,
     accelerator: Accelerator,
     *,
-    compiled: bool,
-    muon: str,
+    manner: Manner,
     revisions: RevisionWriter,
 ) -> Progress:
     """Train until the budget of words is reached, from the run's newest checkpoint if there is one.
@@ -97,7 +97,7 @@ def train(
     on the same machine gives the same weights, interrupted or not.
     """
     trained, total = Trained(student, objective), batches.steps_for(config.data.words)
-    take_step = Stepper(trained, config, accelerator, steps=total, compiled=compiled, muon=muon)
+    take_step = Stepper(trained, config, accelerator, steps=total, manner=manner)
     state = (run.folder / "state", trained, take_step.optimizers, accelerator.scaler)
     progress = Progress(**(load_state(*state) or {}))
     validate_at = set(np.linspace(0, total, config.validations + 1).round().astype(int).tolist())
@@ -152,7 +152,7 @@ def validate(
     log: Callable[[dict], None],
 ) -> float:
     """Log the held-out hard loss, which is returned (nats per token), and on a few blocks every other term."""
-    micro, beside = take_step.micro_batch_size, {}
+    micro, beside = take_step.manner.micro_batch_size, {}
     with take_step.accelerator.autocast():
         loss = held_out_terms(student, HardObjective(), held_out, micro_batch_size=micro)["hard"]
         if len(objective.weights) > 1:

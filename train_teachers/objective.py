@@ -51,6 +51,26 @@ class Objective(nn.Module):
         """Of the parameters that `train_own` trains, by kind; they are checkpointed with the rest."""
         self.moments = (0.0,)
         """Progress (0-1) at which the terms that count may be others than before; each counts at one of them."""
+        self._compiled: dict[int, Callable] = {}
+
+    @property
+    def frozen(self) -> list[PreTrainedModel]:
+        """Models beside the student that it asks."""
+        return []
+
+    def compile_parts(self, student: PreTrainedModel) -> None:
+        """Compile what a training step spends its time in: the models, and what is done to a chunk of outputs.
+
+        Each by itself, and not the objective as a whole: what is plain Python between them stays plain Python.
+        """
+        self.in_chunks.compile()
+        self._compiled = {
+            id(model): torch.compile(model.base_model, dynamic=False) for model in (student, *self.frozen)
+        }
+
+    def body(self, model: PreTrainedModel, student: PreTrainedModel) -> Callable:
+        """What gives the final states of a model: compiled while the student trains, for a few batches as it is."""
+        return self._compiled.get(id(model), model.base_model) if student.training else model.base_model
 
     @property
     def counted(self) -> dict[str, Tensor]:
@@ -109,7 +129,8 @@ class HardObjective(Objective):
 
     def forward(self, student: PreTrainedModel, batch: Batch) -> Terms:
         """The hard loss."""
-        final_BTD = student.base_model(input_ids=batch.inputs_BT, use_cache=False).last_hidden_state
+        body = self.body(student, student)
+        final_BTD = body(input_ids=batch.inputs_BT, use_cache=False).last_hidden_state
         outputs, targets_N = (
             {"student": output_of(student, final_BTD.flatten(0, 1))},
             batch.targets_BT.flatten(),

@@ -52,6 +52,11 @@ class Output(NamedTuple):
         """Only the positions of these numbers."""
         return self._replace(hidden_ND=self.hidden_ND[places_N])
 
+    def of_entries(self, count: int) -> "Output":
+        """Of the first `count` tokens of the vocabulary."""
+        bias_V = None if self.bias_V is None else self.bias_V[:count]
+        return Output(self.hidden_ND, self.weight_VD[:count], bias_V)
+
     def cast(self) -> "Output":
         """In the number format of products here and now, so that the matrix is converted once and not in each chunk."""
         kind = self.hidden_ND.device.type
@@ -72,6 +77,10 @@ class Logits(NamedTuple):
         """Only the positions of these numbers."""
         return Logits(self.logits_NV[places_N])
 
+    def of_entries(self, count: int) -> "Logits":
+        """Of the first `count` tokens of the vocabulary."""
+        return Logits(self.logits_NV[:, :count])
+
     def cast(self) -> "Logits":
         """As they are."""
         return self
@@ -84,11 +93,10 @@ def part_of(values_N: Tensor, start: int, stop: int, *, fill: int = 0) -> Tensor
     return part if not missing else torch.cat([part, part.new_full((missing, *part.shape[1:]), fill)])
 
 
-def output_of(model: PreTrainedModel, final_ND: Tensor, entries: int | None = None) -> Output:
-    """The output of a model with a plain output matrix, of the first `entries` tokens, from its final states."""
+def output_of(model: PreTrainedModel, final_ND: Tensor) -> Output:
+    """The output of a model with a plain output matrix, from its final states."""
     head = model.get_output_embeddings()
-    bias_V = getattr(head, "bias", None)
-    return Output(final_ND, head.weight[:entries], None if bias_V is None else bias_V[:entries])
+    return Output(final_ND, head.weight, getattr(head, "bias", None))
 
 
 @torch.no_grad()
@@ -150,13 +158,14 @@ class InChunks:
         self.positions: int | None = None
         self.judge = judge
 
-    def settle(self, positions: int, vocab_size: int, device: torch.device, *, compiled: bool) -> None:
-        """Cut batches of so many positions evenly, and all later ones into chunks of that size; compile what is run."""
+    def settle(self, positions: int, vocab_size: int, device: torch.device) -> None:
+        """Cut batches of so many positions evenly, and all later ones into chunks of that size."""
         self.positions = chunk_size(positions, vocab_size, device)
-        if compiled:
-            self.judge = torch.compile(judge, dynamic=False)
 
-    @torch.compiler.disable  # what is done to a chunk is compiled by itself; how many there are is known when it runs
+    def compile(self) -> None:
+        """Compile what is done to a chunk."""
+        self.judge = torch.compile(judge, dynamic=False)
+
     def __call__(
         self,
         values: Values,

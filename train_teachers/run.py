@@ -59,7 +59,7 @@ class Run:
             self._refuse_change(
                 "config", self._read_config(), config.model_dump(mode="json"), config.may_change
             )
-            self._refuse_change("inputs", self.read_json("inputs.json"), inputs)
+            self._refuse_change("inputs", self.read_json("inputs.json"), inputs, config.may_change)
         else:  # it may have been another run that wrote them, before its first checkpoint
             shutil.rmtree(self.folder / "revisions", ignore_errors=True)
         if not self.summary:

@@ -27,7 +27,14 @@ from babylm_data.words import check_exposure, check_last_step, load_track
 from train_teachers.audit import Finding, audit, table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
-from train_teachers.device import be_deterministic, choose_compile, choose_formats
+from train_teachers.device import (
+    Manner,
+    be_deterministic,
+    choose_attention,
+    choose_compile,
+    choose_formats,
+    choose_micro_batch,
+)
 from train_teachers.language_model import build, build_from, checkpoint_activations, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Objective
@@ -68,8 +75,7 @@ def run_training(
                 config,
                 run,
                 accelerator,
-                compiled=ready.compiled,
-                muon=ready.muon,
+                manner=ready.manner,
                 revisions=RevisionWriter(run.folder / "revisions", ready.revisions, tokenizer),
             )
             if accelerator.is_main_process:
@@ -87,7 +93,9 @@ def check(config: TrainConfig, make_objective: MakeObjective) -> None:
 
 
 def _smaller(config: TrainConfig) -> str:
-    size = config.micro_batch_size or config.batch_size
+    size = {"auto": "that many", None: config.batch_size}.get(
+        config.micro_batch_size, config.micro_batch_size
+    )
     return f"with {size} sequences a forward pass: lower micro_batch_size"
 
 
@@ -116,8 +124,7 @@ class Ready:
         )
         keep_freed_memory()
         decided = _decided(config)
-        self.precision, self.muon = decided["precision"], decided["muon"]
-        self.accelerator = _accelerator(config, self.precision)
+        self.accelerator = _accelerator(config, decided["precision"])
         be_deterministic(self.accelerator.device)
         self.student, origin = _student(config, data / "tokenizer")
         self.student.to(self.accelerator.device)
@@ -127,35 +134,52 @@ class Ready:
             self.student, fingerprint(data / "tokenizer"), self.accelerator.device
         )
         self.objective.to(self.accelerator.device)
+        for model in (self.student, *self.objective.frozen):
+            choose_attention(model, decided["precision"], self.accelerator.device)
         self.flops = _training_flops(config, self.student, self.objective, self.batches)
-        self.compiled = choose_compile(
-            decided["compiled"] == "True" if "compiled" in decided else config.compile, self.flops
-        )
+        self.manner = self._manner(decided)
         self.inputs = {
             "data": sha256(data / SEAL),
-            "precision": self.precision,
-            "compiled": str(self.compiled),
-            **({"muon": self.muon} if config.optim.optimizer == "muon" else {}),
+            **self.manner.record,
             **origin,
             **self.objective.sources,
         }
         if "micro_batch_size" not in config.may_change:  # which then is a part of what a process sees
             self.inputs["processes"] = str(self.accelerator.num_processes)
 
+    def _manner(self, decided: dict[str, str]) -> Manner:
+        """What was decided before, or is now."""
+        config, share = self.config, self.config.batch_size // self.accelerator.num_processes
+        compiled = decided["compiled"] == "True" if "compiled" in decided else config.compile
+        micro = config.micro_batch_size
+        if micro == "auto" and "micro_batch_size" not in config.may_change:
+            micro = None  # a loss looks at all that is seen together
+        if micro == "auto":
+            micro = int(decided.get("micro_batch_size", 0)) or choose_micro_batch(
+                share, config.data.seq_len, self.student, self.objective.frozen, decided["precision"]
+            )
+        return Manner(
+            precision=decided["precision"],
+            muon=decided["muon"],
+            compiled=choose_compile(compiled, self.flops),
+            micro_batch_size=micro or share,
+        )
+
     def audit(self, sequences: int) -> dict[str, Finding]:
         """The gradient audit on so many held-out sequences."""
         batch = self.objective.targets(self.held_out.some(sequences), 0, 0).to(self.accelerator.device)
         # in fp16 a sum over tokens could overflow, which in training the scaler sees to
-        autocast = contextlib.nullcontext if self.precision == "fp16" else self.accelerator.autocast
+        autocast = contextlib.nullcontext if self.manner.precision == "fp16" else self.accelerator.autocast
         return audit(self.student, self.objective, batch, autocast=autocast)
 
     def describe(self, findings: dict[str, Finding]) -> str:
         """The run in one line, its audit as a table, and which revisions it will write, where it is asked to."""
         parameters = num_parameters(self.student)[0]
         shape = f"{self.config.model.family}, {parameters:,} parameters, {self.steps:,} steps"
-        how = f"{self.precision}{', compiled' if self.compiled else ''}, on {self.accelerator.device}"
-        rates = describe_rates(self.accelerator.device.type)
-        lines = [f"{self.config.name}: {shape}, {how} ({rates})", table(findings)]
+        manner, device = self.manner, self.accelerator.device
+        how = f"{manner.precision}{', compiled' if manner.compiled else ''}, on {device}"
+        seen = f"{manner.micro_batch_size} sequences a forward pass, {describe_rates(device.type)}"
+        lines = [f"{self.config.name}: {shape}, {how}", seen, table(findings)]
         if self.config.revisions:
             words = (self.words_before or 0) + self.batches.words_seen(self.steps)
             lines.append(told(self.revisions, self.track, words, self.config.words_scale))
@@ -267,8 +291,8 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "epochs": progress.step * config.batch_size / ready.batches.sequences_per_epoch,
         "seconds": round(progress.seconds, 1),
         "flops": ready.flops,
-        "precision": ready.precision,
-        "compiled": ready.compiled,
+        "precision": ready.manner.precision,
+        "compiled": ready.manner.compiled,
         "processes": ready.accelerator.num_processes,
         "val/hard": run.last("val/hard"),
         "seed": config.seed,

@@ -15,6 +15,7 @@ from babylm_data.errors import UserError
 from babylm_data.speed import FORMATS
 from babylm_data.tokens import Blocks
 from train_teachers.config import TrainConfig
+from train_teachers.device import Manner
 from train_teachers.objective import Objective, Terms
 from train_teachers.optim import build_optimizers, set_lr
 from train_teachers.targets import Batch
@@ -80,17 +81,11 @@ class Stepper:
     """
 
     def __init__(
-        self,
-        trained: Trained,
-        config: TrainConfig,
-        accelerator: Accelerator,
-        *,
-        steps: int,
-        compiled: bool,
-        muon: str,
+        self, trained: Trained, config: TrainConfig, accelerator: Accelerator, *, steps: int, manner: Manner
     ) -> None:
         self.trained, self.config, self.accelerator, self.steps = trained, config, accelerator, steps
-        self.main_optimizers = build_optimizers(trained, config.optim, products=FORMATS[muon])
+        self.manner = manner
+        self.main_optimizers = build_optimizers(trained, config.optim, products=FORMATS[manner.muon])
         self.optimizers = [*self.main_optimizers, *trained.objective.own_optimizers.values()]
         """All that a checkpoint holds; the schedule and the gradients of the run are for the main ones."""
         check_all_optimised(trained, self.optimizers)
@@ -98,14 +93,10 @@ class Stepper:
             find_unused_parameters=len(trained.objective.moments) > 1
         )
         self.module = accelerator.prepare(trained)
-        self.run_module = torch.compile(self.module) if compiled else self.module
-        self.micro_batch_size = config.micro_batch_size or config.batch_size // accelerator.num_processes
-        trained.objective.in_chunks.settle(
-            self.micro_batch_size * config.data.seq_len,
-            trained.student.config.vocab_size,
-            accelerator.device,
-            compiled=compiled,
-        )
+        positions = manner.micro_batch_size * config.data.seq_len
+        trained.objective.in_chunks.settle(positions, trained.student.config.vocab_size, accelerator.device)
+        if manner.compiled:
+            trained.objective.compile_parts(trained.student)
         self.non_finite = NonFinite()
 
     def __call__(self, step: int, blocks: Blocks) -> StepResult:
@@ -115,7 +106,7 @@ class Stepper:
         batch, accelerator = self.trained.objective.targets(blocks, self.config.seed, step), self.accelerator
         share = len(blocks.starts) // accelerator.num_processes
         mine = batch.rows(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-        parts = [part.to(accelerator.device) for part in mine.split(self.micro_batch_size)]
+        parts = [part.to(accelerator.device) for part in mine.split(self.manner.micro_batch_size)]
         own = self._train_own(step, parts[0])
         sums = self._gradients(parts, batch.num_targets)
         scaler = accelerator.scaler  # fp16 only
@@ -161,7 +152,7 @@ class Stepper:
         for i, part in enumerate(parts):
             last = i == len(parts) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.module):
-                terms = self.run_module(part)
+                terms = self.module(part)
                 # divided once, by the targets of the whole step; DDP takes the mean over processes, hence the factor
                 accelerator.backward(terms.total * (accelerator.num_processes / num_targets))
             for name, value in terms.sums.items():
