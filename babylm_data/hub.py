@@ -2,8 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
+
+if TYPE_CHECKING:  # seconds to import
+    from transformers import PreTrainedConfig
 
 # weights, config and tokenizer: what decides what a model computes
 MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
@@ -28,3 +32,10 @@ def find_folder(name: str, absent: str, files: tuple[str, ...] = MODEL_FILES) ->
     except Exception as error:  # a dozen kinds: offline, no such name, gated, the connection broke
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{name} is neither a folder nor a hub name that can be fetched: {reason}") from error
+
+
+def is_encoder(config: "PreTrainedConfig") -> bool:
+    """Whether every token sees the whole text: a family with a masked-language-model head, not used as a decoder."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-from babylm_data.hub import MODEL_FILES, find_folder
+from babylm_data.hub import MODEL_FILES, find_folder, is_encoder
 from babylm_data.sealed import SEAL, sha256, verify
 
 if TYPE_CHECKING:  # seconds to import, and not needed to find fault with a folder
     from torch import device as Device
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 BACKENDS = ("causal", "mlm", "mntp")
@@ -108,13 +108,6 @@ def pick_device(name: str) -> "Device":
     except (RuntimeError, AssertionError) as error:  # no such device, or none of that kind
         reason = str(error).strip().splitlines()[0].split(". ")[0]
         raise UserError(f"--device {name} cannot be used: {reason}") from error
-
-
-def is_encoder(config: "PreTrainedConfig") -> bool:
-    """Whether every token sees the whole text: a family with a masked-language-model head, not used as a decoder."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
-
-    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
 
 
 def _check_kind(folder: Path, model: "PreTrainedModel", backend: str) -> None:

@@ -730,3 +730,24 @@ def test_a_run_is_not_resumed_with_other_teachers(
     export(build(shape, tokenizer, seed=6), data_folder / "tokenizer", tmp_path / "a")
     with pytest.raises(UserError, match="another inputs: teacher a"):
         distil(config)
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta"])
+def test_a_masked_model_is_no_teacher_for_it_sees_the_token_that_it_is_asked_for(
+    make_distill, data_folder, tmp_path, kind
+):
+    import transformers
+
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        pad_token_id=0,
+    )
+    model = getattr(transformers, f"{kind}ForMaskedLM")(config)
+    export(model, data_folder / "tokenizer", tmp_path / "encoder")
+    config = make_distill(teachers={"a": {"path": str(tmp_path / "encoder")}, "b": {"path": "nowhere"}})
+    with pytest.raises(UserError, match=f"encoder is a masked language model \\({kind.lower()}\\)"):
+        Teachers(config, fingerprint(data_folder / "tokenizer"), VOCAB, CPU)

@@ -6,6 +6,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from babylm_data.errors import UserError
+from babylm_data.hub import is_encoder
 from babylm_data.sealed import SEAL, sha256, verify
 from babylm_data.speed import FORMATS
 from babylm_data.tokenizer import fingerprint
@@ -41,6 +42,11 @@ def load(folder: Path, *, precision: str = "fp32", attention: str | None = None)
         raise UserError(
             f"{folder} does not load as a causal language model: {' '.join(str(error).split())}"
         ) from None
+    if is_encoder(model.config):
+        raise UserError(
+            f"{folder} is a masked language model ({model.config.model_type}): it sees the very token that it is asked "
+            "for; name a causal model"
+        )
     if wrong := sorted(map(str, [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]])):
         raise UserError(
             f"{folder}: weight '{wrong[0]}' is missing, unknown or of another shape: export it again"

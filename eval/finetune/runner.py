@@ -99,8 +99,8 @@ class Runner:
 
     def settings(self, job: Job) -> "Settings":
         """What was asked, or the task's defaults, and no more tokens than the model has positions for."""
+        from babylm_data.hub import is_encoder
         from eval.finetune.tuning import Settings
-        from eval.model import is_encoder
 
         args, spans = self.args, job.task == "squad"
         default = squad.EVERY[job.task]
