@@ -91,16 +91,18 @@ class Blocks(NamedTuple):
     """(sequences, seq_len + 1) int64: one more than a model is given, for the last target."""
     starts: np.ndarray
     """(sequences,) int64: where in the stream each begins."""
+    split: str
 
     @classmethod
     def at(cls, tokens: TokenFile, starts: np.ndarray, seq_len: int) -> "Blocks":
         """The blocks of `seq_len` + 1 tokens that begin at `starts`."""
-        return cls(tokens.tokens[starts[:, None] + np.arange(seq_len + 1)].astype(np.int64), starts)
+        read = tokens.tokens[starts[:, None] + np.arange(seq_len + 1)].astype(np.int64)
+        return cls(read, starts, tokens.split)
 
     def some(self, count: int) -> "Blocks":
         """`count` of them, evenly spaced; all where there are fewer."""
         chosen = _evenly(len(self.starts), count)
-        return Blocks(self.tokens[chosen], self.starts[chosen])
+        return Blocks(self.tokens[chosen], self.starts[chosen], self.split)
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ class _Epoch:
 class Batches:
     """The batches of a run: a pure function of (seed, step).
 
-    An epoch cuts the stream into blocks of `seq_len` tokens that do not overlap, from a random offset on, and
-    reads them in a random order. Batches go on over the ends of epochs, so every batch is full.
+    An epoch cuts the stream into blocks of `seq_len` tokens that do not overlap, from an offset on, and reads them in a
+    random order. Batches go on over the ends of epochs, so every batch is full.
     """
 
     tokens: TokenFile
@@ -127,6 +129,8 @@ class Batches:
     batch_size: int
     """Sequences a step."""
     seed: int
+    layouts: int | None = None
+    """Offsets that the epochs take in turn, evenly spaced, so that blocks recur; None: random ones, drawn anew."""
     _epochs: dict[int, _Epoch] = field(default_factory=dict, init=False, repr=False, compare=False)
     _words_before: list[int] = field(default_factory=lambda: [0], init=False, repr=False, compare=False)
 
@@ -136,6 +140,16 @@ class Batches:
                 f"the split {self.tokens.split!r} has {len(self.tokens.tokens):,} tokens, too few for "
                 f"sequences of {self.seq_len}: lower seq_len or use a larger corpus"
             )
+
+    @property
+    def offsets(self) -> list[int]:
+        """Of the layouts."""
+        return [layout * self.seq_len // self.layouts for layout in range(self.layouts or 0)]
+
+    def every_start(self) -> np.ndarray:
+        """Where each block of every layout begins, in order."""
+        blocks = np.arange(self.sequences_per_epoch) * self.seq_len
+        return np.unique(np.concatenate([blocks + offset for offset in self.offsets]))
 
     @property
     def sequences_per_epoch(self) -> int:
@@ -182,6 +196,8 @@ class Batches:
         if epoch not in self._epochs:
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch])))
             offset = int(generator.integers(self.seq_len))
+            if self.layouts:
+                offset = self.offsets[epoch % self.layouts]
             order = generator.permutation(self.sequences_per_epoch)
             blocks = self.tokens.words[offset : offset + len(order) * self.seq_len].reshape(-1, self.seq_len)
             words = np.concatenate([[0], blocks.sum(axis=1, dtype=np.int64)[order].cumsum()])

@@ -7,8 +7,8 @@ sides   plain    a Hugging Face Trainer whose loss runs the teachers: full-vocab
                  logits, AdamW, no autocast, nothing compiled (bench/plain.py)
         online   the kit's step with the same student, teachers, batches and losses, as `precision: auto` and
                  `compile: true` make it
-        cached   that, with the teachers' targets read from a cache (the kit has none yet)
-        muon     online with `optimizer: muon`
+        cached   that, with the teachers' targets read from a cache
+        muon     cached with `optimizer: muon`
 shapes  reference   a llama student of 8.5M parameters, a llama and a GPT-2 teacher of its size, 64 x 128
                     tokens a step, vocabulary 8,192
         nursery, cpu-hour   the presets of the Makefile

@@ -14,7 +14,7 @@ MEANING = {
     "online_speedup": "s/step of plain over online",
     "cached_speedup": "s/step of plain over cached",
     "peak_memory_ratio": f"peak of online over plain, vocabulary {MEMORY_VOCABULARY:,}",
-    "matrix_rate_fraction": "FLOP/s of the kit's step with Muon over those of matrix products",
+    "matrix_rate_fraction": "FLOP/s of the kit's cached step with Muon over those of matrix products",
     "muon_share": "part of that step which is Muon's step()",
 }
 
@@ -24,7 +24,8 @@ def figures(turns: Turns, memory: Turns) -> dict[str, Figure | None]:
 
     `memory` are the turns at the vocabulary of the memory ratio.
     """
-    muon = turns.get("muon") or [result for result in turns.get("online", []) if result.muon_seconds]
+    sides = [turns.get(side, []) for side in ("muon", "cached", "online")]
+    muon = next((turn for turn in sides if any(result.muon_seconds for result in turn)), [])
     return {
         "online_speedup": _ratio(turns, "plain", "online", step),
         "cached_speedup": _ratio(turns, "plain", "cached", step),

@@ -77,6 +77,7 @@ def sequences(spec: Spec) -> np.ndarray:
         seq_len=data.seq_len,
         batch_size=spec.config.batch_size,
         seed=spec.config.seed,
+        layouts=data.layouts,
     )
     return np.concatenate([batches.batch(step).tokens for step in range(steps)])
 

@@ -131,10 +131,10 @@ def sides_of(request: Request, config: Config) -> tuple[Side, ...]:
     if request.sides:
         return request.sides
     if request.growth:
-        return ("online",)
+        return GROWING
     if not distils:
         return ("muon",)
-    return ("plain", "online") if request.optimizer == "muon" else ("plain", "online", "muon")
+    return SIDES[:-1] if request.optimizer == "muon" else SIDES
 
 
 def with_vocabulary(config: Config, entries: int) -> Config:

@@ -1,16 +1,15 @@
 """What a turn of one side is told and what it tells: JSON between the benchmark and its processes."""
 
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from babylm_data.errors import UserError
 from distill.config import DistillConfig
 from train_teachers.config import Strict, TrainConfig
 
 Side = Literal["plain", "online", "cached", "muon"]
-"""The field's plain loop; the kit, its teachers running in each step; with a cache of their targets; with Muon."""
+"""The field's plain loop; the kit, its teachers running in each step; with a cache of their targets; that with Muon."""
 SIDES: tuple[Side, ...] = get_args(Side)
 
 
@@ -49,8 +48,6 @@ class Spec(Strict):
     side: Side
     config: DistillConfig | TrainConfig
     """Shapes, folders and batches, for all sides; without teachers a student alone with the hard loss."""
-    cached: bool = False
-    """The kit reads soft targets from a cache, where it has one, instead of running the teachers."""
     plain_precision: Literal["fp32", "bf16"] = "fp32"
     """As in the request."""
     warmup: int = Field(gt=0)
@@ -62,12 +59,6 @@ class Spec(Strict):
     def distils(self) -> bool:
         """Whether there are teachers."""
         return isinstance(self.config, DistillConfig)
-
-    @model_validator(mode="after")
-    def _no_cache_yet(self) -> Self:
-        if self.cached:
-            raise UserError("side cached: the kit keeps no cache of soft targets yet; choose other --sides")
-        return self
 
 
 class Result(Strict):

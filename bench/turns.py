@@ -14,9 +14,11 @@ import train_teachers.stand_ins
 from babylm_data.errors import UserError
 from bench.shapes import ROOT, Config
 from bench.spec import Request, Result, Side, Spec
-from distill.config import DistillConfig
+from distill.cache_writer import write_caches
+from distill.config import Cache, DistillConfig, Teacher
 from train_teachers.run import environment
 
+CACHED, KEPT = ("cached", "muon"), 32  # sides that read soft targets, and the tokens that are kept of them
 CHANGES_SPEED = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS")
 """Variables of the environment that each process inherits, and that change what a processor shows of itself."""
 
@@ -44,17 +46,24 @@ def made_up(config: Config) -> Iterator[Config]:
 def spec_of(config: Config, side: Side, request: Request) -> Spec:
     """What a turn of a side is told; its config has as many words as its steps need."""
     words = (request.warmup + request.steps) * config.batch_size * config.data.seq_len
-    changes: dict = {"data": config.data.model_copy(update={"words": words})}
+    changes: dict = {"data": config.data.model_copy(update={"words": words, "offset": "fixed"})}
     if side == "muon":
         changes["optim"] = config.optim.model_copy(update={"optimizer": "muon"})
+    if side in CACHED and isinstance(config, DistillConfig):
+        changes["teachers"] = _with_cache(config)
     return Spec(
         side=side,
         config=config.model_copy(update=changes),
-        cached=side == "cached",
         plain_precision=request.plain_precision,
         warmup=request.warmup,
         steps=request.steps,
     )
+
+
+def _with_cache(config: DistillConfig) -> dict[str, Teacher]:
+    """The teachers with a cache beside the data; they are made into one target, so they share it."""
+    cache = Cache(path=str(Path(config.data.path).with_name("soft-targets")), top=KEPT)
+    return {name: teacher.model_copy(update={"cache": cache}) for name, teacher in config.teachers.items()}
 
 
 def take_turn(spec: Spec, place: Path, threads: int | None = None) -> Result:
@@ -92,6 +101,9 @@ def take_turns(
         spec_of(config, side, request)
     results: dict[Side, list[Result]] = {side: [] for side in sides}
     with made_up(config) as filled:
+        if set(sides) & set(CACHED) and isinstance(config, DistillConfig):
+            with contextlib.redirect_stdout(None):
+                write_caches(spec_of(filled, "cached", request).config.model_copy(update={"compile": False}))
         for turn in range(turns):
             for side in sides:
                 result = take_turn(spec_of(filled, side, request), place, request.threads)

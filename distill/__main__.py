@@ -11,6 +11,7 @@ folder of the student). A run that was stopped goes on with the same command.
 """
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import run_stage
@@ -66,9 +67,23 @@ def main(argv: list[str]) -> None:
         make_objective=objective_of(config),
         extra={
             "teachers": [{"name": name, "path": teacher.path} for name, teacher in config.teachers.items()],
+            "caches": caches_of(config),
             "control": f"runs/{config.name}-control",
         },
     )
+
+
+def caches_of(config: DistillConfig) -> list[dict]:
+    """What the soft targets of a run were made by, if not by it: kind, teachers, words read, FLOPs."""
+    from distill.soft_targets import read_manifest
+
+    found = []
+    for path, names in config.caches.items():
+        identity, made = read_manifest(Path(path))
+        found.append(
+            {"path": path, "teachers": names, "kind": identity.kind, "count": identity.count, **made}
+        )
+    return found
 
 
 def objective_of(config: DistillConfig) -> "MakeObjective":

@@ -70,9 +70,45 @@ def _always_positive(number: Number) -> Number:
     return number
 
 
+DIVERGENCES_OF_CACHES: dict[str, dict[str, str]] = {
+    "top": dict.fromkeys(
+        ("forward_kl", "reverse_kl", "jsd", "skewed_kl", "skewed_reverse_kl", "total_variation"),
+        "a lower bound",
+    ),
+    "drawn": {"forward_kl": "unbiased"},
+}
+"""How a divergence stands to that of a live teacher under each kind of cache; one that is not here is refused."""
+
 Weight = Annotated[Number, AfterValidator(_positive)]
 Temperature = Annotated[Number, AfterValidator(_always_positive)]
 TeacherName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Cache(Strict):
+    """What a teacher says of each position, written once by `python -m distill.cache CONFIG` and read in its place."""
+
+    path: str
+    """Folder of the cache. Teachers that are made into one target share one."""
+    top: int | None = Field(default=None, gt=0)
+    """Keep so many of the likeliest tokens and the mass of all others: divergences become lower bounds."""
+    drawn: int | None = Field(default=None, gt=0)
+    """Keep so many tokens drawn from the teacher: forward KL without bias, and more noise."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.top is None) == (self.drawn is None):
+            raise ValueError("a cache keeps the top tokens or drawn ones: give one of top and drawn")
+        return self
+
+    @property
+    def kind(self) -> Literal["top", "drawn"]:
+        """What is kept."""
+        return "drawn" if self.top is None else "top"
+
+    @property
+    def count(self) -> int:
+        """How many tokens of a position."""
+        return self.top or self.drawn
 
 
 class Teacher(Strict):
@@ -84,6 +120,8 @@ class Teacher(Strict):
     """In which its weights are held; half of fp32's memory, and rounded once, in bf16 and fp16."""
     model: Model | None = None
     """Its shape, which `--check` takes where the folder is not there; null: that of the config it is made by."""
+    cache: Cache | None = None
+    """Read its soft targets from disk instead of running it; null: run it."""
 
 
 class Loss(Strict):
@@ -394,6 +432,59 @@ class DistillConfig(TrainConfig):
         for place, layers in named.items():
             if max(layers) > blocks:
                 raise ValueError(f"losses.{place}: the student has {blocks} layers, no index {max(layers)}")
+        return self
+
+    @property
+    def caches(self) -> dict[str, list[str]]:
+        """Folder of a cache: the teachers that it stands for."""
+        found: dict[str, list[str]] = {}
+        for name, teacher in self.teachers.items():
+            if teacher.cache:
+                found.setdefault(teacher.cache.path, []).append(name)
+        return found
+
+    @model_validator(mode="after")
+    def _caches_serve(self) -> Self:
+        cached, soft = {name for names in self.caches.values() for name in names}, self.losses.soft
+        if not cached:
+            return self
+        for name, loss in self.losses.used.items():
+            asked = set(loss.weight) if isinstance(loss, PerTeacher) else set(getattr(loss, "soft", ()))
+            if name != "soft" and (shared := sorted(asked & cached)):
+                raise ValueError(
+                    f"losses.{name} needs teacher '{shared[0]}' itself: a cache has its soft targets alone"
+                )
+        if isinstance(soft.temperature, Schedule) and soft.temperature.start != soft.temperature.end:
+            raise ValueError("losses.soft.temperature changes, and a cache is for one: write a number")
+        if soft.adaptive:
+            raise ValueError(
+                f"losses.soft.adaptive: {soft.adaptive} asks the teachers themselves: leave the cache away"
+            )
+        if self.data.layouts is None:
+            raise ValueError(
+                "a cache needs sequences that recur: set data.offset to fixed, or to a number of offsets"
+            )
+        together = soft.combine != "separate"
+        if together and (len(self.caches) > 1 or cached != set(soft.weight)):
+            raise ValueError(
+                f"losses.soft.combine: {soft.combine} makes one target of all: give them one cache"
+            )
+        if together and any(isinstance(weight, Schedule) for weight in soft.weight.values()):
+            raise ValueError(
+                "losses.soft.weight changes, and with it the target that the cache holds: write numbers"
+            )
+        for path, names in self.caches.items():
+            if len(names) > 1 and not together:
+                raise ValueError(f"teachers '{names[0]}' and '{names[1]}' have one cache, {path}: one each")
+            if any(self.teachers[name].cache != self.teachers[names[0]].cache for name in names):
+                raise ValueError(f"the cache {path} is given as several: write the same for all its teachers")
+        kinds = {self.teachers[name].cache.kind for name in cached}
+        if refused := [kind for kind in kinds if soft.divergence not in DIVERGENCES_OF_CACHES[kind]]:
+            known = ", ".join(DIVERGENCES_OF_CACHES[refused[0]])
+            raise ValueError(
+                f"losses.soft.divergence: {soft.divergence} cannot be had from a cache of {refused[0]} tokens, "
+                f"but {known}"
+            )
         return self
 
     @property

@@ -160,7 +160,8 @@ class DistillObjective(Objective):
         body, targets_N = partial(self.body, student=student), batch.targets_BT.flatten()
         mine = Signal.of(student, body(student), batch.inputs_BT, hidden=states, attention=maps)
         theirs = self.teachers(batch.inputs_BT, teachers, body)
-        return Signals(mine, theirs, targets_N, batch.places_N, targets_N != IGNORE)
+        kept = self.teachers.kept(batch, teachers)
+        return Signals(mine, theirs, kept, targets_N, batch.places_N, targets_N != IGNORE)
 
     # --- outputs, a chunk of positions at a time ----------------------------------------------------------------
 
@@ -173,7 +174,7 @@ class DistillObjective(Objective):
             outputs |= {f"heads@{n}": head(states[int(n)]) for n, head in self.learners.heads.items()}
             counted |= {name: self.one for name in outputs if name != "student"}
         asked = {k for name in ("soft", "heads", *self.compared_outputs) for k in self.asked.get(name, ())}
-        teachers = {k: signal.output for k, signal in see.teachers.items() if k in asked}
+        teachers = {k: signal.output for k, signal in see.teachers.items() if k in asked} | see.kept
         given = (teachers, see.targets_N, see.places_N)
         if self.asked.get("soft") and self.losses.soft.looks_at_micro_batch:
             with torch.no_grad():
@@ -196,7 +197,8 @@ class DistillObjective(Objective):
         terms = {"hard": hard_N(student_CV, targets_C, label_smoothing=self.losses.hard.label_smoothing)}
         if "z_loss" in self.active:
             terms["z_loss"] = L.z_loss_N(student_CV)
-        if soft := {k: teachers[k] for k in self.asked.get("soft", ())}:
+        # of teachers that were made into one target, a cache has that alone, by the name of the first
+        if soft := {k: teachers[k] for k in self.asked.get("soft", ()) if k in teachers}:
             terms |= soft_N(
                 self.losses.soft,
                 student_CV,

@@ -18,13 +18,14 @@ from torch import Tensor
 from distill import losses as L
 from distill.config import Soft
 from distill.losses import logprobs, mixture
+from distill.soft_targets import Kept
 from train_teachers.objective import hard_N, wide
 
 
 def soft_N(
     loss: Soft,
     student_NV: Tensor,
-    teachers: dict[str, Tensor],
+    teachers: dict[str, Tensor | Kept],
     targets_N: Tensor,
     temperature: Tensor,
     shares_K: Tensor,
@@ -33,13 +34,16 @@ def soft_N(
 ) -> dict[str, Tensor]:
     """The values (N,) of the soft loss by term, from logits (N, V): `soft.<teacher>`, or one `soft`.
 
+    A teacher may be what a cache has kept of it; of teachers made into one target there is then only that.
     `shares_K` are the teachers' weights as proportions, in the order of `teachers`. `evidence_K` is the mean of
     `evidence_KN` over a batch, which then decides for all of its tokens.
     """
     if loss.combine != "separate":
-        target_NV = combined_NV(loss.combine, list(teachers.values()), shares_K, temperature)
-        student_logprobs_NV = logprobs(student_NV, temperature)
-        return {"soft": _scale(loss, temperature, seq_len) * divergence(loss)(target_NV, student_logprobs_NV)}
+        known = next(iter(teachers.values()))
+        if not isinstance(known, Kept):
+            known = combined_NV(loss.combine, list(teachers.values()), shares_K, temperature)
+        scale = _scale(loss, temperature, seq_len)
+        return {"soft": scale * divergence_N(loss, known, logprobs(student_NV, temperature))}
     values_KN = divergences_KN(loss, student_NV, teachers, temperature, seq_len)
     if loss.adaptive is None:
         return {f"soft.{name}": value_N for name, value_N in zip(teachers, values_KN, strict=True)}
@@ -51,12 +55,22 @@ def soft_N(
 
 
 def divergences_KN(
-    loss: Soft, student_NV: Tensor, teachers: dict[str, Tensor], temperature: Tensor, seq_len: int
+    loss: Soft, student_NV: Tensor, teachers: dict[str, Tensor | Kept], temperature: Tensor, seq_len: int
 ) -> Tensor:
     """The student's divergence from each teacher, as it counts in the loss."""
-    distance, student_logprobs_NV = divergence(loss), logprobs(student_NV, temperature)
-    values = [distance(logprobs(part, temperature), student_logprobs_NV) for part in teachers.values()]
+    student_logprobs_NV = logprobs(student_NV, temperature)
+    targets = (part if isinstance(part, Kept) else logprobs(part, temperature) for part in teachers.values())
+    values = [divergence_N(loss, target, student_logprobs_NV) for target in targets]
     return _scale(loss, temperature, seq_len) * torch.stack(values)
+
+
+def divergence_N(loss: Soft, target: Tensor | Kept, student_logprobs_NV: Tensor) -> Tensor:
+    """The divergence from log-probabilities (N, V), or as far as a cache has them."""
+    if not isinstance(target, Kept):
+        return divergence(loss)(target, student_logprobs_NV)
+    if target.logs_NK is None:
+        return target.estimate_kl_N(student_logprobs_NV)
+    return divergence(loss)(*target.lump(student_logprobs_NV))
 
 
 def divergence(loss: Soft) -> Callable[[Tensor, Tensor], Tensor]:

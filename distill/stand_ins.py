@@ -15,6 +15,14 @@ def filled_in(config: DistillConfig) -> Iterator[DistillConfig]:
     teachers = dict(config.teachers)
     with stand_ins.filled_in(config, [teacher.path for teacher in teachers.values()]) as (config, place):
         for seed, (name, teacher) in enumerate(config.teachers.items(), start=1):
+            if teacher.cache and not Path(teacher.cache.path).exists():
+                print(
+                    f"teacher '{name}': its cache {teacher.cache.path} is not there: it runs itself",
+                    flush=True,
+                )
+                teacher = teachers[name] = teacher.model_copy(update={"cache": None})
+            if teacher.cache:
+                continue
             if is_here(teacher.path):
                 continue
             shape = declared_shape(teacher.path, teacher.model, f"teacher '{name}'")

@@ -1,6 +1,7 @@
 """Frozen teachers: one forward pass gives a signal each."""
 
 from collections.abc import Callable, Container
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -10,10 +11,13 @@ from transformers.utils import ModelOutput
 
 from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
+from babylm_data.sealed import SEAL, sha256
 from distill.config import Attention, DistillConfig, Layered
+from distill.soft_targets import Kept, SoftTargets, identity_of, read_manifest
 from train_teachers import pretrained
 from train_teachers.objective import wide
 from train_teachers.outputs import Logits, Output, has_plain_output, output_of
+from train_teachers.targets import Batch
 
 # Shape suffixes: B sequences, T positions, N = B * T, V vocabulary, D width.
 
@@ -66,6 +70,8 @@ class Signals(NamedTuple):
 
     student: Signal
     teachers: dict[str, Signal]
+    kept: dict[str, Kept]
+    """What is known of teachers from caches."""
     targets_N: Tensor
     places_N: Tensor | None
     """Positions with a target; None: all."""
@@ -93,7 +99,14 @@ class Teachers:
         self.sources: dict[str, str] = {}
         self.with_hidden = teachers_of(config, lambda loss: not isinstance(loss, Attention))
         self.with_attention = teachers_of(config, lambda loss: isinstance(loss, Attention))
+        self.cached: dict[str, SoftTargets] = {}
+        """Caches that are read in the place of teachers: by the teacher's name, of several by the first one's."""
+        self.device = device
+        for folder, names in config.caches.items():
+            self._open_cache(config, Path(folder), names, student_fingerprint)
         for name, teacher in config.teachers.items():
+            if teacher.cache:
+                continue
             what = f"teacher '{name}'"
             folder = find_folder(
                 teacher.path, absent=f"{what}: {teacher.path} does not exist: train it first"
@@ -106,6 +119,24 @@ class Teachers:
             self.plain[name] = has_plain_output(model)
             self.models[name] = model.to(device).requires_grad_(False)
             self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
+
+    def _open_cache(
+        self, config: DistillConfig, folder: Path, names: list[str], student_fingerprint: str
+    ) -> None:
+        """Read a cache; its teachers are compared with those that the config names, where these are there."""
+        weights = dict(read_manifest(folder)[0].teachers)
+        for name in names:
+            path = Path(config.teachers[name].path)
+            if path.is_dir():
+                pretrained.refuse_other_tokenizer(path, student_fingerprint, f"teacher '{name}' ({path})")
+                weights[name] = pretrained.weights_hash(path)
+            self.sources[f"teacher {name}"] = weights.get(name, "")
+        self.cached[names[0]] = SoftTargets.open(folder, identity_of(config, names, weights))
+        self.sources[f"cache {names[0]}"] = sha256(folder / SEAL)
+
+    def kept(self, batch: Batch, among: Container[str]) -> dict[str, Kept]:
+        """What the caches of the teachers in `among` say of a batch."""
+        return {name: cache.of(batch, self.device) for name, cache in self.cached.items() if name in among}
 
     @torch.no_grad()
     def __call__(

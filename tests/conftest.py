@@ -16,6 +16,7 @@ import pytest
 
 VOCAB = 300
 NOUNS = ("dog", "cat", "bird", "girl", "boy", "bear", "fish", "duck")
+PAIRS = [{"teacher": 1, "student": 1}, {"teacher": 3, "student": 2}]  # of layers
 VERBS = ("sees", "likes", "finds", "wants", "hears", "helps")
 
 
@@ -142,3 +143,72 @@ def train_tiny(workplace, make_config):
         return workplace / "runs" / config.name
 
     return train
+
+
+@pytest.fixture(scope="session")
+def teachers_folder(data_folder, tmp_path_factory):
+    """Two untrained teachers: a llama of three layers, a gpt2 of another width."""
+    from babylm_data.tokenizer import load_tokenizer
+    from train_teachers.checkpoint import export
+    from train_teachers.config import Model
+    from train_teachers.language_model import build
+
+    folder = tmp_path_factory.mktemp("teachers")
+    tokenizer = load_tokenizer(data_folder / "tokenizer")
+    for name, family, width in (("a", "llama", 48), ("b", "gpt2", 40)):
+        shape = Model(
+            family=family,
+            hidden_size=width,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            max_position_embeddings=32,
+        )
+        model = build(shape, tokenizer, seed=5)
+        model.get_output_embeddings().weight.data.mul_(20)  # opinions to learn, though untrained
+        export(model, data_folder / "tokenizer", folder / name)
+    return folder
+
+
+@pytest.fixture
+def make_distill(make_config, teachers_folder):
+    """make_distill(**changes): the tiny config with two teachers and every loss."""
+    from distill.config import DistillConfig
+
+    def make(**changes):
+        values = {
+            "teachers": {name: {"path": str(teachers_folder / name)} for name in "ab"},
+            "losses": {
+                "hard": {"weight": 0.5},
+                "soft": {"weight": {"a": 0.25, "b": 0.5}, "temperature": 2.0},
+                "hidden": {"weight": {"a": 0.1, "b": 0.2}, "layer_map": {"a": PAIRS, "b": PAIRS}},
+            },
+        }
+        return make_config(DistillConfig, **values | changes)
+
+    return make
+
+
+@pytest.fixture
+def make_setting(make_distill, data_folder):
+    """make_setting(**changes): (student, objective, batch) of the tiny distillation."""
+    import numpy as np
+    import torch
+
+    from babylm_data.tokenizer import fingerprint, load_tokenizer
+    from babylm_data.tokens import Blocks
+    from distill.objective import DistillObjective
+    from distill.teachers import Teachers
+    from train_teachers.language_model import build
+    from train_teachers.targets import next_token
+
+    def make(**changes):
+        config = make_distill(**changes)
+        student = build(config.model, load_tokenizer(data_folder / "tokenizer"), seed=0)
+        teachers = Teachers(config, fingerprint(data_folder / "tokenizer"), VOCAB, torch.device("cpu"))
+        generator = torch.Generator().manual_seed(0)
+        tokens = torch.randint(5, 300, (3, 17), generator=generator)
+        batch = next_token(Blocks(tokens.numpy(), np.arange(3), "train"), seed=0, step=0)
+        torch.manual_seed(0)
+        return student, DistillObjective(config, teachers, student), batch
+
+    return make

@@ -189,7 +189,7 @@ def test_a_report_has_every_figure_a_table_and_a_picture_and_is_json(planted, tm
     report = planted(Request(shape="nursery", turns=2))
     assert set(report["summary"]) == SUMMARY
     assert report["summary"]["online_speedup"] == report["summary"]["peak_memory_ratio"] == 1.0
-    assert json.loads(json.dumps(report))["turns"].keys() == {"plain", "online", "muon"}
+    assert json.loads(json.dumps(report))["turns"].keys() == {"plain", "online", "cached", "muon"}
     shown = table(report)
     assert report["machine"]["processor"] in shown and all(name in shown for name in SUMMARY)
     draw_comparison(report, tmp_path / "bench.svg")
@@ -199,7 +199,7 @@ def test_a_report_has_every_figure_a_table_and_a_picture_and_is_json(planted, tm
 def test_memory_is_compared_at_a_vocabulary_of_16_000(planted):
     planted(Request(shape="nursery"))
     assert [(config.data.vocab_size, sides) for config, sides in planted.asked] == [
-        (1024, ("plain", "online", "muon")),
+        (1024, ("plain", "online", "cached", "muon")),
         (16_000, ("plain", "online")),
     ]
 
@@ -207,7 +207,7 @@ def test_memory_is_compared_at_a_vocabulary_of_16_000(planted):
 def test_growth_changes_one_factor_at_a_time_and_measures_where_they_meet_once(planted, tmp_path):
     report = planted(Request(shape="small", growth=True, turns=1))
     shapes = [(len(c.teachers), c.data.vocab_size, c.data.seq_len) for c, _ in planted.asked]
-    assert len(report["points"]) == 13 and len(shapes) == len(set(shapes)) == 11
+    assert len(report["points"]) == 2 * 13 and len(shapes) == len(set(shapes)) == 11
     assert all(sum(a != b for a, b in zip(shape, (2, 8192, 128), strict=True)) <= 1 for shape in shapes)
     assert "65,536" in growth_table(report)
     draw_growth(report, tmp_path / "growth.png")
@@ -244,6 +244,10 @@ def test_a_turn_has_as_many_words_as_its_steps_need_and_muon_its_optimiser(tmp_p
     config = config_of(request, tmp_path)
     told = turns.spec_of(config, "muon", request)
     assert (told.config.data.words, told.config.optim.optimizer) == (5 * 32 * 64, "muon")
+    assert {name: teacher.cache.top for name, teacher in told.config.teachers.items()} == {
+        "llama": 32,
+        "gpt2": 32,
+    }
     assert Spec.model_validate_json(told.model_dump_json()) == told
 
 
@@ -267,12 +271,6 @@ def test_a_mistake_is_one_line_before_anything_is_made(arguments, words, workpla
         main(arguments)
     assert "\n" not in str(error.value)
     assert not list(workplace.iterdir())
-
-
-def test_the_cache_that_is_not_there_yet_is_refused(tmp_path):
-    request = Request(shape="nursery", sides=("plain", "cached"))
-    with pytest.raises(UserError, match="keeps no cache of soft targets yet"):
-        comparison.compare(request, config_of(request, tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +298,7 @@ def test_the_program_runs_from_the_command_line_to_its_files(workplace, capsys):
         + ["--turns", "1", "--warmup", "1", "--steps", "1", "--json", "bench.json", "--plot", "bench.png"]
     )
     report = json.loads((workplace / "bench.json").read_text(encoding="utf-8"))
-    assert all(report["summary"][name] > 0 for name in SUMMARY - {"cached_speedup"})
+    assert all(report["summary"][name] > 0 for name in SUMMARY)
     first = {side: results[0]["losses"] for side, results in report["turns"].items()}
     assert first["plain"]["hard"] == pytest.approx(first["online"]["hard"], rel=1e-2)
     assert "turn 1 of 1, plain" in capsys.readouterr().out

@@ -1,17 +1,15 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from conftest import VOCAB, make_data, write_corpus
+from conftest import PAIRS, VOCAB, make_data, write_corpus
 from torch import nn
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from babylm_data.tokenizer import fingerprint, load_tokenizer
-from babylm_data.tokens import Blocks
-from distill.config import DistillConfig, Losses, PerTeacher
+from distill.config import Losses, PerTeacher
 from distill.objective import DistillObjective
 from distill.teachers import Teachers
 from train_teachers.audit import audit
@@ -22,10 +20,9 @@ from train_teachers.objective import Objective, Terms
 from train_teachers.optim import build_optimizers
 from train_teachers.stage import run_training
 from train_teachers.step import Stepper, Trained, check_all_optimised
-from train_teachers.targets import IGNORE, Batch, next_token
+from train_teachers.targets import IGNORE, Batch
 
 CPU = torch.device("cpu")
-PAIRS = [{"teacher": 1, "student": 1}, {"teacher": 3, "student": 2}]
 TERMS = ["hard", "soft.a", "soft.b", "hidden.a", "hidden.b"]
 BOTH_USED = {"hard": {"weight": 0.5}, "soft": {"weight": {"a": 0.25, "b": 0.5}}}
 NEEDED = {"heads": {"layers": [1], "soft": {"a": 0.5}}, "ted": {"until": 0.5}}
@@ -47,60 +44,6 @@ def example(name):
 EVERY = {name: example(name) for name in Losses.model_fields if name != "hard"}
 EVERY["soft"] = BOTH_USED["soft"]
 every_loss = pytest.mark.parametrize("name", EVERY)
-
-
-@pytest.fixture(scope="module")
-def teachers_folder(data_folder, tmp_path_factory):
-    """Two untrained teachers: a llama of three layers, a gpt2 of another width."""
-    folder = tmp_path_factory.mktemp("teachers")
-    tokenizer = load_tokenizer(data_folder / "tokenizer")
-    for name, family, width in (("a", "llama", 48), ("b", "gpt2", 40)):
-        shape = Model(
-            family=family,
-            hidden_size=width,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            max_position_embeddings=32,
-        )
-        model = build(shape, tokenizer, seed=5)
-        model.get_output_embeddings().weight.data.mul_(20)  # opinions to learn, though untrained
-        export(model, data_folder / "tokenizer", folder / name)
-    return folder
-
-
-@pytest.fixture
-def make_distill(make_config, teachers_folder):
-    """make_distill(**changes): the tiny config with two teachers and every loss."""
-
-    def make(**changes):
-        values = {
-            "teachers": {name: {"path": str(teachers_folder / name)} for name in "ab"},
-            "losses": {
-                "hard": {"weight": 0.5},
-                "soft": {"weight": {"a": 0.25, "b": 0.5}, "temperature": 2.0},
-                "hidden": {"weight": {"a": 0.1, "b": 0.2}, "layer_map": {"a": PAIRS, "b": PAIRS}},
-            },
-        }
-        return make_config(DistillConfig, **values | changes)
-
-    return make
-
-
-@pytest.fixture
-def make_setting(make_distill, data_folder):
-    """make_setting(**changes): (student, objective, batch) of the tiny distillation."""
-
-    def make(**changes):
-        config = make_distill(**changes)
-        student = build(config.model, load_tokenizer(data_folder / "tokenizer"), seed=0)
-        teachers = Teachers(config, fingerprint(data_folder / "tokenizer"), VOCAB, CPU)
-        generator = torch.Generator().manual_seed(0)
-        tokens = torch.randint(5, 300, (3, 17), generator=generator)
-        batch = next_token(Blocks(tokens.numpy(), np.arange(3)), seed=0, step=0)
-        torch.manual_seed(0)
-        return student, DistillObjective(config, teachers, student), batch
-
-    return make
 
 
 @pytest.fixture
@@ -139,6 +82,7 @@ def longer(batch):
         torch.cat([batch.inputs_BT, torch.full((3, 4), 7)], 1),
         torch.cat([batch.targets_BT, torch.full((3, 4), IGNORE)], 1),
         batch.starts_B,
+        batch.stream,
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from conftest import VOCAB
-from test_distill import ask, make_distill, make_setting, teachers_folder  # noqa: F401
+from test_distill import ask
 from torch import nn
 
 from distill.config import Soft
@@ -34,7 +34,7 @@ EXACT = {"atol": 1e-9, "rtol": 1e-9}
 
 
 @pytest.fixture
-def in_float64(make_setting):  # noqa: F811
+def in_float64(make_setting):
     """in_float64(losses): (student, objective, batch in which some positions have no target), in double precision."""
 
     def make(losses):
@@ -43,7 +43,7 @@ def in_float64(make_setting):  # noqa: F811
             model.double()
         targets_BT = batch.targets_BT.clone()
         targets_BT[0, :3] = targets_BT[2, 5:] = IGNORE
-        return student, objective, Batch.of(batch.inputs_BT, targets_BT, batch.starts_B)
+        return student, objective, Batch.of(batch.inputs_BT, targets_BT, batch.starts_B, batch.stream)
 
     return make
 
@@ -132,9 +132,11 @@ def test_the_gradient_is_that_of_finite_differences(biased):
     assert torch.autograd.gradcheck(total, [tensor.requires_grad_() for tensor in inputs])
 
 
-def test_nothing_of_the_size_of_positions_times_vocabulary_is_ever_made(make_setting):  # noqa: F811
+def test_nothing_of_the_size_of_positions_times_vocabulary_is_ever_made(make_setting):
     student, objective, batch = make_setting(losses={"hard": HARD, "soft": {"weight": WEIGHT}})
-    batch = Batch.of(*(part.repeat(2, 1) for part in (batch.inputs_BT, batch.targets_BT)), batch.starts_B)
+    batch = Batch.of(
+        *(part.repeat(2, 1) for part in (batch.inputs_BT, batch.targets_BT)), batch.starts_B, batch.split
+    )
     objective.in_chunks.positions = 8
     largest = []
 
@@ -154,13 +156,13 @@ def test_nothing_of_the_size_of_positions_times_vocabulary_is_ever_made(make_set
 
 def test_without_a_target_a_batch_has_no_loss_and_no_gradient(in_float64):
     student, objective, batch = in_float64({"soft": {"weight": WEIGHT}})
-    empty = Batch.of(batch.inputs_BT, torch.full_like(batch.targets_BT, IGNORE), batch.starts_B)
+    empty = Batch.of(batch.inputs_BT, torch.full_like(batch.targets_BT, IGNORE), batch.starts_B, batch.stream)
     total, sums = objective(student, empty)
     assert total.item() == 0.0 and all(value.item() == 0.0 for value in sums.values())
     assert not any(g is not None and g.any() for g in gradients(total, student))
 
 
-def test_a_teacher_that_caps_its_logits_is_asked_for_them_whole(make_setting):  # noqa: F811
+def test_a_teacher_that_caps_its_logits_is_asked_for_them_whole(make_setting):
     """Gemma's kind: the product of states and matrix is not what it says."""
     student, objective, batch = make_setting(losses={"hard": HARD, "soft": {"weight": WEIGHT}})
     teacher = objective.teachers.models["a"]

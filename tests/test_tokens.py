@@ -40,7 +40,7 @@ def test_a_batch_depends_on_seed_and_step_only(data):
 
 
 def test_a_batch_holds_inputs_and_the_token_after_each(data):
-    batch, starts = batches(data).batch(5)
+    batch, starts, _ = batches(data).batch(5)
     assert batch.shape == (4, 17) and batch.dtype == np.int64
     assert np.array_equal(batch[:, 1:], batch[:, :-1] + 1)
     assert np.array_equal(batch[:, 0], starts)  # token i is i
@@ -58,6 +58,22 @@ def test_an_epoch_reads_every_block_once_and_epochs_differ(data):
         assert 0 <= min(starts) < 16 and max(starts) + 16 < 1000
         assert starts != sorted(starts)
     assert epochs[0] != epochs[1] != epochs[2]
+
+
+@pytest.mark.parametrize("layouts", [1, 3])
+def test_with_fixed_offsets_the_same_blocks_recur_whatever_the_seed(data, layouts):
+    seen = {}
+    for seed in (0, 1):
+        reader = batches(data, batch_size=1, seed=seed, layouts=layouts)
+        size = reader.sequences_per_epoch
+        epochs = [
+            [int(reader.batch(e * size + i).starts[0]) for i in range(size)] for e in range(2 * layouts)
+        ]
+        for epoch, starts in enumerate(epochs):
+            assert {start % 16 for start in starts} == {16 * (epoch % layouts) // layouts}
+        seen[seed] = [sorted(starts) for starts in epochs]
+        assert seen[seed][:layouts] == seen[seed][layouts:]
+    assert seen[0] == seen[1] and epochs[0] != sorted(epochs[0])
 
 
 def test_the_batch_size_does_not_change_the_order_of_sequences(data):

@@ -98,8 +98,16 @@ class Data(Strict):
     """Tokens per training sequence."""
     words: int = Field(gt=0)
     """Budget of exposure in whitespace words, repeats counted; training stops at the first step that reaches it."""
+    offset: Literal["random", "fixed"] | Annotated[int, Field(gt=0)] = "random"
+    """Where an epoch begins to cut the text into sequences: anywhere, drawn anew for each; always at the first token;
+    or at so many places in turn, evenly spaced. Unless random, sequences recur, as a cache of soft targets needs it."""
     held_out_sequences: int = Field(default=128, gt=0)
     """Sequences of the dev split on which the held-out hard loss is measured."""
+
+    @property
+    def layouts(self) -> int | None:
+        """How many offsets there are; None: any."""
+        return {"random": None, "fixed": 1}.get(self.offset, self.offset)
 
 
 Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]

@@ -236,6 +236,7 @@ def _read(config: TrainConfig) -> tuple[Batches, Blocks]:
         seq_len=data.seq_len,
         batch_size=config.batch_size,
         seed=config.seed,
+        layouts=data.layouts,
     )
     return batches, held_out(open_tokens(Path(data.path), "dev"), data.seq_len, data.held_out_sequences)
 

@@ -20,16 +20,18 @@ class Batch(NamedTuple):
     inputs_BT: Tensor
     targets_BT: Tensor
     starts_B: Tensor
-    """Where in the token stream of its split each sequence begins."""
+    """Where in the token stream of its split each sequence begins; always on the CPU."""
+    stream: str
+    """The split whose tokens these are."""
     places_N: Tensor | None
     """Positions that have a target, in order, counted through the rows; None where all have."""
 
     @classmethod
-    def of(cls, inputs_BT: Tensor, targets_BT: Tensor, starts_B: Tensor) -> "Batch":
+    def of(cls, inputs_BT: Tensor, targets_BT: Tensor, starts_B: Tensor, stream: str) -> "Batch":
         """A batch on the CPU, where looking for targets makes nobody wait."""
         has_target_N = targets_BT.flatten() != IGNORE
         places_N = None if has_target_N.all() else has_target_N.nonzero().squeeze(1)
-        return cls(inputs_BT, targets_BT, starts_B, places_N)
+        return cls(inputs_BT, targets_BT, starts_B, stream, places_N)
 
     @property
     def num_targets(self) -> int:
@@ -38,7 +40,8 @@ class Batch(NamedTuple):
 
     def rows(self, start: int, stop: int) -> "Batch":
         """The sequences from number `start` up to `stop`."""
-        return Batch.of(*(part[start:stop] for part in (self.inputs_BT, self.targets_BT, self.starts_B)))
+        tensors = (part[start:stop] for part in (self.inputs_BT, self.targets_BT, self.starts_B))
+        return Batch.of(*tensors, self.stream)
 
     def split(self, size: int) -> list["Batch"]:
         """All of it, `size` sequences at a time."""
@@ -46,7 +49,12 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device, which is not waited for."""
-        return Batch(*(part if part is None else part.to(device, non_blocking=True) for part in self))
+        there = {
+            name: tensor.to(device, non_blocking=True)
+            for name in ("inputs_BT", "targets_BT", "places_N")
+            if (tensor := getattr(self, name)) is not None
+        }
+        return self._replace(**there)
 
 
 Targets = Callable[[Blocks, int, int], Batch]
@@ -56,4 +64,5 @@ Targets = Callable[[Blocks, int, int], Batch]
 def next_token(blocks: Blocks, seed: int, step: int) -> Batch:
     """The first T tokens are inputs, the last T their targets; nothing is drawn."""
     tokens_BT1 = torch.from_numpy(blocks.tokens)
-    return Batch.of(tokens_BT1[:, :-1], tokens_BT1[:, 1:], torch.from_numpy(blocks.starts))
+    starts_B = torch.from_numpy(blocks.starts)
+    return Batch.of(tokens_BT1[:, :-1], tokens_BT1[:, 1:], starts_B, blocks.split)

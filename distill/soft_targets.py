@@ -1,0 +1,211 @@
+"""Soft targets paid for once: what frozen teachers say of each position of a token stream, on disk.
+
+A cache holds, for every block that the batches of a run can have (and for the held-out blocks of dev), at each
+position either the likeliest tokens with their probabilities and the exact mass of all others, or tokens drawn from the
+teacher. It belongs to one set of data, tokenizer, teachers' weights, sequence length, offsets and temperature; to any
+other it is refused.
+
+    top      A divergence is taken between the distributions over (each kept token, all others). Lumping tokens
+             together can only bring two distributions nearer: every f-divergence is a lower bound of the whole one.
+    drawn    The mean of -log q over tokens drawn from p estimates the cross-entropy, and with it the gradient of
+             forward KL, without bias (random sampling KD, arXiv 2503.16870); less the teacher's entropy, which is
+             kept, KL itself.
+
+Shape suffixes: N positions, C positions of a chunk, V vocabulary, K kept or drawn tokens.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import SEAL, sha256, verify
+from babylm_data.tokenizer import fingerprint
+from babylm_data.tokens import open_tokens, token_dtype
+from distill.config import DistillConfig, value
+from train_teachers.outputs import part_of
+from train_teachers.targets import Batch
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a cache belongs to: it serves a run for which all of this is the same."""
+
+    data: str
+    """Hash of the seal of the data folder."""
+    tokenizer: str
+    vocab_size: int
+    teachers: dict[str, str]
+    """Hash of the weights, by the teacher's name; several are made into one target."""
+    combine: str
+    """How; "separate" where there is one."""
+    shares: tuple[float, ...]
+    """Proportions of the teachers in their target."""
+    temperature: float
+    seq_len: int
+    layouts: int
+    """Offsets at which epochs begin."""
+    held_out_sequences: int
+    kind: Literal["top", "drawn"]
+    count: int
+    """Tokens a position."""
+
+    @property
+    def fields(self) -> dict[str, np.dtype]:
+        """What is kept of a position: arrays with `count` entries, but for `rest`, which has one."""
+        kept = {"ids": np.dtype(token_dtype(self.vocab_size)).newbyteorder("<")}
+        if self.kind == "top":
+            kept["probs"] = np.dtype("<f2")
+        return kept | {"rest": np.dtype("<f4")}
+
+    def width(self, field: str) -> int:
+        """Entries of a field a position."""
+        return 1 if field == "rest" else self.count
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Of all fields."""
+        return sum(dtype.itemsize * self.width(field) for field, dtype in self.fields.items())
+
+    def refuse_other(self, other: "Identity", folder: Path) -> None:
+        """UserError that names the first thing in which the cache `other` in `folder` is not this one."""
+        for key, here in asdict(self).items():
+            there = getattr(other, key)
+            if there != here:
+                raise UserError(
+                    f"the cache {folder} is for another {key} ({there}, here {here}): write one for this config with "
+                    "`python -m distill.cache CONFIG`, in another folder"
+                )
+
+
+class Kept(NamedTuple):
+    """What a cache says of N positions."""
+
+    ids_NK: Tensor
+    logs_NK: Tensor | None
+    """Log-probabilities of the kept tokens; None where tokens were drawn, which count alike."""
+    rest_N: Tensor
+    """Log of the mass of all other tokens; where tokens were drawn, the teacher's entropy in nats."""
+
+    def part(self, start: int, stop: int) -> "Kept":
+        """The positions from `start` up to `stop`."""
+        return Kept(*(None if tensor is None else part_of(tensor, start, stop) for tensor in self))
+
+    def at(self, places_N: Tensor) -> "Kept":
+        """Only the positions of these numbers."""
+        return Kept(*(None if tensor is None else tensor[places_N] for tensor in self))
+
+    def cast(self) -> "Kept":
+        """As it is: in float32."""
+        return self
+
+    def lump(self, logprobs_NV: Tensor) -> tuple[Tensor, Tensor]:
+        """Teacher and student as log-probabilities (N, K + 1) of each kept token and of all others together."""
+        others_NV = logprobs_NV.scatter(-1, self.ids_NK, -torch.inf)
+        student = torch.cat(
+            [logprobs_NV.gather(-1, self.ids_NK), others_NV.logsumexp(-1, keepdim=True)], dim=-1
+        )
+        return torch.cat([self.logs_NK, self.rest_N[:, None]], dim=-1), student
+
+    def estimate_kl_N(self, logprobs_NV: Tensor) -> Tensor:
+        """Forward KL as the drawn tokens have it: mean of -log q less the teacher's entropy."""
+        return -logprobs_NV.gather(-1, self.ids_NK).mean(-1) - self.rest_N
+
+
+class SoftTargets:
+    """An open cache."""
+
+    def __init__(self, folder: Path, identity: Identity, starts: dict[str, np.ndarray], made: dict) -> None:
+        self.folder, self.identity, self.starts, self.made = folder, identity, starts, made
+        self.arrays: dict[str, dict[str, np.ndarray]] = {}
+        for split, begins in starts.items():
+            rows = len(begins) * identity.seq_len
+            self.arrays[split] = {
+                field: _mapped(folder / f"{split}.{field}.bin", dtype, (rows, identity.width(field)))
+                for field, dtype in identity.fields.items()
+            }
+
+    @classmethod
+    def open(cls, folder: Path, expected: Identity) -> "SoftTargets":
+        """A cache that is intact and belongs to what is expected; UserError else."""
+        identity, made = read_manifest(folder)
+        expected.refuse_other(identity, folder)
+        verify(folder, "write it again with `python -m distill.cache CONFIG`")
+        starts = {split: np.load(folder / f"{split}.starts.npy") for split in ("train", "dev")}
+        return cls(folder, identity, starts, made)
+
+    def of(self, batch: Batch, device: torch.device) -> Kept:
+        """What is known of the positions of a batch, in its order."""
+        starts, begins = self.starts[batch.stream], batch.starts_B.numpy()
+        blocks = np.searchsorted(starts, begins).clip(max=len(starts) - 1)
+        if not np.array_equal(starts[blocks], begins):
+            raise UserError(
+                f"the cache {self.folder} has no block at some of the places that a batch begins at"
+            )
+        length = self.identity.seq_len
+        rows = (blocks[:, None] * length + np.arange(length)).ravel()
+        found = {field: torch.from_numpy(array[rows]) for field, array in self.arrays[batch.stream].items()}
+        there = {field: tensor.to(device, non_blocking=True) for field, tensor in found.items()}
+        rest_N = there["rest"][:, 0]
+        if self.identity.kind == "drawn":
+            return Kept(there["ids"].long(), None, rest_N)
+        probs_NK = there["probs"].float()
+        # rounded to half precision they would no longer sum to 1 with the rest
+        kept_N1 = -torch.expm1(rest_N)[:, None]
+        logs_NK = (probs_NK * (kept_N1 / probs_NK.sum(-1, keepdim=True))).log()
+        return Kept(there["ids"].long(), logs_NK, rest_N)
+
+
+def read_manifest(folder: Path) -> tuple[Identity, dict]:
+    """What a cache belongs to, and how it was made; UserError if `folder` is none."""
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise UserError(f"{folder} has another format than this version of the kit reads: write it again")
+        identity = content["identity"]
+        return Identity(**identity | {"shares": tuple(identity["shares"])}), content["made"]
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no cache {folder}: write it with `python -m distill.cache CONFIG`"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / MANIFEST} is damaged: write the cache again") from None
+
+
+def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
+    """An array on disk; its size is checked first, for reading past a short file kills the process."""
+    expected = dtype.itemsize * shape[0] * shape[1]
+    if not path.is_file() or path.stat().st_size != expected:
+        raise UserError(
+            f"{path} is missing or has another size than {expected:,} bytes: write the cache again"
+        )
+    return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+
+
+def identity_of(config: DistillConfig, names: list[str], weights: dict[str, str]) -> Identity:
+    """What the cache of these teachers belongs to; `weights`: the hash of each one's."""
+    data, soft, cache = Path(config.data.path), config.losses.soft, config.teachers[names[0]].cache
+    manifest = open_tokens(data, "train").manifest
+    parts = [value(soft.weight[name], 0.0) for name in names]
+    return Identity(
+        data=sha256(data / SEAL),
+        tokenizer=fingerprint(data / "tokenizer"),
+        vocab_size=manifest["vocab_size"],
+        teachers={name: weights[name] for name in names},
+        combine=soft.combine,
+        shares=tuple(part / sum(parts) for part in parts),
+        temperature=float(value(soft.temperature, 0.0)),
+        seq_len=config.data.seq_len,
+        layouts=config.data.layouts,
+        held_out_sequences=config.data.held_out_sequences,
+        kind=cache.kind,
+        count=cache.count,
+    )

@@ -1,0 +1,321 @@
+"""Soft targets from a cache: what is kept of a teacher, when it may be used, and that a pass survives being killed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import VOCAB
+from pydantic import ValidationError
+from test_distill import BOTH_USED, distil
+from test_losses import draw
+
+from babylm_data.errors import UserError
+from babylm_data.sealed import SEAL, sha256
+from babylm_data.tokens import Batches, open_tokens
+from distill import cache_writer
+from distill import losses as L
+from distill.__main__ import objective_of
+from distill.cache_writer import Pass, write_caches
+from distill.config import DIVERGENCES_OF_CACHES, Soft
+from distill.soft import divergence, divergence_N
+from distill.soft_targets import Kept
+from train_teachers.stage import Ready
+from train_teachers.step import Stepper
+
+N, V = 6, 11
+P, Q = L.logprobs(draw(N, V, seed=1)), draw(N, V, seed=3)
+
+
+def top(count, logprobs=P):
+    """What a cache of the top tokens has of log-probabilities, without rounding."""
+    logs, ids = logprobs.topk(count, dim=-1)
+    return Kept(ids, logs, logprobs.scatter(-1, ids, -torch.inf).logsumexp(-1))
+
+
+@pytest.mark.parametrize("name", DIVERGENCES_OF_CACHES["top"])
+def test_with_all_tokens_kept_but_one_a_divergence_is_the_whole_one(name):
+    loss = Soft(weight={"a": 1.0}, divergence=name)
+    student = Q.clone().requires_grad_()
+    whole = divergence(loss)(P, L.logprobs(student))
+    kept = divergence_N(loss, top(V - 1), L.logprobs(student))
+    torch.testing.assert_close(kept, whole, atol=1e-9, rtol=1e-9)
+    mine, right = (torch.autograd.grad(value.sum(), student)[0] for value in (kept, whole))
+    torch.testing.assert_close(mine, right, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", DIVERGENCES_OF_CACHES["top"])
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_with_fewer_it_is_a_lower_bound(name, count):
+    loss, student = Soft(weight={"a": 1.0}, divergence=name), L.logprobs(Q)
+    whole, kept = divergence(loss)(P, student), divergence_N(loss, top(count), student)
+    assert (kept <= whole + 1e-12).all() and (kept >= 0).all() and (kept < whole - 1e-6).any()
+
+
+def test_drawn_tokens_estimate_forward_kl_and_its_gradient_without_bias():
+    generator, draws = torch.Generator().manual_seed(0), 200_000
+    ids = torch.multinomial(P.exp(), draws, replacement=True, generator=generator)
+    kept, student = Kept(ids, None, -(P.exp() * P).sum(-1)), Q.clone().requires_grad_()
+    loss = Soft(weight={"a": 1.0})
+    values = [divergence_N(loss, target, L.logprobs(student)) for target in (kept, P)]
+    torch.testing.assert_close(values[0], values[1], atol=0.02, rtol=0)
+    mine, right = (torch.autograd.grad(value.sum(), student)[0] for value in values)
+    torch.testing.assert_close(mine, right, atol=0.005, rtol=0)
+
+
+@pytest.fixture
+def make_cached(make_distill, workplace):
+    """make_cached(kept, **changes): a tiny distillation whose two teachers are cached, and that cache written."""
+
+    def make(kept, *, write=True, together=False, losses=BOTH_USED, offset="fixed", **changes):
+        plain = make_distill(losses=losses, data={"offset": offset}, **changes)
+        names = ["both"] * 2 if together else ["a", "b"]
+        teachers = {
+            name: {"path": teacher.path, "cache": {"path": f"cache-{folder}", **kept}}
+            for folder, (name, teacher) in zip(names, plain.teachers.items(), strict=True)
+        }
+        config = make_distill(losses=losses, data={"offset": offset}, teachers=teachers, **changes)
+        if write:
+            write_caches(config)
+        return config, plain
+
+    return make
+
+
+def first_batch(ready, step=0):
+    return ready.objective.targets(ready.batches.batch(step), 0, step)
+
+
+@pytest.mark.parametrize("offset", ["fixed", 3])
+def test_a_cache_has_what_the_teachers_say_at_each_position(make_cached, offset):
+    config, plain = make_cached({"top": 8}, offset=offset)
+    cached, live = (Ready(c, objective_of(c)) for c in (config, plain))
+    assert not cached.objective.teachers.models and cached.objective.flops_per_token == 0
+    for step in (0, 40, 99):  # over the ends of epochs
+        batch = first_batch(live, step)
+        kept = cached.objective.see(cached.student, batch, "ab").kept
+        signals = live.objective.see(live.student, batch, "ab").teachers
+        for name in "ab":
+            right = L.logprobs(signals[name].output.part(0, batch.num_targets), 2.0)
+            expected = top(8, right)
+            assert torch.equal(kept[name].ids_NK.sort(-1).values, expected.ids_NK.sort(-1).values)
+            torch.testing.assert_close(kept[name].logs_NK, expected.logs_NK, atol=2e-3, rtol=0)
+            torch.testing.assert_close(kept[name].rest_N, expected.rest_N, atol=1e-4, rtol=0)
+            total = kept[name].logs_NK.exp().sum(-1) + kept[name].rest_N.exp()
+            torch.testing.assert_close(total, torch.ones_like(total))
+
+
+def test_with_nearly_all_tokens_a_run_from_the_cache_is_a_run_with_the_teachers(make_cached):
+    config, plain = make_cached({"top": VOCAB - 1}, name="cached")
+    folders = distil(config), distil(plain.model_copy(update={"name": "live"}))
+    values = [
+        [
+            line
+            for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+            if "val/soft.a" in line
+        ]
+        for folder in folders
+    ]
+    for mine, right in zip(*values, strict=True):
+        for term in ("val/hard", "val/soft.a", "val/soft.b"):
+            assert mine[term] == pytest.approx(right[term], abs=2e-3)
+    summary = json.loads((folders[0] / "summary.json").read_text())
+    assert summary["flops"] < json.loads((folders[1] / "summary.json").read_text())["flops"]
+    inputs = [json.loads((folder / "inputs.json").read_text()) for folder in folders]
+    assert inputs[0]["teacher a"] == inputs[1]["teacher a"] and inputs[0]["cache a"] == sha256(
+        Path("cache-a") / SEAL
+    )
+
+
+@pytest.mark.parametrize("rule", ["mean_probs", "mean_logits"])
+def test_teachers_made_into_one_target_are_one_cache(make_cached, rule):
+    losses = {**BOTH_USED, "soft": {**BOTH_USED["soft"], "combine": rule}}
+    config, plain = make_cached({"top": VOCAB - 1}, together=True, losses=losses)
+    cached, live = (Ready(c, objective_of(c)) for c in (config, plain))
+    batch = first_batch(live)
+    mine, right = (ready.objective(ready.student, batch).sums for ready in (cached, live))
+    assert mine["soft"].item() == pytest.approx(right["soft"].item(), rel=2e-3)
+
+
+def test_drawn_tokens_depend_on_their_place_alone(make_cached, monkeypatch):
+    config, _ = make_cached({"drawn": 12})
+    before = {path.name: sha256(path) for path in Path("cache-a").glob("*.ids.bin")}
+    for folder in ("cache-a", "cache-b"):
+        shutil.rmtree(folder)
+    monkeypatch.setitem(cache_writer.CPU_TOKENS, "fp32", 48)  # another number of blocks at a time
+    write_caches(config)
+    assert {path.name: sha256(path) for path in Path("cache-a").glob("*.ids.bin")} == before
+    folder = distil(config)
+    assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.parametrize("kept", [{"top": 4}, {"drawn": 4}])
+def test_a_pass_that_was_killed_goes_on_to_the_same_bytes(make_cached, monkeypatch, kept):
+    config, _ = make_cached(kept, write=False)
+    monkeypatch.setattr(cache_writer, "FLUSHED_EVERY", 2)
+    monkeypatch.setitem(cache_writer.CPU_TOKENS, "fp32", 64)
+    calls, honest = iter(range(10**6)), Pass._kept
+
+    def dying(self, *args):
+        if next(calls) in (5, 6, 11):
+            raise KeyboardInterrupt
+        return honest(self, *args)
+
+    monkeypatch.setattr(Pass, "_kept", dying)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            write_caches(config)
+        assert not Path("cache-a").exists()
+    write_caches(config)
+    killed = {path.name: sha256(path) for path in Path("cache-a").glob("*.bin")}
+    shutil.rmtree("cache-a")
+    write_caches(config)
+    assert {path.name: sha256(path) for path in Path("cache-a").glob("*.bin")} == killed
+    assert next(calls) > 20 and not list(Path().glob(".*.partial"))
+
+
+def test_a_cached_run_that_was_killed_goes_on_to_the_same_bits(make_cached, monkeypatch):
+    config, _ = make_cached({"top": 4}, checkpoint_seconds=1e-9)
+    whole = distil(config.model_copy(update={"name": "whole"}))
+    steps = iter(range(99))
+
+    def dying(self, step, blocks, take=Stepper.__call__):
+        if next(steps) == 3:
+            raise KeyboardInterrupt
+        return take(self, step, blocks)
+
+    monkeypatch.setattr(Stepper, "__call__", dying)
+    with pytest.raises(KeyboardInterrupt):
+        distil(config)
+    killed = distil(config)
+    assert sha256(killed / "export" / "model.safetensors") == sha256(whole / "export" / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (
+            {"losses": {**BOTH_USED, "soft": {**BOTH_USED["soft"], "temperature": 3.0}}},
+            "temperature .2.0, here 3.0",
+        ),
+        ({"data": {"seq_len": 8, "offset": "fixed"}}, "seq_len .16, here 8"),
+        ({"data": {"offset": 2}}, "layouts .1, here 2"),
+        ({"data": {"offset": "fixed", "held_out_sequences": 4}}, "held_out_sequences .8, here 4"),
+    ],
+)
+def test_a_cache_of_other_circumstances_is_refused_and_the_difference_named(
+    make_cached, make_distill, changes, named
+):
+    config, _ = make_cached({"top": 4})
+    teachers = {name: teacher.model_dump(mode="json") for name, teacher in config.teachers.items()}
+    values = {"losses": BOTH_USED, "data": {"offset": "fixed"}, "teachers": teachers} | changes
+    with pytest.raises(UserError, match=f"cache-a is for another {named}"):
+        distil(make_distill(**values))
+
+
+def test_a_cache_of_a_teacher_that_has_changed_since_is_refused(make_cached, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    config, _ = make_cached({"top": 4}, write=False)
+    own = tmp_path / "own"
+    shutil.copytree(config.teachers["a"].path, own)
+    teachers = dict(config.teachers) | {"a": config.teachers["a"].model_copy(update={"path": str(own)})}
+    config = config.model_copy(update={"teachers": teachers})
+    write_caches(config)
+    (own / SEAL).unlink()
+    tensors = load_file(own / "model.safetensors")
+    save_file({name: tensor + 1e-3 for name, tensor in tensors.items()}, own / "model.safetensors")
+    with pytest.raises(UserError, match="cache-a is for another teachers"):
+        distil(config)
+    shutil.rmtree(own)  # nobody needs the teacher any more
+    assert distil(config).is_dir()
+
+
+@pytest.mark.parametrize("name", ["train.probs.bin", "dev.ids.bin", "manifest.json"])
+def test_a_damaged_cache_is_refused(make_cached, name):
+    config, _ = make_cached({"top": 4})
+    path = Path("cache-a") / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="cache"):
+        distil(config)
+    path.write_bytes(content[:-1])
+    with pytest.raises(UserError, match="cache"):
+        distil(config)
+
+
+def test_a_cache_that_is_not_there_is_asked_for_and_a_complete_one_is_left_alone(make_cached, capsys):
+    config, _ = make_cached({"top": 4}, write=False)
+    with pytest.raises(UserError, match="there is no cache cache-a: write it with `python -m distill.cache"):
+        distil(config)
+    write_caches(config)
+    before = (Path("cache-a") / SEAL).read_bytes()
+    assert "bytes a token" in capsys.readouterr().out
+    write_caches(config)
+    assert "cache-a is complete" in capsys.readouterr().out
+    assert (Path("cache-a") / SEAL).read_bytes() == before
+
+
+def test_a_disk_without_room_is_told_before_the_pass_begins(make_cached, monkeypatch):
+    config, _ = make_cached({"top": 4}, write=False)
+    usage = shutil.disk_usage(".")._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(Pass, "_kept", lambda *_: pytest.fail("the pass has begun"))
+    with pytest.raises(UserError, match="cache-a needs .* MB more and the disk has 0: make room"):
+        write_caches(config)
+
+
+def test_as_many_tokens_as_there_are_is_no_cache(make_cached):
+    config, _ = make_cached({"top": VOCAB}, write=False)
+    with pytest.raises(UserError, match="leaves no others of a vocabulary of 300"):
+        write_caches(config)
+
+
+def test_a_block_that_the_cache_does_not_have_is_never_guessed(make_cached, data_folder):
+    config, _ = make_cached({"top": 4})
+    ready = Ready(config, objective_of(config))
+    tokens = open_tokens(data_folder, "train")
+    elsewhere = Batches(tokens, seq_len=16, batch_size=4, seed=0).batch(0)
+    batch = ready.objective.targets(elsewhere._replace(starts=elsewhere.starts * 0 + 5), 0, 0)
+    with pytest.raises(UserError, match="no block at some of the places"):
+        ready.objective.see(ready.student, batch, "ab")
+
+
+SOFT = BOTH_USED["soft"]
+HIDDEN = {"weight": {"a": 0.1}, "layer_map": "last_to_last"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kept": {}}, "give one of top and drawn"),
+        ({"kept": {"top": 4, "drawn": 4}}, "give one of top and drawn"),
+        ({"offset": "random"}, "sequences that recur"),
+        ({"losses": {**BOTH_USED, "hidden": HIDDEN}}, "losses.hidden needs teacher 'a' itself"),
+        (
+            {"losses": {**BOTH_USED, "output_cosine": {"weight": {"b": 1.0}}}},
+            "losses.output_cosine needs teacher 'b'",
+        ),
+        ({"losses": {**BOTH_USED, "soft": {**SOFT, "adaptive": "max"}}}, "adaptive: max asks the teachers"),
+        (
+            {"losses": {**BOTH_USED, "soft": {**SOFT, "temperature": {"start": 2.0, "end": 1.0}}}},
+            "temperature changes",
+        ),
+        ({"losses": {**BOTH_USED, "soft": {**SOFT, "combine": "mean_probs"}}}, "give them one cache"),
+        ({"together": True}, "one each"),
+        (
+            {"losses": {**BOTH_USED, "soft": {**SOFT, "divergence": "adaptive_kl"}}},
+            "adaptive_kl cannot be had",
+        ),
+        (
+            {"kept": {"drawn": 4}, "losses": {**BOTH_USED, "soft": {**SOFT, "divergence": "jsd"}}},
+            "but forward_kl",
+        ),
+    ],
+    ids=str,
+)
+def test_a_config_that_a_cache_cannot_serve_is_refused(make_cached, changes, reason):
+    with pytest.raises(ValidationError, match=reason):
+        make_cached(**{"kept": {"top": 4}, "write": False} | changes)
