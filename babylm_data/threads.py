@@ -31,7 +31,8 @@ def give_way() -> None:
 def _is_crowded() -> bool:
     """Have there been, at every look, more threads ready to run than cores for them and for this process's own?"""
     try:
-        cores = os.cpu_count() - len(os.sched_getaffinity(0))
+        ours = min(len(os.sched_getaffinity(0)), int(os.environ.get("OMP_NUM_THREADS", "9999")))
+        cores = os.cpu_count() - ours
         for look in range(LOOKS):
             if look:
                 time.sleep(APART)

@@ -75,11 +75,11 @@ def main(argv: list[str]) -> None:
 
 def caches_of(config: DistillConfig) -> list[dict]:
     """What the soft targets of a run were made by, if not by it: kind, teachers, words read, FLOPs."""
-    from distill.soft_targets import read_manifest
+    from distill.soft_targets import read_cache
 
     found = []
     for path, names in config.caches.items():
-        identity, made = read_manifest(Path(path))
+        identity, made = read_cache(Path(path))
         found.append(
             {"path": path, "teachers": names, "kind": identity.kind, "count": identity.count, **made}
         )

@@ -19,17 +19,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from babylm_data.errors import UserError
+from babylm_data.hub import find_folder
 from babylm_data.memory import keep_freed_memory, memory_advice
 from babylm_data.provenance import command_line
-from babylm_data.sealed import LOCK, lock, seal, write_whole
+from babylm_data.sealed import LOCK, lock, seal, verify, write_whole
 from babylm_data.speed import FORMATS
 from babylm_data.tokenizer import fingerprint
 from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
 from distill.config import DistillConfig
 from distill.losses import logprobs
 from distill.soft import combined_NV
-from distill.soft_targets import FORMAT, MANIFEST, Identity, identity_of, read_manifest
+from distill.soft_targets import FORMAT, MANIFEST, Identity, identity_of, read_cache
 from distill.teachers import Teachers
+from train_teachers import pretrained
 from train_teachers.device import CPU_TOKENS, choose_attention, choose_compile, choose_formats
 from train_teachers.language_model import num_parameters
 from train_teachers.outputs import chunk_size
@@ -59,7 +61,7 @@ class Pass:
         keep_freed_memory()
         self.splits = {split: open_tokens(data, split) for split in ("train", "dev")}
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.precision = choose_formats(config.precision)["precision"]
+        self.asked, self.precision = config.precision, choose_formats(config.precision)["precision"]
         alone = {name: config.teachers[name].model_copy(update={"cache": None}) for name in names}
         self.teachers = Teachers(
             config.model_copy(update={"teachers": alone}),
@@ -67,8 +69,10 @@ class Pass:
             self.splits["train"].manifest["vocab_size"],
             self.device,
         )
-        weights = {name: self.teachers.sources[f"teacher {name}"] for name in names}
-        self.identity = identity_of(config, names, weights)
+        folders = {name: find_folder(config.teachers[name].path, absent="") for name in names}
+        self.identity = identity_of(
+            config, names, {name: pretrained.model_hash(folder) for name, folder in folders.items()}
+        )
         if self.identity.count >= self.identity.vocab_size:
             raise UserError(
                 f"a cache of {self.identity.count} tokens a position leaves no others of a vocabulary of "
@@ -88,6 +92,8 @@ class Pass:
         tokens = len(self.starts["train"]) * config.data.seq_len
         self.made = {
             "command": command_line(),
+            "weights": {name: self.teachers.sources[f"teacher {name}"] for name in names},
+            "paths": {name: config.teachers[name].path for name in names},
             "words_read": batches.words_seen(len(self.starts["train"])),  # one epoch at each offset
             "flops": 2.0 * tokens * sum(num_parameters(model)[0] for model in self.teachers.models.values()),
         }
@@ -95,44 +101,75 @@ class Pass:
 
     def write(self) -> None:
         """Do what is left of it; nothing where the cache is complete."""
-        if self.folder.exists():
-            self.identity.refuse_other(read_manifest(self.folder)[0], self.folder)
-            print(f"{self.folder} is complete: delete it to write it again")
+        if self._is_complete():
             return
         partial = self.folder.parent / f".{self.folder.name}.partial"
         partial.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(lock(partial / LOCK)):
+            if self._is_complete():  # by another process, meanwhile
+                shutil.rmtree(partial, ignore_errors=True)
+                return
             done = self._begun(partial)
             self.bodies = self._bodies()
             self._say_size(partial)
             for split in ("train", "dev"):
                 np.save(partial / f"{split}.starts.npy", self.starts[split])
                 self._write_split(partial, split, done)
-            (partial / PROGRESS).unlink()
             made = self.made | {"precision": self.precision}
             content = {"format": FORMAT, "identity": asdict(self.identity), "made": made}
             write_whole(partial / MANIFEST, json.dumps(content, indent=1) + "\n")
             seal(partial)
-            (partial / LOCK).unlink()
-            os.rename(partial, self.folder)
+            os.rename(
+                partial, self.folder
+            )  # what was killed before it finds all blocks done, and seals again
+            (self.folder / LOCK).unlink()
         print(f"{self.folder}: {self._bytes() / 1e6:,.1f} MB")
 
+    def _is_complete(self) -> bool:
+        """Whether the cache is there; UserError if it is another one, or damaged."""
+        if not self.folder.exists():
+            return False
+        self.identity.refuse_other(read_cache(self.folder)[0], self.folder)
+        verify(self.folder, "delete it to write it again")
+        print(f"{self.folder} is complete: delete it to write it again")
+        return True
+
     def _begun(self, partial: Path) -> dict:
-        """How far an earlier start came, and in which steps it went; another pass's leavings are removed."""
+        """How far an earlier start came, in which steps and format it went; UserError if it was another pass."""
         tokens = CPU_TOKENS[self.precision] if self.device.type == "cpu" else GPU_TOKENS
         batch = max(1, tokens // self.identity.seq_len)
         fresh = {"identity": json.loads(json.dumps(asdict(self.identity))), "precision": self.precision}
         fresh |= {"batch": batch, "train": 0, "dev": 0}
         try:
             found = json.loads((partial / PROGRESS).read_text(encoding="utf-8"))
-            if found["identity"] == fresh["identity"]:
-                self.precision = found["precision"]
-                return found
-        except (OSError, ValueError, KeyError):
-            pass
-        for file in partial.glob("*.bin"):
-            file.unlink()
-        return fresh
+        except (OSError, ValueError):
+            found = fresh
+        for key in fresh["identity"]:
+            if found["identity"].get(key) != fresh["identity"][key]:
+                raise UserError(
+                    f"{partial} is an unfinished cache of another {key}: go on with its config, or delete it"
+                )
+        if self.asked not in ("auto", found["precision"]):
+            raise UserError(
+                f"{partial} was begun in {found['precision']}: go on with precision={found['precision']}, or delete it"
+            )
+        self.precision = found["precision"]
+        if any(self._short(partial, split, found[split]) for split in self.starts):
+            return fresh | {"precision": self.precision}
+        return found
+
+    def _short(self, partial: Path, split: str, blocks: int) -> bool:
+        """Whether a file has less than it was said to have: somebody has cleared up."""
+        sizes = {
+            partial / f"{split}.{field}.bin": blocks
+            * self.identity.seq_len
+            * self.identity.width(field)
+            * dtype.itemsize
+            for field, dtype in self.identity.fields.items()
+        }
+        return any(
+            size and not (path.exists() and path.stat().st_size >= size) for path, size in sizes.items()
+        )
 
     def _bodies(self) -> dict[int, Callable]:
         """What gives the final states of each teacher."""

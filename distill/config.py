@@ -4,6 +4,7 @@ Every loss has one class here and one field in `Losses`; a loss that is left out
 """
 
 import math
+import os
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -87,7 +88,7 @@ TeacherName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 class Cache(Strict):
     """What a teacher says of each position, written once by `python -m distill.cache CONFIG` and read in its place."""
 
-    path: str
+    path: Annotated[str, AfterValidator(os.path.normpath)]
     """Folder of the cache. Teachers that are made into one target share one."""
     top: int | None = Field(default=None, gt=0)
     """Keep so many of the likeliest tokens and the mass of all others: divergences become lower bounds."""

@@ -114,10 +114,16 @@ class Learners(nn.Module):
 
 
 def descend(losses: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """One step of an optimiser on the sum of the losses, with the mean gradient of all processes."""
+    """One step of an optimiser on the sum of the losses, with the mean gradient of all processes.
+
+    A loss that is not finite moves nothing but by momentum; the run ends of it at the next line.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    gradients = torch.autograd.grad(sum(losses.values()), parameters, allow_unused=True)
+    total = sum(losses.values())
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            gradient = torch.where(torch.isfinite(total), gradient, 0.0).nan_to_num(0.0, 0.0, 0.0)
         if gradient is not None and torch.distributed.is_initialized():
             torch.distributed.all_reduce(gradient)
             gradient /= torch.distributed.get_world_size()

@@ -44,7 +44,9 @@ class Identity:
     tokenizer: str
     vocab_size: int
     teachers: dict[str, str]
-    """Hash of the weights, by the teacher's name; several are made into one target."""
+    """Hash of config and weights, by the teacher's name; several are made into one target."""
+    precision: dict[str, str]
+    """Number format in which the weights of each are held."""
     combine: str
     """How; "separate" where there is one."""
     shares: tuple[float, ...]
@@ -123,8 +125,8 @@ class Kept(NamedTuple):
 class SoftTargets:
     """An open cache."""
 
-    def __init__(self, folder: Path, identity: Identity, starts: dict[str, np.ndarray], made: dict) -> None:
-        self.folder, self.identity, self.starts, self.made = folder, identity, starts, made
+    def __init__(self, folder: Path, identity: Identity, starts: dict[str, np.ndarray]) -> None:
+        self.folder, self.identity, self.starts = folder, identity, starts
         self.arrays: dict[str, dict[str, np.ndarray]] = {}
         for split, begins in starts.items():
             rows = len(begins) * identity.seq_len
@@ -136,11 +138,11 @@ class SoftTargets:
     @classmethod
     def open(cls, folder: Path, expected: Identity) -> "SoftTargets":
         """A cache that is intact and belongs to what is expected; UserError else."""
-        identity, made = read_manifest(folder)
+        identity, _ = read_cache(folder)
         expected.refuse_other(identity, folder)
         verify(folder, "write it again with `python -m distill.cache CONFIG`")
         starts = {split: np.load(folder / f"{split}.starts.npy") for split in ("train", "dev")}
-        return cls(folder, identity, starts, made)
+        return cls(folder, identity, starts)
 
     def of(self, batch: Batch, device: torch.device) -> Kept:
         """What is known of the positions of a batch, in its order."""
@@ -164,7 +166,7 @@ class SoftTargets:
         return Kept(there["ids"].long(), logs_NK, rest_N)
 
 
-def read_manifest(folder: Path) -> tuple[Identity, dict]:
+def read_cache(folder: Path) -> tuple[Identity, dict]:
     """What a cache belongs to, and how it was made; UserError if `folder` is none."""
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -173,6 +175,8 @@ def read_manifest(folder: Path) -> tuple[Identity, dict]:
         identity = content["identity"]
         return Identity(**identity | {"shares": tuple(identity["shares"])}), content["made"]
     except FileNotFoundError:
+        if folder.exists():
+            raise UserError(f"{folder} is a folder and no cache: name another one") from None
         raise UserError(
             f"there is no cache {folder}: write it with `python -m distill.cache CONFIG`"
         ) from None
@@ -190,18 +194,20 @@ def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
     return np.memmap(path, dtype=dtype, mode="r", shape=shape)
 
 
-def identity_of(config: DistillConfig, names: list[str], weights: dict[str, str]) -> Identity:
-    """What the cache of these teachers belongs to; `weights`: the hash of each one's."""
+def identity_of(config: DistillConfig, names: list[str], models: dict[str, str]) -> Identity:
+    """What the cache of these teachers belongs to; `models`: the hash of each one."""
     data, soft, cache = Path(config.data.path), config.losses.soft, config.teachers[names[0]].cache
     manifest = open_tokens(data, "train").manifest
-    parts = [value(soft.weight[name], 0.0) for name in names]
+    together = len(names) > 1
+    parts = [value(soft.weight[name], 0.0) for name in names] if together else [1.0]
     return Identity(
         data=sha256(data / SEAL),
         tokenizer=fingerprint(data / "tokenizer"),
         vocab_size=manifest["vocab_size"],
-        teachers={name: weights[name] for name in names},
-        combine=soft.combine,
-        shares=tuple(part / sum(parts) for part in parts),
+        teachers={name: models[name] for name in names},
+        precision={name: config.teachers[name].precision for name in names},
+        combine=soft.combine if together else "separate",
+        shares=tuple(round(part / sum(parts), 9) for part in parts),
         temperature=float(value(soft.temperature, 0.0)),
         seq_len=config.data.seq_len,
         layouts=config.data.layouts,

@@ -12,14 +12,11 @@ from train_teachers.stand_ins import declared_shape, is_here, make_model
 @contextlib.contextmanager
 def filled_in(config: DistillConfig) -> Iterator[DistillConfig]:
     """The config with stand-ins for all that is not there, while the context lasts; each is named on the screen."""
-    teachers = dict(config.teachers)
+    teachers, real = dict(config.teachers), Path(config.data.path).exists()
     with stand_ins.filled_in(config, [teacher.path for teacher in teachers.values()]) as (config, place):
         for seed, (name, teacher) in enumerate(config.teachers.items(), start=1):
-            if teacher.cache and not Path(teacher.cache.path).exists():
-                print(
-                    f"teacher '{name}': its cache {teacher.cache.path} is not there: it runs itself",
-                    flush=True,
-                )
+            if teacher.cache and not (real and Path(teacher.cache.path).exists()):
+                print(f"teacher '{name}': without its cache {teacher.cache.path}, it runs itself", flush=True)
                 teacher = teachers[name] = teacher.model_copy(update={"cache": None})
             if teacher.cache:
                 continue

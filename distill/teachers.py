@@ -13,7 +13,7 @@ from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
 from babylm_data.sealed import SEAL, sha256
 from distill.config import Attention, DistillConfig, Layered
-from distill.soft_targets import Kept, SoftTargets, identity_of, read_manifest
+from distill.soft_targets import Kept, SoftTargets, identity_of, read_cache
 from train_teachers import pretrained
 from train_teachers.objective import wide
 from train_teachers.outputs import Logits, Output, has_plain_output, output_of
@@ -124,14 +124,19 @@ class Teachers:
         self, config: DistillConfig, folder: Path, names: list[str], student_fingerprint: str
     ) -> None:
         """Read a cache; its teachers are compared with those that the config names, where these are there."""
-        weights = dict(read_manifest(folder)[0].teachers)
+        identity, made = read_cache(folder)
+        models = dict.fromkeys(names, "none") | identity.teachers
         for name in names:
             path = Path(config.teachers[name].path)
             if path.is_dir():
                 pretrained.refuse_other_tokenizer(path, student_fingerprint, f"teacher '{name}' ({path})")
-                weights[name] = pretrained.weights_hash(path)
-            self.sources[f"teacher {name}"] = weights.get(name, "")
-        self.cached[names[0]] = SoftTargets.open(folder, identity_of(config, names, weights))
+                models[name] = pretrained.model_hash(path)
+            elif made["paths"].get(name) != str(config.teachers[name].path):
+                raise UserError(
+                    f"teacher '{name}': {path} is not there, and the cache {folder} is of {made['paths'].get(name)}"
+                )
+        self.cached[names[0]] = SoftTargets.open(folder, identity_of(config, names, models))
+        self.sources |= {f"teacher {name}": made["weights"][name] for name in names}
         self.sources[f"cache {names[0]}"] = sha256(folder / SEAL)
 
     def kept(self, batch: Batch, among: Container[str]) -> dict[str, Kept]:

@@ -1,6 +1,7 @@
 """Soft targets from a cache: what is kept of a teacher, when it may be used, and that a pass survives being killed."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -173,6 +174,85 @@ def test_a_pass_that_was_killed_goes_on_to_the_same_bytes(make_cached, monkeypat
     write_caches(config)
     assert {path.name: sha256(path) for path in Path("cache-a").glob("*.bin")} == killed
     assert next(calls) > 20 and not list(Path().glob(".*.partial"))
+
+
+@pytest.mark.parametrize("at", ["seal", "os.rename"])
+def test_a_pass_that_was_killed_while_it_was_sealed_runs_no_teacher_again(make_cached, monkeypatch, at):
+    config, _ = make_cached({"top": 4}, write=False)
+    with monkeypatch.context() as planted:
+        planted.setattr(f"distill.cache_writer.{at}", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        planted.setattr("babylm_data.sealed.os.replace", os.replace)
+        with pytest.raises(KeyboardInterrupt):
+            write_caches(config)
+    honest = Pass._kept
+    monkeypatch.setattr(
+        Pass, "_kept", lambda self, *args: pytest.fail("again") if "a" in self.names else honest(self, *args)
+    )
+    write_caches(config)
+    assert sorted(path.name for path in Path().glob("*cache*")) == ["cache-a", "cache-b"]
+
+
+def killed_once(config, monkeypatch):
+    """A pass over teacher a that was killed after a few blocks."""
+    calls, honest = iter(range(10**6)), Pass._kept
+    with monkeypatch.context() as planted:
+        planted.setattr(cache_writer, "FLUSHED_EVERY", 1)
+        planted.setitem(cache_writer.CPU_TOKENS, "fp32", 64)
+
+        def dying(self, *args):
+            if next(calls) == 3:
+                raise KeyboardInterrupt
+            return honest(self, *args)
+
+        planted.setattr(Pass, "_kept", dying)
+        with pytest.raises(KeyboardInterrupt):
+            write_caches(config)
+
+
+def test_what_somebody_took_from_an_unfinished_pass_is_computed_again(make_cached, monkeypatch):
+    config, _ = make_cached({"top": 4}, write=False)
+    killed_once(config, monkeypatch)
+    Path(".cache-a.partial/train.ids.bin").unlink()
+    write_caches(config)
+    right = {path.name: sha256(path) for path in Path("cache-a").glob("*.bin")}
+    shutil.rmtree("cache-a")
+    write_caches(config)
+    assert {path.name: sha256(path) for path in Path("cache-a").glob("*.bin")} == right
+
+
+def test_an_unfinished_pass_of_other_teachers_is_neither_mixed_nor_thrown_away(make_cached, monkeypatch):
+    config, _ = make_cached({"top": 4}, write=False)
+    killed_once(config, monkeypatch)
+    before = Path(".cache-a.partial/train.ids.bin").read_bytes()
+    half = {
+        name: teacher.model_copy(update={"precision": "bf16"}) for name, teacher in config.teachers.items()
+    }
+    with pytest.raises(UserError, match="unfinished cache of another precision"):
+        write_caches(config.model_copy(update={"teachers": half}))
+    with pytest.raises(UserError, match="was begun in fp32: go on with precision=fp32"):
+        write_caches(config.model_copy(update={"precision": "bf16"}))
+    assert Path(".cache-a.partial/train.ids.bin").read_bytes() == before
+
+
+def test_a_teacher_that_is_not_there_must_be_the_one_that_the_cache_names(make_cached):
+    config, _ = make_cached({"top": 4})
+    other = {
+        name: teacher.model_copy(update={"path": "someone/else"}) for name, teacher in config.teachers.items()
+    }
+    with pytest.raises(UserError, match="someone/else is not there, and the cache cache-a is of"):
+        distil(config.model_copy(update={"teachers": other}))
+
+
+def test_a_teacher_with_another_config_is_another_teacher(make_cached, tmp_path):
+    config, _ = make_cached({"top": 4})
+    own = tmp_path / "own"
+    shutil.copytree(config.teachers["a"].path, own)
+    (own / SEAL).unlink()
+    path = own / "config.json"
+    path.write_text(path.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 0.5'))
+    changed = dict(config.teachers) | {"a": config.teachers["a"].model_copy(update={"path": str(own)})}
+    with pytest.raises(UserError, match="cache-a is for another teachers"):
+        distil(config.model_copy(update={"teachers": changed}))
 
 
 def test_a_cached_run_that_was_killed_goes_on_to_the_same_bits(make_cached, monkeypatch):

@@ -38,6 +38,10 @@ def test_what_comes_and_goes_does_not_count(started):
     assert started([3, 2, 1]) == {"GOMP_SPINCOUNT": threads.SPIN}
 
 
+def test_threads_that_are_not_started_need_no_core(started):
+    assert started([3], cores=4, ours=4, OMP_NUM_THREADS="1") == {"GOMP_SPINCOUNT": threads.SPIN}
+
+
 def test_on_a_large_machine_others_have_cores_of_their_own(started):
     assert started([41], cores=64) == {"GOMP_SPINCOUNT": threads.SPIN}
     assert started([64] * 5, cores=64) == {"OMP_WAIT_POLICY": "passive"}

@@ -174,7 +174,7 @@ class TrainConfig(Strict):
     gradient_checkpointing: bool = False
     """Compute the activations of a block again on the way back: less memory, about a third more time."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the forward pass; weights stay fp32. auto: bf16 where the processor has it, else fp16 on a GPU, else fp32."""
+    """Of the forward pass; weights stay fp32. auto: bf16 where it multiplies faster, else fp16 on a GPU, else fp32."""
     compile: bool | Literal["auto"] = "auto"
     """torch.compile; auto: where the run is long enough to pay for it."""
     log_every: int = Field(default=10, gt=0)

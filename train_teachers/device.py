@@ -52,9 +52,11 @@ def choose_formats(asked: Literal["auto", "fp32", "bf16", "fp16"]) -> dict[str, 
     bits to spare for fp16. On every process those of the first, which may have measured otherwise.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "fp16" and device == "cpu":
+        raise UserError("precision: fp16 needs a GPU; write auto, bf16 or fp32")
     half = "bf16" if multiplies_fast("bf16", device) else "fp32"
     best = "fp16" if half == "fp32" and device == "cuda" and multiplies_fast("fp16", device) else half
-    return {"precision": best if asked == "auto" else asked, "muon": half}
+    return {"precision": best if asked == "auto" else asked, "muon": "fp32" if asked == "fp32" else half}
 
 
 def choose_micro_batch(

@@ -131,12 +131,14 @@ def train(
 
             started, words = time.perf_counter(), batches.words(progress.step)
             result = take_step(progress.step, batches.batch(progress.step))
+            due = progress.step + 1
+            if logging := due % config.log_every == 0 or due == total:
+                take_step.refuse_non_finite()  # waits for the device, so that the time is that of what was done
             progress.add(result, words, time.perf_counter() - started)
             bar.update(words)
             if first:
                 revisions.write(student, progress.step)
-            if progress.step % config.log_every == 0 or progress.step == total:
-                take_step.refuse_non_finite()
+            if logging:
                 line = progress.line(result, objective.weights)
                 log(line)
                 speed = f"{line['tokens_per_second']:,}"

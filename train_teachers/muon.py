@@ -108,7 +108,10 @@ def _shared(matrices: list[Tensor], compute) -> Tensor:
     if world == 1:
         return found_KMN
     every = found_KMN.new_empty(world * share, *found_KMN.shape[1:])
-    distributed.all_gather_into_tensor(every, found_KMN.contiguous())
+    gather = (
+        getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
+    )  # before torch 2.13
+    gather(every, found_KMN.contiguous())
     return every[: len(matrices)]
 
 

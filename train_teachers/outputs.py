@@ -29,6 +29,9 @@ CPU_LOGITS, GPU_LOGITS = 2**22, 2**26
 class Beside(Protocol):
     """What a loss on outputs needs beside the student's logits: something known at N positions."""
 
+    def cast(self) -> "Beside":
+        """In the number format of products here and now."""
+
     def part(self, start: int, stop: int) -> object:
         """Tensors (C, …) of the positions from `start` up to `stop`; zeros behind the last one."""
 
@@ -102,7 +105,10 @@ def output_of(model: PreTrainedModel, final_ND: Tensor) -> Output:
 @torch.no_grad()
 def has_plain_output(model: PreTrainedModel) -> bool:
     """Are a model's logits the product of its final states and its output matrix, without a scale, a cap or a layer?"""
-    ids_BT = torch.arange(4, device=model.device)[None]
+    last = (
+        model.get_input_embeddings().weight.shape[0] - 1
+    )  # special tokens come first, and transformers warns of pads
+    ids_BT = last - torch.arange(4, device=model.device)[None]
     made = model(input_ids=ids_BT, use_cache=False).logits
     final = getattr(model.base_model(input_ids=ids_BT, use_cache=False), "last_hidden_state", None)
     if final is None or model.get_output_embeddings() is None:
@@ -128,16 +134,28 @@ def judge(
     """The gradient on the logits of the total in which these terms have weights, and the sum of every term."""
 
     def total(logits: dict[str, Tensor]) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
-        sums = {
-            output: {
-                name: torch.where(targets_C != IGNORE, value_C, 0.0).sum() for name, value_C in terms.items()
-            }
-            for output, terms in values(logits, beside, targets_C).items()
-        }
+        sums = sums_of(values(logits, beside, targets_C), targets_C)
         totals = [weighted(terms, weights) for terms in sums.values()]
         return torch.stack(totals).sum(), sums
 
     return torch.func.grad(total, has_aux=True)(logits)
+
+
+def look(
+    values: Values, _: object, logits: dict[str, Tensor], beside: dict[str, object], targets_C: Tensor
+) -> tuple[None, dict[str, dict[str, Tensor]]]:
+    """As `judge` where nobody asks for a gradient: the sums alone."""
+    return None, sums_of(values(logits, beside, targets_C), targets_C)
+
+
+def sums_of(values: dict[str, dict[str, Tensor]], targets_C: Tensor) -> dict[str, dict[str, Tensor]]:
+    """Values (C,) of terms by output, summed over the target positions."""
+    return {
+        output: {
+            name: torch.where(targets_C != IGNORE, value_C, 0.0).sum() for name, value_C in terms.items()
+        }
+        for output, terms in values.items()
+    }
 
 
 def weighted(sums: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
@@ -187,12 +205,15 @@ class InChunks:
         size = self.positions or chunk_size(len(targets_N), vocab_size, targets_N.device)
         beside = {name: part.cast() for name, part in beside.items()}
 
+        with_gradient = torch.is_grad_enabled()
+        judge_chunks = self.judge if with_gradient else look
+
         def judge_chunk(logits: dict[str, Tensor], start: int):
             there = {name: part.part(start, start + size) for name, part in beside.items()}
             targets_C = part_of(targets_N, start, start + size, fill=IGNORE)
-            return self.judge(values, weights, logits, there, targets_C)
+            return judge_chunks(values, weights, logits, there, targets_C)
 
-        how = Chunks(judge_chunk, len(targets_N), size, weights, tuple(outputs), torch.is_grad_enabled())
+        how = Chunks(judge_chunk, len(targets_N), size, weights, tuple(outputs), with_gradient)
         found: dict[str, Tensor] = {}
         tensors = [tensor for output in outputs.values() for tensor in output]
         totals = _InChunks.apply(how, found, *tensors)
@@ -270,6 +291,11 @@ class Gradients(NamedTuple):
         """Those of a chunk that begins at position `start`."""
         hidden_CD = output.hidden_ND[start : start + len(gradient_CV)]
         gradient_CV = gradient_CV[: len(hidden_CD)]
+        if (
+            hidden_CD.dtype == torch.float16
+        ):  # the sums of a chunk have no loss scale yet, and may be too large for it
+            gradient_CV, hidden_CD = gradient_CV.float(), hidden_CD.float()
+            output = output._replace(weight_VD=output.weight_VD.float())
         self.hidden_ND[start : start + len(hidden_CD)] = gradient_CV @ output.weight_VD
         if self.weight_VD.dtype == hidden_CD.dtype:
             self.weight_VD.addmm_(gradient_CV.mT, hidden_CD)

@@ -54,6 +54,11 @@ def load(folder: Path, *, precision: str = "fp32", attention: str | None = None)
     return model.eval()
 
 
+def model_hash(folder: Path) -> str:
+    """The SHA-256 of all that decides what a model computes: its config and its weights."""
+    return f"{sha256(folder / 'config.json')},{weights_hash(folder)}"
+
+
 def weights_hash(folder: Path) -> str:
     """The SHA-256 of each of its *.safetensors."""
     return ",".join(sha256(file) for file in sorted(folder.glob("*.safetensors")))

@@ -93,7 +93,7 @@ def check(config: TrainConfig, make_objective: MakeObjective) -> None:
 
 
 def _smaller(config: TrainConfig) -> str:
-    size = {"auto": "that many", None: config.batch_size}.get(
+    size = {"auto": "as many as auto gives", None: config.batch_size}.get(
         config.micro_batch_size, config.micro_batch_size
     )
     return f"with {size} sequences a forward pass: lower micro_batch_size"
@@ -177,7 +177,8 @@ class Ready:
         parameters = num_parameters(self.student)[0]
         shape = f"{self.config.model.family}, {parameters:,} parameters, {self.steps:,} steps"
         manner, device = self.manner, self.accelerator.device
-        how = f"{manner.precision}{', compiled' if manner.compiled else ''}, on {device}"
+        muon = f", Muon in {manner.muon}" if self.config.optim.optimizer == "muon" else ""
+        how = f"{manner.precision}{muon}{', compiled' if manner.compiled else ''}, on {device}"
         seen = f"{manner.micro_batch_size} sequences a forward pass, {describe_rates(device.type)}"
         lines = [f"{self.config.name}: {shape}, {how}", seen, table(findings)]
         if self.config.revisions:

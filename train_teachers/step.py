@@ -112,6 +112,7 @@ class Stepper:
         scaler = accelerator.scaler  # fp16 only
         for optimizer in self.main_optimizers if scaler else ():
             scaler.unscale_(optimizer)
+        sums |= {name: loss * batch.num_targets for name, loss in own.items()}
         norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.optim.clip or math.inf)
         bad = self.non_finite.note(
             step, {**{f"loss {name}": value for name, value in sums.items()}, GRADIENT: norm}
@@ -122,7 +123,6 @@ class Stepper:
             optimizer.zero_grad()
         if scaler:
             scaler.update()
-        sums |= {name: loss * batch.num_targets for name, loss in own.items()}
         return StepResult(sums, batch.num_targets, lr, norm)
 
     def refuse_non_finite(self) -> None:
