@@ -10,13 +10,10 @@ import time
 from pathlib import Path
 
 LOADAVG = Path("/proc/loadavg")
-LOOKS, APART = (
-    5,
-    0.01,
-)  # looks at what is running, and seconds between them: what comes and goes does not count
-SPIN = (
-    "10000"  # turns (some 10 us): costs nothing alone, where the default of 300,000 makes two that spin wait
-)
+# Looks at what is running, and seconds between them: what comes and goes does not count.
+LOOKS, APART = 5, 0.01
+# Turns, some 10 us: costs nothing alone, where the default of 300,000 makes two that spin wait.
+SPIN = "10000"
 
 
 def give_way() -> None:

@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     add = parse.add_argument
     add("overrides", nargs="*", metavar="key.path=value", help="change fields of the shape, for all sides")
     add("--shape", metavar="NAME", help="[reference; with --growth small]")
-    add("--sides", metavar="SIDE,…", help="[plain,online,muon; of 58m muon; with --growth online]")
+    add("--sides", metavar="SIDE,…", help="[all; of 58m muon; with --growth online,cached]")
     add("--growth", action="store_true", help="how a step grows, instead of a comparison")
     add("--turns", type=positive, default=3, metavar="N", help="of each side [3]")
     add("--steps", type=positive, default=3, metavar="N", help="timed steps a turn [3]")

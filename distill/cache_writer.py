@@ -19,7 +19,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from babylm_data.errors import UserError
-from babylm_data.hub import find_folder
 from babylm_data.memory import keep_freed_memory, memory_advice
 from babylm_data.provenance import command_line
 from babylm_data.sealed import LOCK, lock, seal, verify, write_whole
@@ -31,8 +30,13 @@ from distill.losses import logprobs
 from distill.soft import combined_NV
 from distill.soft_targets import FORMAT, MANIFEST, Identity, identity_of, read_cache
 from distill.teachers import Teachers
-from train_teachers import pretrained
-from train_teachers.device import CPU_TOKENS, choose_attention, choose_compile, choose_formats
+from train_teachers.device import (
+    CPU_TOKENS,
+    choose_attention,
+    choose_compile,
+    choose_formats,
+    compiled_bodies,
+)
 from train_teachers.language_model import num_parameters
 from train_teachers.outputs import chunk_size
 
@@ -69,10 +73,7 @@ class Pass:
             self.splits["train"].manifest["vocab_size"],
             self.device,
         )
-        folders = {name: find_folder(config.teachers[name].path, absent="") for name in names}
-        self.identity = identity_of(
-            config, names, {name: pretrained.model_hash(folder) for name, folder in folders.items()}
-        )
+        self.identity = identity_of(config, names, self.teachers.hashes)
         if self.identity.count >= self.identity.vocab_size:
             raise UserError(
                 f"a cache of {self.identity.count} tokens a position leaves no others of a vocabulary of "
@@ -110,7 +111,9 @@ class Pass:
                 shutil.rmtree(partial, ignore_errors=True)
                 return
             done = self._begun(partial)
-            self.bodies = self._bodies()
+            for model in self.teachers.models.values():
+                choose_attention(model, self.precision, self.device)
+            self.bodies = compiled_bodies(self.teachers.models.values()) if self.compiled else {}
             self._say_size(partial)
             for split in ("train", "dev"):
                 np.save(partial / f"{split}.starts.npy", self.starts[split])
@@ -119,9 +122,8 @@ class Pass:
             content = {"format": FORMAT, "identity": asdict(self.identity), "made": made}
             write_whole(partial / MANIFEST, json.dumps(content, indent=1) + "\n")
             seal(partial)
-            os.rename(
-                partial, self.folder
-            )  # what was killed before it finds all blocks done, and seals again
+            # a pass that was killed before this finds all blocks done, and seals again
+            os.rename(partial, self.folder)
             (self.folder / LOCK).unlink()
         print(f"{self.folder}: {self._bytes() / 1e6:,.1f} MB")
 
@@ -160,42 +162,31 @@ class Pass:
 
     def _short(self, partial: Path, split: str, blocks: int) -> bool:
         """Whether a file has less than it was said to have: somebody has cleared up."""
-        sizes = {
-            partial / f"{split}.{field}.bin": blocks
-            * self.identity.seq_len
-            * self.identity.width(field)
-            * dtype.itemsize
-            for field, dtype in self.identity.fields.items()
-        }
-        return any(
-            size and not (path.exists() and path.stat().st_size >= size) for path, size in sizes.items()
-        )
-
-    def _bodies(self) -> dict[int, Callable]:
-        """What gives the final states of each teacher."""
-        found = {}
-        for model in self.teachers.models.values():
-            choose_attention(model, self.precision, self.device)
-            found[id(model)] = (
-                torch.compile(model.base_model, dynamic=False) if self.compiled else model.base_model
-            )
-        return found
+        for field in self.identity.fields:
+            path, size = partial / f"{split}.{field}.bin", self.identity.bytes_of(field, blocks)
+            if size and not (path.exists() and path.stat().st_size >= size):
+                return True
+        return False
 
     def _write_split(self, partial: Path, split: str, done: dict) -> None:
         """The blocks of a split from number `done[split]` on."""
         starts, batch, identity = self.starts[split], done["batch"], self.identity
         with contextlib.ExitStack() as stack:
             files = {}
-            for field, dtype in identity.fields.items():
+            for field in identity.fields:
                 file = stack.enter_context(open(partial / f"{split}.{field}.bin", "ab"))
-                file.truncate(done[split] * identity.seq_len * identity.width(field) * dtype.itemsize)
+                file.truncate(identity.bytes_of(field, done[split]))
                 files[field] = file
             options = {"total": len(starts), "initial": done[split], "unit": " blocks", "disable": None}
             bar = stack.enter_context(tqdm(desc=f"{self.folder.name}, {split}", **options))
             for turn, first in enumerate(range(done[split], len(starts), batch), start=1):
                 blocks = Blocks.at(self.splits[split], starts[first : first + batch], identity.seq_len)
                 whole = len(blocks.starts) == batch  # for the last few nothing is compiled anew
-                body = (lambda model: self.bodies[id(model)]) if whole else (lambda model: model.base_model)
+                body = (
+                    (lambda model: self.bodies.get(id(model), model.base_model))
+                    if whole
+                    else (lambda model: model.base_model)
+                )
                 for field, array in self._kept(blocks, body).items():
                     files[field].write(array.astype(identity.fields[field]).tobytes())
                 bar.update(len(blocks.starts))

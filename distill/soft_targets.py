@@ -72,10 +72,14 @@ class Identity:
         """Entries of a field a position."""
         return 1 if field == "rest" else self.count
 
+    def bytes_of(self, field: str, blocks: int) -> int:
+        """What a field takes of so many blocks."""
+        return blocks * self.seq_len * self.width(field) * self.fields[field].itemsize
+
     @property
     def bytes_per_token(self) -> int:
         """Of all fields."""
-        return sum(dtype.itemsize * self.width(field) for field, dtype in self.fields.items())
+        return sum(self.bytes_of(field, 1) for field in self.fields) // self.seq_len
 
     def refuse_other(self, other: "Identity", folder: Path) -> None:
         """UserError that names the first thing in which the cache `other` in `folder` is not this one."""

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
 
 from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
@@ -33,36 +32,28 @@ class Signal(NamedTuple):
 
     @classmethod
     def of(
-        cls, model: PreTrainedModel, body: Callable, inputs_BT: Tensor, *, hidden: bool, attention: bool
+        cls,
+        model: PreTrainedModel,
+        body: Callable | None,
+        inputs_BT: Tensor,
+        *,
+        hidden: bool,
+        attention: bool,
     ) -> "Signal":
-        """One forward pass through `body`, that of a model with a plain output matrix."""
-        out = body(
+        """One forward pass through `body`, that of a model with a plain output matrix; None: it makes logits itself."""
+        out = (body or model)(
             input_ids=inputs_BT, use_cache=False, output_hidden_states=hidden, output_attentions=attention
         )
-        final_ND = out.last_hidden_state.flatten(0, 1)
-        return cls(output_of(model, final_ND), *_layers(out, hidden, attention))
-
-    @classmethod
-    def of_whole(
-        cls, model: PreTrainedModel, inputs_BT: Tensor, *, hidden: bool, attention: bool
-    ) -> "Signal":
-        """One forward pass of a model that makes its logits itself."""
-        out = model(
-            input_ids=inputs_BT, use_cache=False, output_hidden_states=hidden, output_attentions=attention
-        )
-        return cls(Logits(out.logits.flatten(0, 1)), *_layers(out, hidden, attention))
+        states = tuple(state.flatten(0, 1) for state in out.hidden_states) if hidden else ()
+        maps = (None, *(wide(part).mean(1).flatten(0, 1) for part in out.attentions)) if attention else ()
+        if body is None:
+            return cls(Logits(out.logits.flatten(0, 1)), states, maps)
+        return cls(output_of(model, out.last_hidden_state.flatten(0, 1)), states, maps)
 
     # a teacher may have more entries than the tokenizer: padding, which no tokenizer writes
     def of_entries(self, vocab_size: int) -> "Signal":
         """With the outputs of the first `vocab_size` tokens."""
         return self._replace(output=self.output.of_entries(vocab_size))
-
-
-def _layers(out: ModelOutput, hidden: bool, attention: bool) -> tuple[tuple, tuple]:
-    """Hidden states and attention maps of a signal."""
-    states = out.hidden_states if hidden else ()
-    maps = (None, *(wide(part).mean(1).flatten(0, 1) for part in out.attentions)) if attention else ()
-    return tuple(state.flatten(0, 1) for state in states), maps
 
 
 class Signals(NamedTuple):
@@ -97,6 +88,8 @@ class Teachers:
         self.plain: dict[str, bool] = {}
         """Whether a teacher's logits are the product of its final states with its output matrix, and no more."""
         self.sources: dict[str, str] = {}
+        self.hashes: dict[str, str] = {}
+        """Of config and weights, by the teacher's name."""
         self.with_hidden = teachers_of(config, lambda loss: not isinstance(loss, Attention))
         self.with_attention = teachers_of(config, lambda loss: isinstance(loss, Attention))
         self.cached: dict[str, SoftTargets] = {}
@@ -118,7 +111,8 @@ class Teachers:
             _check_shape(name, model, config, vocab_size)
             self.plain[name] = has_plain_output(model)
             self.models[name] = model.to(device).requires_grad_(False)
-            self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
+            weights = self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
+            self.hashes[name] = pretrained.model_hash(folder, weights)
 
     def _open_cache(
         self, config: DistillConfig, folder: Path, names: list[str], student_fingerprint: str
@@ -130,7 +124,7 @@ class Teachers:
             path = Path(config.teachers[name].path)
             if path.is_dir():
                 pretrained.refuse_other_tokenizer(path, student_fingerprint, f"teacher '{name}' ({path})")
-                models[name] = pretrained.model_hash(path)
+                models[name] = pretrained.model_hash(path, pretrained.weights_hash(path))
             elif made["paths"].get(name) != str(config.teachers[name].path):
                 raise UserError(
                     f"teacher '{name}': {path} is not there, and the cache {folder} is of {made['paths'].get(name)}"
@@ -151,12 +145,15 @@ class Teachers:
         signals = {}
         for name, model in self.models.items():
             if name in among:
-                asked = {"hidden": name in self.with_hidden, "attention": name in self.with_attention}
-                if self.plain[name]:
-                    signals[name] = Signal.of(model, body(model), inputs_BT, **asked)
-                else:
-                    signals[name] = Signal.of_whole(model, inputs_BT, **asked)
-        return {name: signal.of_entries(self.vocab_size) for name, signal in signals.items()}
+                signal = Signal.of(
+                    model,
+                    body(model) if self.plain[name] else None,
+                    inputs_BT,
+                    hidden=name in self.with_hidden,
+                    attention=name in self.with_attention,
+                )
+                signals[name] = signal.of_entries(self.vocab_size)
+        return signals
 
 
 def teachers_of(config: DistillConfig, which: Callable[[Layered], bool]) -> frozenset[str]:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -109,6 +109,11 @@ def choose_attention(model: PreTrainedModel, precision: str, device: torch.devic
         return
     AttentionInterface.register(FLAGGED, sdpa_attention_forward)  # no mask is made for a name without one
     model.set_attn_implementation(FLAGGED)
+
+
+def compiled_bodies(models: Iterable[PreTrainedModel]) -> dict[int, Callable]:
+    """What gives the final states of each model, compiled, by the id of the model."""
+    return {id(model): torch.compile(model.base_model, dynamic=False) for model in models}
 
 
 def be_deterministic(device: torch.device) -> None:

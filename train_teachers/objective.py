@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from babylm_data.tokens import Blocks
+from train_teachers.device import compiled_bodies
 from train_teachers.outputs import InChunks, output_of
 from train_teachers.targets import IGNORE, Batch, Targets, next_token
 
@@ -64,9 +65,7 @@ class Objective(nn.Module):
         Each by itself, and not the objective as a whole: what is plain Python between them stays plain Python.
         """
         self.in_chunks.compile()
-        self._compiled = {
-            id(model): torch.compile(model.base_model, dynamic=False) for model in (student, *self.frozen)
-        }
+        self._compiled = compiled_bodies((student, *self.frozen))
 
     def body(self, model: PreTrainedModel, student: PreTrainedModel) -> Callable:
         """What gives the final states of a model: compiled while the student trains, for a few batches as it is."""

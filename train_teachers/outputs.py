@@ -105,9 +105,8 @@ def output_of(model: PreTrainedModel, final_ND: Tensor) -> Output:
 @torch.no_grad()
 def has_plain_output(model: PreTrainedModel) -> bool:
     """Are a model's logits the product of its final states and its output matrix, without a scale, a cap or a layer?"""
-    last = (
-        model.get_input_embeddings().weight.shape[0] - 1
-    )  # special tokens come first, and transformers warns of pads
+    # the last entries: special tokens come first, and transformers warns of pads
+    last = model.get_input_embeddings().weight.shape[0] - 1
     ids_BT = last - torch.arange(4, device=model.device)[None]
     made = model(input_ids=ids_BT, use_cache=False).logits
     final = getattr(model.base_model(input_ids=ids_BT, use_cache=False), "last_hidden_state", None)
@@ -246,14 +245,12 @@ class _InChunks(torch.autograd.Function):
             for start in range(0, max(1, how.count), how.size):  # without any target: one chunk of zeros
                 logits = {name: output.part(start, start + how.size) for name, output in outputs.items()}
                 of_logits, new = how.judge_chunk(logits, start)
-                sums = (
-                    new
-                    if not sums
-                    else {
-                        output: {name: value + new[output][name] for name, value in terms.items()}
-                        for output, terms in sums.items()
+                if sums:
+                    new = {
+                        output: {name: sums[output][name] + value for name, value in terms.items()}
+                        for output, terms in new.items()
                     }
-                )
+                sums = new
                 for gradient, name in zip(gradients, how.outputs, strict=False):
                     gradient.add(of_logits[name], outputs[name], start)
         for terms in sums.values():
@@ -291,9 +288,8 @@ class Gradients(NamedTuple):
         """Those of a chunk that begins at position `start`."""
         hidden_CD = output.hidden_ND[start : start + len(gradient_CV)]
         gradient_CV = gradient_CV[: len(hidden_CD)]
-        if (
-            hidden_CD.dtype == torch.float16
-        ):  # the sums of a chunk have no loss scale yet, and may be too large for it
+        if hidden_CD.dtype == torch.float16:
+            # the sums of a chunk have no loss scale yet, and may be too large for it
             gradient_CV, hidden_CD = gradient_CV.float(), hidden_CD.float()
             output = output._replace(weight_VD=output.weight_VD.float())
         self.hidden_ND[start : start + len(hidden_CD)] = gradient_CV @ output.weight_VD
