@@ -41,7 +41,8 @@ class Signal(NamedTuple):
         attention: bool,
     ) -> "Signal":
         """One forward pass through `body`, that of a model with a plain output matrix; None: it makes logits itself."""
-        out = (body or model)(
+        forward = model if body is None else body
+        out = forward(
             input_ids=inputs_BT, use_cache=False, output_hidden_states=hidden, output_attentions=attention
         )
         states = tuple(state.flatten(0, 1) for state in out.hidden_states) if hidden else ()
