@@ -39,6 +39,7 @@ from train_teachers.device import (
 )
 from train_teachers.language_model import num_parameters
 from train_teachers.outputs import chunk_size
+from train_teachers.targets import next_token
 
 GPU_TOKENS = 16_384  # of a forward pass
 PROGRESS = "progress.json"
@@ -200,15 +201,15 @@ class Pass:
     @torch.no_grad()
     def _kept(self, blocks: Blocks, body: Callable) -> dict[str, np.ndarray]:
         """What is kept of the positions of some blocks, by field."""
-        inputs_BT = torch.from_numpy(blocks.tokens[:, :-1]).to(self.device)
+        batch = next_token(blocks, 0, 0).to(self.device)
         half = self.precision != "fp32"
         with torch.autocast(self.device.type, FORMATS[self.precision] if half else None, enabled=half):
-            signals = self.teachers(inputs_BT, self.names, body)
+            signals = self.teachers(batch, self.names, body)
             outputs = {name: signals[name].output.cast() for name in self.names}
         drawn_NK = _uniform(blocks, self.identity).to(self.device)
-        size, parts = chunk_size(inputs_BT.numel(), self.identity.vocab_size, self.device), []
-        for start in range(0, inputs_BT.numel(), size):
-            stop = min(start + size, inputs_BT.numel())
+        size, parts = chunk_size(batch.inputs_BT.numel(), self.identity.vocab_size, self.device), []
+        for start in range(0, batch.inputs_BT.numel(), size):
+            stop = min(start + size, batch.inputs_BT.numel())
             logits = [output.part(start, stop) for output in outputs.values()]
             parts.append(self._of_target(self._target(logits), drawn_NK[start:stop]))
         return {field: torch.cat([part[field] for part in parts]).cpu().numpy() for field in parts[0]}

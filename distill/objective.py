@@ -39,7 +39,7 @@ from distill.teachers import Signal, Signals, Teachers
 from distill.transport import critic_distance_N, sinkhorn_divergence, sliced_wasserstein
 from train_teachers.language_model import num_parameters
 from train_teachers.objective import Objective, Terms, hard_N
-from train_teachers.outputs import weighted
+from train_teachers.outputs import Beside, Output, mean_of, weighted
 from train_teachers.targets import IGNORE, Batch
 
 Comparison = Callable[..., Tensor]
@@ -159,9 +159,8 @@ class DistillObjective(Objective):
         maps = self.losses.attention is not None
         body, targets_N = partial(self.body, student=student), batch.targets_BT.flatten()
         mine = Signal.of(student, body(student), batch.inputs_BT, hidden=states, attention=maps)
-        theirs = self.teachers(batch.inputs_BT, teachers, body)
-        kept = self.teachers.kept(batch, teachers)
-        return Signals(mine, theirs, kept, targets_N, batch.places_N, targets_N != IGNORE)
+        theirs = self.teachers(batch, teachers, body)
+        return Signals(mine, theirs, targets_N, batch.places_N, targets_N != IGNORE)
 
     # --- outputs, a chunk of positions at a time ----------------------------------------------------------------
 
@@ -173,9 +172,7 @@ class DistillObjective(Objective):
             states = see.student.hidden_ND
             outputs |= {f"heads@{n}": head(states[int(n)]) for n, head in self.learners.heads.items()}
             counted |= {name: self.one for name in outputs if name != "student"}
-        asked = {k for name in ("soft", "heads", *self.compared_outputs) for k in self.asked.get(name, ())}
-        teachers = {k: signal.output for k, signal in see.teachers.items() if k in asked} | see.kept
-        given = (teachers, see.targets_N, see.places_N)
+        given = (self.targets_of(see), see.targets_N, see.places_N)
         if self.asked.get("soft") and self.losses.soft.looks_at_micro_batch:
             with torch.no_grad():
                 _, found = self.in_chunks(self.evidence, {}, {"student": see.student.output}, *given)
@@ -189,6 +186,17 @@ class DistillObjective(Objective):
             total = total + counted["heads"] * heads if "heads" in counted else total
         return total, sums
 
+    def targets_of(self, see: Signals) -> dict[str, Beside]:
+        """What outputs are compared with, by the teacher's name; several in one, by that of the first."""
+        alone = {k for name in ("heads", *self.compared_outputs) for k in self.asked.get(name, ())}
+        soft = self.asked.get("soft", [])
+        outputs = {k: signal.output for k, signal in see.teachers.items() if k in alone.union(soft)}
+        if len(soft) > 1 and not alone and self.losses.soft.combine == "mean_logits":
+            parts = [outputs[k] for k in soft if isinstance(outputs.get(k), Output)]
+            if len(parts) == len(soft):
+                return {soft[0]: mean_of(parts, self.shares_K)}
+        return outputs
+
     def output_terms(
         self, logits: dict[str, Tensor], teachers: dict[str, Tensor], targets_C: Tensor
     ) -> dict[str, dict[str, Tensor]]:
@@ -197,7 +205,7 @@ class DistillObjective(Objective):
         terms = {"hard": hard_N(student_CV, targets_C, label_smoothing=self.losses.hard.label_smoothing)}
         if "z_loss" in self.active:
             terms["z_loss"] = L.z_loss_N(student_CV)
-        # of teachers that were made into one target, a cache has that alone, by the name of the first
+        # of teachers that were made into one target there may be that alone, by the name of the first
         if soft := {k: teachers[k] for k in self.asked.get("soft", ()) if k in teachers}:
             terms |= soft_N(
                 self.losses.soft,

@@ -34,14 +34,16 @@ def soft_N(
 ) -> dict[str, Tensor]:
     """The values (N,) of the soft loss by term, from logits (N, V): `soft.<teacher>`, or one `soft`.
 
-    A teacher may be what a cache has kept of it; of teachers made into one target there is then only that.
+    A teacher may be what a cache has kept of it; of teachers made into one target there may be that alone.
     `shares_K` are the teachers' weights as proportions, in the order of `teachers`. `evidence_K` is the mean of
     `evidence_KN` over a batch, which then decides for all of its tokens.
     """
     if loss.combine != "separate":
-        known = next(iter(teachers.values()))
-        if not isinstance(known, Kept):
-            known = combined_NV(loss.combine, list(teachers.values()), shares_K, temperature)
+        known, *others = teachers.values()
+        if others:
+            known = combined_NV(loss.combine, [known, *others], shares_K, temperature)
+        elif not isinstance(known, Kept):
+            known = logprobs(known, temperature)
         scale = _scale(loss, temperature, seq_len)
         return {"soft": scale * divergence_N(loss, known, logprobs(student_NV, temperature))}
     values_KN = divergences_KN(loss, student_NV, teachers, temperature, seq_len)

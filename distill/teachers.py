@@ -24,7 +24,8 @@ from train_teachers.targets import Batch
 class Signal(NamedTuple):
     """What a model gives for a batch of N positions; a frozen teacher's is the teacher signal."""
 
-    output: Output | Logits
+    output: Output | Logits | Kept
+    """Of a teacher that is read from a cache, what that has of it."""
     hidden_ND: tuple[Tensor, ...]
     """HF `hidden_states` (0 = embeddings, L = last block and final norm), where asked for."""
     attention_NT: tuple[Tensor | None, ...]
@@ -62,8 +63,6 @@ class Signals(NamedTuple):
 
     student: Signal
     teachers: dict[str, Signal]
-    kept: dict[str, Kept]
-    """What is known of teachers from caches."""
     targets_N: Tensor
     places_N: Tensor | None
     """Positions with a target; None: all."""
@@ -134,22 +133,22 @@ class Teachers:
         self.sources |= {f"teacher {name}": made["weights"][name] for name in names}
         self.sources[f"cache {names[0]}"] = sha256(folder / SEAL)
 
-    def kept(self, batch: Batch, among: Container[str]) -> dict[str, Kept]:
-        """What the caches of the teachers in `among` say of a batch."""
-        return {name: cache.of(batch, self.device) for name, cache in self.cached.items() if name in among}
-
     @torch.no_grad()
     def __call__(
-        self, inputs_BT: Tensor, among: Container[str], body: Callable[[PreTrainedModel], Callable]
+        self, batch: Batch, among: Container[str], body: Callable[[PreTrainedModel], Callable]
     ) -> dict[str, Signal]:
-        """One forward pass of each teacher that is in `among`, through what `body` gives for it."""
-        signals = {}
+        """One forward pass of each teacher that is in `among`, through what `body` gives for it, or its cache."""
+        signals = {
+            name: Signal(cache.of(batch, self.device), (), ())
+            for name, cache in self.cached.items()
+            if name in among
+        }
         for name, model in self.models.items():
             if name in among:
                 signal = Signal.of(
                     model,
                     body(model) if self.plain[name] else None,
-                    inputs_BT,
+                    batch.inputs_BT,
                     hidden=name in self.with_hidden,
                     attention=name in self.with_attention,
                 )

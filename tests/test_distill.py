@@ -73,7 +73,7 @@ def terms_of(name, objective, student, batch):
 
 def ask(objective, batch, teachers):
     """The signals of teachers."""
-    return objective.teachers(batch.inputs_BT, teachers, lambda model: model.base_model)
+    return objective.teachers(batch, teachers, lambda model: model.base_model)
 
 
 def longer(batch):

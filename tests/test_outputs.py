@@ -103,6 +103,22 @@ def test_chunks_give_the_values_and_gradients_of_whole_outputs(in_float64, losse
             torch.testing.assert_close(mine, right, **EXACT)
 
 
+def test_the_mean_of_logits_is_one_product_with_the_states_of_all_teachers(in_float64):
+    """A loss that asks each teacher by itself keeps them apart."""
+    weight = {"b": 0.75, "a": 0.25}  # in another order than the teachers have in the config
+    soft = {"soft": {"weight": weight, "combine": "mean_logits"}}
+    student, objective, batch = in_float64(soft)
+    (merged,) = objective.targets_of(objective.see(student, batch, "ab")).values()
+    merged_value = objective(student, batch).sums["soft"]
+    student, objective, batch = in_float64({**soft, "output_cosine": {"weight": weight}})
+    see = objective.see(student, batch, "ab")
+    apart = objective.targets_of(see)
+    assert apart.keys() == {"a", "b"}
+    right = 0.75 * apart["b"].part(0, 9) + 0.25 * apart["a"].part(0, 9)
+    torch.testing.assert_close(merged.part(0, 9), right, **EXACT)
+    torch.testing.assert_close(merged_value, objective(student, batch).sums["soft"], **EXACT)
+
+
 @pytest.mark.parametrize("biased", [False, True])
 def test_the_gradient_is_that_of_finite_differences(biased):
     generator = torch.Generator().manual_seed(0)

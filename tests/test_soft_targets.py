@@ -95,7 +95,8 @@ def test_a_cache_has_what_the_teachers_say_at_each_position(make_cached, offset)
     assert not cached.objective.teachers.models and cached.objective.flops_per_token == 0
     for step in (0, 40, 99):  # over the ends of epochs
         batch = first_batch(live, step)
-        kept = cached.objective.see(cached.student, batch, "ab").kept
+        signals = cached.objective.see(cached.student, batch, "ab").teachers
+        kept = {name: signal.output for name, signal in signals.items()}
         signals = live.objective.see(live.student, batch, "ab").teachers
         for name in "ab":
             right = L.logprobs(signals[name].output.part(0, batch.num_targets), 2.0)

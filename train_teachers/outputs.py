@@ -11,7 +11,7 @@ Shape suffixes: N positions, C positions of a chunk, V vocabulary, D width.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -100,6 +100,14 @@ def output_of(model: PreTrainedModel, final_ND: Tensor) -> Output:
     """The output of a model with a plain output matrix, from its final states."""
     head = model.get_output_embeddings()
     return Output(final_ND, head.weight, getattr(head, "bias", None))
+
+
+def mean_of(outputs: Sequence[Output], shares_K: Tensor) -> Output:
+    """The output whose logits are the mean of those of K others by their shares: their states side by side."""
+    hidden_ND = torch.cat([o.hidden_ND * share for o, share in zip(outputs, shares_K, strict=True)], dim=1)
+    biases = [share * o.bias_V for o, share in zip(outputs, shares_K, strict=True) if o.bias_V is not None]
+    bias_V = torch.stack(biases).sum(0) if biases else None
+    return Output(hidden_ND, torch.cat([o.weight_VD for o in outputs], dim=1), bias_V)
 
 
 @torch.no_grad()
