@@ -41,7 +41,7 @@ from train_teachers.language_model import num_parameters
 from train_teachers.outputs import chunk_size
 from train_teachers.targets import next_token
 
-GPU_TOKENS = 16_384  # of a forward pass
+TOKENS_WITHOUT_GRADIENT = 16_384  # of a forward pass on a GPU
 PROGRESS = "progress.json"
 FLUSHED_EVERY = 64  # forward passes
 SMALLEST = 6e-8  # probability above 0 in half precision
@@ -139,7 +139,7 @@ class Pass:
 
     def _begun(self, partial: Path) -> dict:
         """How far an earlier start came, in which steps and format it went; UserError if it was another pass."""
-        tokens = CPU_TOKENS[self.precision] if self.device.type == "cpu" else GPU_TOKENS
+        tokens = CPU_TOKENS[self.precision] if self.device.type == "cpu" else TOKENS_WITHOUT_GRADIENT
         batch = max(1, tokens // self.identity.seq_len)
         fresh = {"identity": json.loads(json.dumps(asdict(self.identity))), "precision": self.precision}
         fresh |= {"batch": batch, "train": 0, "dev": 0}

@@ -19,8 +19,9 @@ from babylm_data.speed import multiplies_fast
 # of a minute: compiling costs about half a minute and about halves the time of what comes after.
 CPU_THREAD_FLOPS, GPU_FLOPS = 7e10, 2e13
 WORTH_COMPILING = 90.0  # seconds
-# Tokens of a forward pass: on a CPU so that activations stay near its cache, on a GPU enough to keep it busy.
-CPU_TOKENS, GPU_TOKENS = {"fp32": 1024, "bf16": 2048}, 65_536
+# Tokens of a forward pass: on a CPU so that activations stay near its cache, more of them where states are narrower
+# than WIDTH; on a GPU enough to keep it busy.
+CPU_TOKENS, WIDTH, GPU_TOKENS = {"fp32": 1024, "bf16": 2048}, 256, 65_536
 GPU_SHARE = 0.6  # of its memory, for what is estimated: weights with their optimiser, and activations
 CAUSAL_BY_FLAG = ("llama", "gpt2")  # every layer sees all that was before, and nothing needs another mask
 FLAGGED = "sdpa_causal"
@@ -64,7 +65,7 @@ def choose_micro_batch(
 ) -> int:
     """Sequences per forward pass, of all that a device has in a step: the largest even share that suits it."""
     if student.device.type == "cpu":
-        tokens = CPU_TOKENS[precision]
+        tokens = CPU_TOKENS[precision] * max(1, WIDTH // student.config.hidden_size)
     else:
         memory = GPU_SHARE * torch.cuda.get_device_properties(student.device).total_memory
         weights = 16 * student.num_parameters() + sum(model.get_memory_footprint() for model in frozen)
