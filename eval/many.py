@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import io
 import os
 import traceback
@@ -12,7 +13,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
-from babylm_data.errors import UserError
+from babylm_data.errors import LOOK_AFTER, UserError
 from babylm_data.words import revision_words
 
 
@@ -71,6 +72,7 @@ def begin(threads: int) -> None:
     """
     Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch reads it when it is first imported
+    gc.set_threshold(LOOK_AFTER)
 
 
 def score_one(argv: list[str]) -> tuple[str, bool]:

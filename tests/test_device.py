@@ -68,10 +68,10 @@ def test_activations_are_checkpointed_by_either_name_of_it(name):
 
 @pytest.fixture
 def make_model(data_folder):
-    """make_model(family): a tiny model in evaluation mode."""
+    """make_model(family, width): a tiny model in evaluation mode."""
 
-    def make(family="llama"):
-        shape = Model(family=family, hidden_size=32, num_hidden_layers=2, num_attention_heads=2)
+    def make(family="llama", width=32):
+        shape = Model(family=family, hidden_size=width, num_hidden_layers=2, num_attention_heads=2)
         return build(shape, load_tokenizer(data_folder / "tokenizer"), seed=0).eval()
 
     return make
@@ -116,7 +116,7 @@ def test_a_forward_pass_on_a_processor_has_the_largest_even_share_near_its_cache
     make_model, width, sequences, seq_len, expected
 ):
     """Wide states need no fewer tokens: products with few rows are slow."""
-    assert choose_micro_batch(sequences, seq_len, make_model(hidden_size=width), [], "fp32") == expected
+    assert choose_micro_batch(sequences, seq_len, make_model(width=width), [], "fp32") == expected
 
 
 @pytest.mark.parametrize(("gib", "expected"), [(80, 1024), (0.1, 128), (0.0001, 1)])

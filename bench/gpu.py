@@ -1,0 +1,156 @@
+"""python -m bench.gpu [--json FILE] [--markdown FILE] [--minutes N] [--parts NAME …]
+
+Everything that has to be seen on a GPU, in one command of a few minutes, to be run wherever one can be had. Each part
+has a process of its own and says what it saw as it goes on; what no longer fits is said not to have been reached.
+
+bits      a llama in bf16, fp16 and fp32, one that was killed and went on, a GPT-2 with dropout: each twice the same
+          weights; held-out losses by number format
+losses    a student that every loss teaches, Sinkhorn's with the rest, twice the same weights
+cache     soft targets written twice, once by a pass that was killed, the same bytes; a student of them twice
+speed     tokens/s of a llama of 8.1M parameters and a GPT-2 of 92M, compiled bf16, Muon
+ratios    the figures of python -m bench, one turn
+compiled  the llama of `bits`, compiled, twice and killed
+
+Exit status 1 if anything was not as it should be. Works on a processor too, where it takes longer.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.sealed import write_whole
+from bench.shapes import ROOT
+
+
+class Row(NamedTuple):
+    """One thing that was seen."""
+
+    part: str
+    what: str
+    figure: str
+    good: bool | None
+    """Whether it is as it should be; None for what is only measured."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from bench.gpu_parts import PARTS
+
+    parse = argparse.ArgumentParser(
+        prog="python -m bench.gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parse.add_argument
+    add("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME", help="[all, in this order]")
+    add("--minutes", type=positive, default=8, metavar="N", help="all together [8]")
+    add("--json", type=Path, metavar="FILE", help="write every row there")
+    add("--markdown", type=Path, metavar="FILE", help="write the table there")
+    add("--inside", type=Path, metavar="DIR", help=argparse.SUPPRESS)  # what a part's own process is told
+    return parse
+
+
+def main(argv: list[str]) -> int:
+    """Run the parts one after the other, print and write their rows; 1 if one is not as it should be."""
+    args = parser().parse_args(argv)
+    if args.inside:
+        return run_part(args.parts[0], args.inside)
+    for path in filter(None, (args.json, args.markdown)):
+        if not path.parent.is_dir():
+            raise UserError(f"{path}: there is no folder {path.parent}")
+    from bench.turns import machine
+
+    about, until, rows = machine(), time.monotonic() + 60 * args.minutes, []
+    with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
+        for part in args.parts:
+            for row in rows_of(part, Path(folder), until):
+                print(
+                    f"{row.part:<9} {row.what:<58} {row.figure}{'' if row.good in (None, True) else '  !'}",
+                    flush=True,
+                )
+                rows.append(row)
+            if args.json:  # after each part: the machine may be taken away
+                write_whole(
+                    args.json,
+                    json.dumps({"machine": about, "rows": [row._asdict() for row in rows]}, indent=1),
+                )
+            if args.markdown:
+                write_whole(args.markdown, markdown(about, rows))
+    return int(any(row.good is False for row in rows))
+
+
+def rows_of(part: str, place: Path, until: float) -> Iterator[Row]:
+    """What a part saw, in a process of its own that ends when the time is up."""
+    seconds = until - time.monotonic()
+    if seconds < 1:
+        yield Row(part, "not reached", "the time was up", None)
+        return
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    command = [sys.executable, "-m", "bench.gpu", "--parts", part, "--inside", str(place)]
+    process = subprocess.Popen(
+        command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        said, errors = process.communicate(timeout=seconds)
+        ended = "" if process.returncode == 0 else f"exit status {process.returncode}"
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # with all that it has begun
+        said, errors = process.communicate()
+        ended = "the time was up"
+    for line in said.splitlines():
+        if line.startswith("["):
+            yield Row(part, *json.loads(line))
+    if ended == "the time was up":
+        yield Row(part, "the rest was not reached", ended, None)
+    elif ended:
+        yield Row(
+            part, "did not end well", f"{ended}: {(errors.strip().splitlines() or ['?'])[-1][:200]}", False
+        )
+
+
+def run_part(part: str, place: Path) -> int:
+    """The part itself, in its own process: a line of JSON for each thing seen."""
+    from transformers import logging
+
+    from bench.gpu_parts import PARTS
+
+    logging.disable_progress_bar()
+    parts: dict[str, Callable[[Path], Iterator[tuple]]] = PARTS
+    for row in parts[part](place):
+        sys.__stdout__.write(json.dumps(row) + "\n")
+        sys.__stdout__.flush()
+    return 0
+
+
+def markdown(about: dict, rows: list[Row]) -> str:
+    """The table for a log."""
+    head = [
+        f"{about['device']}, torch {about['torch']}, transformers {about['transformers']}, Python {about['python']}, "
+        f"commit {(about['commit'] or 'unknown')[:7]}, {about['started'][:10]}: `python -m bench.gpu`",
+        "",
+        "| | | figure | |",
+        "| --- | --- | ---: | --- |",
+    ]
+    mark = {True: "as it should be", False: "**not** as it should be", None: ""}
+    return (
+        "\n".join([*head, *(f"| {r.part} | {r.what} | {r.figure} | {mark[r.good]} |" for r in rows)]) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

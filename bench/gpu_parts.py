@@ -1,0 +1,354 @@
+"""The parts of `python -m bench.gpu`: each tells (what, figure, whether it is as it should be) as it goes on.
+
+All of them work in one folder, so what one has made is there for the next: data, the teachers, and the runs.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from babylm_data.__main__ import main as make_data
+from babylm_data.sealed import SEAL, sha256
+from bench.shapes import ROOT, config_of
+from bench.spec import Request, Result, Spec
+from distill.config import DistillConfig, Losses
+from train_teachers.config import Config, Data, Model, Optim, TrainConfig, load_config
+
+Seen = tuple[str, str, bool | None]
+LENGTH = 256  # tokens a sequence: with 64, attention has other kernels
+DATA, WORDS = "data", 200_000
+ALIKE = (
+    0.01  # nats per token between number formats, far above their rounding and far below what a fault makes
+)
+PAIRS = {"llama": [{"teacher": 2, "student": 2}, {"teacher": 4, "student": 3}], "gpt2": "last_to_last"}
+OFFSETS = {"data.offset": "fixed"}
+CACHES = {"top": 32, "drawn": 12}
+
+
+def bits(place: Path) -> Iterator[Seen]:
+    """The teachers."""
+    data_in(place)
+    losses = {}
+    for precision in ("bf16", "fp16", "fp32"):
+        runs = [f"llama-{precision}", f"llama-{precision}-again"]
+        yield same_bits(
+            f"llama in {precision}", [train("nursery-llama", name, precision=precision) for name in runs]
+        )
+        losses[precision] = held_out_loss(runs[0])
+    spread = max(losses.values()) - min(losses.values())
+    told = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
+    yield "held-out hard loss by number format", told, spread < ALIKE
+    name = train("nursery-llama", "llama-killed", kill=True, precision="bf16")
+    yield same_bits("llama in bf16, killed and resumed", ["llama-bf16", name])
+    runs = ["gpt2", "gpt2-again"]
+    options = {"precision": "bf16", "model.dropout": 0.1}
+    yield same_bits("gpt2 with dropout, bf16", [train("nursery-gpt2", name, **options) for name in runs])
+
+
+def losses(place: Path) -> Iterator[Seen]:
+    """Every loss at once."""
+    teachers_in(place)
+    every = Losses.model_validate(every_loss(["llama", "gpt2"])).model_dump(mode="json")
+    runs = [distil(name, losses=every) for name in ("every-loss", "every-loss-again")]
+    yield same_bits("student of every loss", runs)
+    lines = [line for line in metrics(runs[0]) if "val/hard" in line]
+    for key, last in lines[-1].items():
+        if key.startswith("val/"):
+            fine = last is not None and abs(last) < float("inf")
+            yield (
+                f"{key.removeprefix('val/')}, held out, first and last",
+                f"{lines[0][key]:.4f} {last:.4f}",
+                fine,
+            )
+
+
+def cache(place: Path) -> Iterator[Seen]:
+    """Caches, and a student of each kind of them."""
+    teachers_in(place)
+    soft = {"hard": {"weight": 0.5}, "soft": {"temperature": 1.0, "weight": {"llama": 0.25, "gpt2": 0.25}}}
+    soft = Losses.model_validate(soft).model_dump(mode="json")
+    told = {"teachers": held_out_loss(distil("online", losses=soft, **OFFSETS))}
+    for kind, count in CACHES.items():
+        begun = time.perf_counter()
+        config = distil_config(
+            f"cached-{kind}", losses=soft, **OFFSETS, **cache_of(f"{kind}-once", kind, count)
+        )
+        write_cache(config)
+        seconds = time.perf_counter() - begun
+        again = distil_config("x", losses=soft, **OFFSETS, **cache_of(f"{kind}-again", kind, count))
+        write_cache(again, kill=True)
+        hashes = {sha256(place / f"llama-{kind}-{which}" / SEAL) for which in ("once", "again")}
+        yield f"{kind} {count} of two teachers, and killed", f"{seconds:.1f} s", len(hashes) == 1
+        runs = [run_student(config, name) for name in (f"cached-{kind}", f"cached-{kind}-again")]
+        yield same_bits(f"student of {kind} {count}", runs)
+        told[f"{kind} {count}"] = held_out_loss(runs[0])
+    spread = max(told.values()) - min(told.values())
+    yield (
+        "held-out hard loss by source",
+        ", ".join(f"{name} {loss:.4f}" for name, loss in told.items()),
+        spread < ALIKE,
+    )
+
+
+def speed(place: Path) -> Iterator[Seen]:
+    """The two shapes that were timed before."""
+    from bench.figures import rate_fraction, step
+    from bench.turns import made_up, take_turn
+
+    for name, config in {"llama 8.1M, 64 x 512": llama(), "gpt2 92M, 32 x 512": gpt2()}.items():
+        with contextlib.redirect_stdout(None), made_up(config) as filled:
+            result: Result = take_turn(Spec(side="muon", config=filled, warmup=5, steps=20), place)
+        share = sum(result.muon_seconds) / sum(result.seconds)
+        yield f"{name}, {result.precision}", f"{result.tokens_per_step / step(result):,.0f} tokens/s", None
+        yield (
+            f"{name}: of the rate of products ({result.rate / 1e12:,.1f} TFLOP/s)",
+            f"{rate_fraction(result):.1%}",
+            None,
+        )
+        yield f"{name}: Muon's share of a step", f"{share:.1%}", None
+        yield f"{name}: peak memory", f"{result.peak_bytes / 2**30:.1f} GiB", None
+
+
+def ratios(place: Path) -> Iterator[Seen]:
+    """Against the plain loop."""
+    from bench.comparison import compare
+    from bench.figures import MEANING
+
+    request = Request(shape="reference", turns=1, steps=5)
+    with contextlib.redirect_stdout(None):
+        report = compare(request, config_of(request, place), place)
+    for name, value in report["summary"].items():
+        yield f"{name}: {MEANING[name]}", "not measured" if value is None else f"{value:.3f}", None
+
+
+def compiled(place: Path) -> Iterator[Seen]:
+    """As in `bits`, compiled."""
+    data_in(place)
+    options = {"precision": "bf16", "compile": True}
+    runs = [train("nursery-llama", name, **options) for name in ("compiled", "compiled-again")]
+    yield same_bits("llama in bf16, compiled", runs)
+    killed = train("nursery-llama", "compiled-killed", kill=True, **options)
+    yield same_bits("llama in bf16, compiled, killed and resumed", [runs[0], killed])
+
+
+PARTS = {part.__name__: part for part in (bits, losses, cache, speed, ratios, compiled)}
+
+
+# --- runs -------------------------------------------------------------------------------------------------------
+
+
+def data_in(place: Path) -> None:
+    """The nursery corpus."""
+    if not (place / DATA).exists():
+        with contextlib.redirect_stdout(None):
+            make_data(["--source", "nursery", "--out", str(place / DATA)])
+
+
+def teachers_in(place: Path) -> None:
+    """The teachers, where an earlier part has not left them."""
+    data_in(place)
+    train("nursery-llama", "llama-bf16", precision="bf16")
+    train("nursery-gpt2", "gpt2", precision="bf16", **{"model.dropout": 0.1})
+
+
+def train(recipe: str, name: str, *, kill: bool = False, **options) -> str:
+    """Train a teacher, or find it trained; with `kill` by a process that is killed at its first checkpoint."""
+    from train_teachers.objective import HardObjective
+    from train_teachers.stage import run_training
+
+    path = ROOT / f"train_teachers/configs/{recipe}.yaml"
+    overrides = written(name, options)
+    if kill:
+        kill_at(
+            Path("runs") / name / "state", "train_teachers", str(path), *overrides, "checkpoint_seconds=0"
+        )
+    with quiet():
+        run_training(
+            load_config(TrainConfig, path, overrides),
+            kind="teacher",
+            make_objective=lambda *_: HardObjective(),
+        )
+    return name
+
+
+def distil_config(name: str, **options) -> DistillConfig:
+    """The nursery's student and the teachers of `bits`."""
+    losses = options.pop("losses")
+    path = ROOT / "distill/configs/nursery.yaml"
+    teachers = {"teachers.llama.path": "runs/llama-bf16/export", "teachers.gpt2.path": "runs/gpt2/export"}
+    config = load_config(DistillConfig, path, written(name, teachers | {"revisions": False} | options))
+    return DistillConfig.model_validate(config.model_dump() | {"losses": losses})
+
+
+def distil(name: str, **options) -> str:
+    """Distil a student."""
+    return run_student(distil_config(name, precision="bf16", **options), name)
+
+
+def run_student(config: DistillConfig, name: str) -> str:
+    """Train the student of a config under a name."""
+    from distill.__main__ import objective_of
+    from train_teachers.stage import run_training
+
+    config = config.model_copy(update={"name": name})
+    with quiet():
+        run_training(config, kind="student", make_objective=objective_of(config))
+    return name
+
+
+def write_cache(config: DistillConfig, *, kill: bool = False) -> None:
+    """Write the caches of a config; with `kill` by a process that is killed as soon as it has written something."""
+    from distill.cache_writer import write_caches
+    from train_teachers.config import dump_config
+
+    if kill:
+        path = Path(f"{config.name}.yaml")
+        path.write_text(dump_config(config), encoding="utf-8")
+        folder = Path(config.teachers["llama"].cache.path)
+        kill_at(folder.with_name(f".{folder.name}.partial"), "distill.cache", str(path), pattern="*.bin")
+    with quiet():
+        write_caches(config)
+
+
+def kill_at(folder: Path, *command: str, pattern: str = "step-*") -> None:
+    """Run a program of the kit until something of that name is in the folder, and kill it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while process.poll() is None and not any(folder.glob(pattern)):
+        time.sleep(0.01)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def written(name: str, options: dict) -> list[str]:
+    """Overrides of a config of the nursery."""
+    fixed = {
+        "name": name,
+        "data.path": DATA,
+        "data.seq_len": LENGTH,
+        "model.max_position_embeddings": LENGTH,
+        "data.words": WORDS,
+        "batch_size": 16,
+        "validations": 2,
+        "log_every": 10,
+    }
+    return [f"{key}={json.dumps(value)}" for key, value in (fixed | options).items()]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What runs print is not what a part tells."""
+    with (
+        contextlib.redirect_stdout(None),
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
+
+
+def same_bits(what: str, runs: list[str]) -> Seen:
+    """Whether the exports of some runs have one hash."""
+    from train_teachers.pretrained import weights_hash
+
+    hashes = {weights_hash(Path("runs") / name / "export") for name in runs}
+    return f"{what}: equal bits", "yes" if len(hashes) == 1 else "NO", len(hashes) == 1
+
+
+def metrics(name: str) -> list[dict]:
+    """The lines of a run's metrics."""
+    return [
+        json.loads(line)
+        for line in (Path("runs") / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+
+
+def held_out_loss(name: str) -> float:
+    """Of a run's end."""
+    return json.loads((Path("runs") / name / "summary.json").read_text(encoding="utf-8"))["val/hard"]
+
+
+def cache_of(which: str, kind: str, count: int) -> dict:
+    """Options that give each teacher a cache of its own, in the folder <teacher>-<which>."""
+    return {
+        f"teachers.{name}.cache.{key}": value
+        for name in ("llama", "gpt2")
+        for key, value in {"path": f"{name}-{which}", kind: count}.items()
+    }
+
+
+def every_loss(teachers: list[str]) -> dict:
+    """Each loss that there is, with a small weight."""
+    weight = dict.fromkeys(teachers, 0.1)
+    layered = {"weight": weight, "layer_map": "last_to_last"}
+    return {
+        "hard": {"weight": 0.5},
+        "z_loss": {"weight": 1e-4},
+        "soft": {"weight": weight},
+        "output_cosine": {"weight": weight},
+        "output_wasserstein": {"weight": weight},
+        "hidden": {"weight": weight, "layer_map": PAIRS},
+        "attention": layered,
+        "contrastive": layered,
+        "wasserstein": {**layered, "critic_steps": 1},
+        "sliced_wasserstein": layered,
+        "sinkhorn": layered,
+        "heads": {"weight": 0.1, "layers": [1], "soft": weight},
+        "ted": layered,
+    }
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------
+
+
+def llama() -> Config:
+    """8.1M parameters."""
+    shape = Model(
+        family="llama",
+        hidden_size=256,
+        intermediate_size=640,
+        num_hidden_layers=8,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
+    return timed(shape, 64)
+
+
+def gpt2() -> Config:
+    """91.7M parameters."""
+    shape = Model(
+        family="gpt2",
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
+    return timed(shape, 32)
+
+
+def timed(shape: Model, batch_size: int) -> TrainConfig:
+    """A training config whose data are made up."""
+    return TrainConfig(
+        name="timed",
+        model=shape,
+        data=Data(path="absent", vocab_size=8192, seq_len=512, words=10**6, held_out_sequences=1),
+        optim=Optim(lr=1e-3, optimizer="muon"),
+        batch_size=batch_size,
+        precision="bf16",
+        compile=True,
+        competition=False,
+        revisions=False,
+    )
