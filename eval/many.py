@@ -5,13 +5,18 @@ import contextlib
 import gc
 import io
 import os
+import sys
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
+
+from tqdm import tqdm
 
 from babylm_data.errors import LOOK_AFTER, UserError
 from babylm_data.words import revision_words
@@ -42,28 +47,35 @@ def score_all(args: argparse.Namespace) -> None:
             "in a results tree, several models are either revisions of one (chck_1M …; name it with --model-name) "
             "or models of their own (without --model-name)"
         )
-    threads = max(1, (os.cpu_count() or 1) // args.processes)
     commands = [
         [model, *options_of(args), "--out", str(args.out / name), *revision_of(name)]
         for model, name in names.items()
     ]
     failed = []
-    with ProcessPoolExecutor(
-        args.processes, get_context("spawn"), initializer=begin, initargs=(threads,)
-    ) as pool:
+    for name, (said, status) in zip(names.values(), score_each(commands, args.processes), strict=True):
+        print(f"== {name}\n{said}", flush=True)
+        failed += [name] if status else []
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(names)} models have no scores ({', '.join(failed)}): see above"
+        )
+
+
+def score_each(commands: list[list[str]], processes: int) -> Iterator[tuple[str, int]]:
+    """`python -m eval COMMAND` for each, so many at a time, in processes that load their libraries once: what it said,
+    and its exit status, in order. One at a time shows its progress as it goes on.
+    """
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    score = partial(score_one, shows_progress=processes == 1)
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=begin, initargs=(threads,)) as pool:
         try:
-            for name, (said, good) in zip(names.values(), pool.map(score_one, commands), strict=True):
-                print(f"== {name}\n{said}", flush=True)
-                failed += [] if good else [name]
+            bar = {"total": len(commands), "unit": " models", "disable": None if processes > 1 else True}
+            yield from tqdm(pool.map(score, commands), **bar)
         except BrokenProcessPool:
             raise UserError(
                 "a process was killed, as it is where memory is short: ask for fewer with --processes; "
                 "what is scored already is kept"
             ) from None
-    if failed:
-        raise UserError(
-            f"{len(failed)} of {len(names)} models have no scores ({', '.join(failed)}): see above"
-        )
 
 
 def begin(threads: int) -> None:
@@ -75,23 +87,24 @@ def begin(threads: int) -> None:
     gc.set_threshold(LOOK_AFTER)
 
 
-def score_one(argv: list[str]) -> tuple[str, bool]:
+def score_one(argv: list[str], *, shows_progress: bool = False) -> tuple[str, int]:
     """`python -m eval ARGV` in this process, which has its libraries loaded from the model before: what it said, and
-    whether it came to an end.
+    its exit status. Where it shows its progress, what goes to stderr is said at once.
     """
     from eval.__main__ import main
 
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    said, status = io.StringIO(), 0
+    errors = sys.stderr if shows_progress else said
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors):
         try:
             main(argv)
         except UserError as error:
             print(f"error: {error}")
-            return said.getvalue(), False
+            status = 2
         except Exception:  # of this model, and no reason to leave out the others
             traceback.print_exc()
-            return said.getvalue(), False
-    return said.getvalue(), True
+            status = 1
+    return said.getvalue(), status
 
 
 def options_of(args: argparse.Namespace) -> list[str]:

@@ -49,9 +49,10 @@ def started(monkeypatch, workplace) -> list[list[str]]:
     """The arguments that each model is scored with. A model called "broken" fails."""
     commands = []
 
-    def score_one(argv):
+    def score_one(argv, *, shows_progress):
+        assert not shows_progress
         commands.append(argv)
-        return "scored", argv[0] != "broken"
+        return "scored", 2 * (argv[0] == "broken")
 
     monkeypatch.setattr(many, "score_one", score_one)
     monkeypatch.setattr(many, "ProcessPoolExecutor", OneByOne)
@@ -102,11 +103,11 @@ def test_what_a_model_prints_and_how_it_ended_is_told(workplace):
     write_rows(workplace / "data/fast_eval/blimp_fast/order.jsonl", rows)
     tiny_models.save(workplace / "model")
     options = ["--tasks", "blimp_fast", "--data", "data", "--out", "out"]
-    said, good = many.score_one(["model", *options])
-    assert good and "blimp_fast by phenomenon" in said
+    said, status = many.score_one(["model", *options])
+    assert status == 0 and "blimp_fast by phenomenon" in said
     assert (workplace / "out/scores.json").exists()
-    said, good = many.score_one(["absent", *options])
-    assert not good and "error: absent is neither a folder" in said
+    said, status = many.score_one(["absent", *options])
+    assert status == 2 and "error: absent is neither a folder" in said
 
 
 def test_a_process_ends_with_the_one_that_began_it(tmp_path):

@@ -60,7 +60,11 @@ def called(monkeypatch) -> list[list[str]]:
         calls.append(command)
         return 2 * any("control" in word for word in command)
 
+    def score_each(commands, _processes):
+        return [("", call(["eval", *command])) for command in commands]
+
     monkeypatch.setattr(evaluate, "ended", call)
+    monkeypatch.setattr(evaluate, "score_each", score_each)
     return calls
 
 
@@ -100,10 +104,13 @@ def test_every_model_that_a_table_needs_is_asked_the_full_list_and_each_revision
         "--results" in scored[str(run / "export")]
         and "--results" not in scored[str(runs / "nursery-gpt2/export")]
     )
-    (fast,) = (call for call in called if call[1].endswith("chck_1M"))
-    assert fast[1:4] == [str(run / "revisions" / f"chck_{n}M") for n in (1, 2, 3)]
-    assert {"blimp_fast", "reading", "aoa"} <= set(fast) and fast[fast.index("--processes") + 1] == "2"
-    assert called.index(fast) > 2
+    fast = [call for call in called if "revisions" in call[1]]
+    assert [call[1] for call in fast] == [str(run / "revisions" / f"chck_{n}M") for n in (1, 2, 3)]
+    for call in fast:
+        name = Path(call[1]).name
+        assert {"blimp_fast", "reading", "aoa"} <= set(call)
+        assert call[call.index("--revision") + 1] == name
+        assert call[call.index("--out") + 1] == str(run / "eval_revisions" / name)
 
 
 def test_fine_tuning_is_of_the_student_alone_and_with_the_seeds_asked_for(run, data, called):
@@ -138,7 +145,8 @@ def test_a_limit_writes_below_trial_in_every_run_folder_and_no_results_tree(run,
     assert all("--limit" in call for call in called)
     beside = ("nursery-llama", "nursery-gpt2", "nursery-control")
     assert {call[call.index("--out") + 1] for call in called} == {
-        *(str(run / "trial" / part) for part in ("eval", "eval_revisions", "finetune")),
+        *(str(run / "trial" / part) for part in ("eval", "finetune")),
+        *(str(run / f"trial/eval_revisions/chck_{n}M") for n in range(1, 6)),
         *(str(run.parent / name / "trial/eval") for name in beside),
     }
 
@@ -235,14 +243,18 @@ def test_a_damaged_revision_is_named_before_anything_is_scored(run, data, called
     [
         (2, {"comps": "too long"}, 1),  # the control's alone
         (2, {}, 3),  # that of the teachers too: whatever it was, it was not what they cannot be asked
-        (-9, {"comps": "too long"}, 3),
+        (1, {"comps": "too long"}, 3),
     ],
 )
 def test_only_what_a_teacher_was_refused_is_excused(run, data, monkeypatch, status, refused, failed):
     for name in ("nursery-llama", "nursery-gpt2"):
         edit(run.parent / name / "eval/scores.json", refused=refused)
     fails = ("nursery-llama/export", "nursery-gpt2/export", "nursery-control/export")
-    monkeypatch.setattr(evaluate, "ended", lambda command: status * command[1].endswith(fails))
+    monkeypatch.setattr(
+        evaluate,
+        "score_each",
+        lambda commands, _: [("", status * call[0].endswith(fails)) for call in commands],
+    )
     with pytest.raises(UserError, match=f"^{failed} parts did not end well"):
         evaluate.main(arguments(run, data, *NO_GLUE))
 
@@ -316,5 +328,9 @@ def test_no_more_processes_than_memory_cores_and_models_allow(tmp_path, monkeypa
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free * 2**30))
     monkeypatch.setattr(evaluate.os, "cpu_count", lambda: 4)
     (tmp_path / "model.safetensors").write_bytes(bytes(1000))
-    assert evaluate.fitting_processes(tmp_path, 19) == expected
-    assert evaluate.fitting_processes(tmp_path, 1) == 1
+    assert evaluate.fitting_processes([tmp_path] * 19) == expected
+    assert evaluate.fitting_processes([tmp_path]) == 1
+    (tmp_path / "large").mkdir()
+    with open(tmp_path / "large/model.safetensors", "wb") as file:
+        file.truncate(10 * 2**30)  # a hole: no byte of it is on the disk
+    assert evaluate.fitting_processes([tmp_path, tmp_path / "large"]) <= expected // 2 + 1

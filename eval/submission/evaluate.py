@@ -23,6 +23,7 @@ from babylm_data.errors import UserError, from_zero, positive
 from eval.aoa.__main__ import read_human
 from eval.json_files import read_json
 from eval.lineup import read_lineup
+from eval.many import score_each
 from eval.origins import taught_by
 from eval.results_tree import model_name
 from eval.revisions import SCORES, revisions
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="first N items of each subtask, for trying: all is written below trial/ in the run folders, "
         "and no results tree",
     )
-    add("--processes", type=positive, metavar="N", help="revisions scored at a time [as many as fit]")
+    add("--processes", type=positive, metavar="N", help="models scored at a time [as many as fit]")
     add("--list", action="store_true", help="say what is missing, score nothing")
     add("--check", action="store_true", help="look at the data alone, before there is a RUN")
 
@@ -86,17 +87,21 @@ def main(args: argparse.Namespace) -> int | None:
     if args.list:
         return list_missing(run, rules)
     refuse_known_faults(run, asked, args)
-    failed = 0
-    teachers = {f"{folder}/export" for folder in taught_by(run)}
-    for command in commands(run, asked, args):
-        print(f"== python -m {shlex.join(command)}", flush=True)
-        if status := ended(command):
-            if command[1] in teachers and status == 2 and refused_tasks(command):
-                print(
-                    "a teacher has no score of some tasks, see above: what build cannot do without it refuses"
-                )
-            else:
-                failed += 1
+    calls = commands(run, asked, args)
+    scoring, others = [[call for call in calls if (call[0] == "eval") is first] for first in (True, False)]
+    processes = args.processes or fitting_processes([Path(call[1]) for call in scoring])
+    teachers, failed = {f"{folder}/export" for folder in taught_by(run)}, 0
+    for call, (said, status) in zip(
+        scoring, score_each([call[1:] for call in scoring], processes), strict=True
+    ):
+        print(f"== python -m {shlex.join(call)}\n{said}", flush=True)
+        if call[1] in teachers and status == 2 and refused_tasks(call):
+            print("a teacher has no score of some tasks, see above: what build cannot do without it refuses")
+        else:
+            failed += bool(status)
+    for call in others:
+        print(f"== python -m {shlex.join(call)}", flush=True)
+        failed += bool(ended(call))
     if failed:
         raise UserError(
             f"{failed} parts did not end well: see above, and what --list says; the same command goes on"
@@ -160,17 +165,20 @@ def commands(run: Run, asked: Asked, args: argparse.Namespace) -> list[list[str]
         options = [*data, *text, *limit, "--out", str(beside / below / "eval")]
         own = tree if beside == folder else []
         calls.append(["eval", f"{beside}/export", "--tasks", *full, *options, *own])
-    if found := revisions(run):
-        models, out = [str(revision.export) for revision in found], folder / below / SCORES
-        processes = args.processes or fitting_processes(folder / "export", len(models))
-        count = ["--processes", str(processes)]
-        if len(models) == 1:  # a call for one model has its results in --out itself
-            out, count = out / found[0].name, ["--revision", found[0].name] if tree else []
-        options = [*data, *(text if "perplexity" in asked.fast else []), *limit, "--out", str(out)]
-        calls.append(["eval", *models, "--tasks", *asked.fast, *options, *count, *tree])
-        if asked.human:
-            options = ["--human", str(asked.human), "--tokenizer", f"{folder}/export"]
-            calls.append(["eval.aoa", str(out), *options, "--out", f"{folder}/aoa", *tree])
+    found, out = revisions(run), folder / below / SCORES
+    for revision in found:
+        options = [
+            *data,
+            *(text if "perplexity" in asked.fast else []),
+            *limit,
+            "--out",
+            str(out / revision.name),
+        ]
+        own = ["--revision", revision.name, *tree] if tree else []
+        calls.append(["eval", str(revision.export), "--tasks", *asked.fast, *options, *own])
+    if found and asked.human:
+        options = ["--human", str(asked.human), "--tokenizer", f"{folder}/export"]
+        calls.append(["eval.aoa", str(out), *options, "--out", f"{folder}/aoa", *tree])
     if asked.glue:
         seeds = ["--seeds", *map(str, args.seeds)]
         epochs = ["--epochs", str(args.epochs)] if args.epochs else []
@@ -179,14 +187,17 @@ def commands(run: Run, asked: Asked, args: argparse.Namespace) -> list[list[str]
     return calls
 
 
-def fitting_processes(export: Path, models: int) -> int:
-    """How many models can be scored at a time: one a core, or one a part of the GPU's memory, and no more than fit."""
+def fitting_processes(exports: list[Path]) -> int:
+    """How many of these models can be scored at a time: one a core, or one a part of the GPU's memory, and no more than
+    fit of the largest.
+    """
     import psutil
     import torch
 
-    need = A_PROCESS + TIMES_WEIGHTS * sum(path.stat().st_size for path in export.glob("*.safetensors"))
+    sizes = (sum(path.stat().st_size for path in export.glob("*.safetensors")) for export in exports)
+    need = A_PROCESS + TIMES_WEIGHTS * max(sizes)
     if torch.cuda.is_available():
         free = torch.cuda.mem_get_info()[0]
     else:
         free = psutil.virtual_memory().available
-    return max(1, min(models, os.cpu_count() or 1, int(free // need)))
+    return max(1, min(len(exports), os.cpu_count() or 1, int(free // need)))
