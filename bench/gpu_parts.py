@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 from babylm_data.__main__ import main as make_data
 from babylm_data.sealed import SEAL, sha256
 from bench.shapes import ROOT, config_of
@@ -22,7 +24,7 @@ from train_teachers.config import Config, Data, Model, Optim, TrainConfig, load_
 
 Seen = tuple[str, str, bool | None]
 LENGTH = 256  # tokens a sequence: with 64, attention has other kernels
-DATA, WORDS = "data", 200_000
+DATA, WORDS, FEWER = "data", 200_000, 10_000  # fewer on a processor, where it is tried out
 ALIKE = (
     0.01  # nats per token between number formats, far above their rounding and far below what a fault makes
 )
@@ -35,7 +37,7 @@ def bits(place: Path) -> Iterator[Seen]:
     """The teachers."""
     data_in(place)
     losses = {}
-    for precision in ("bf16", "fp16", "fp32"):
+    for precision in ("bf16", "fp16", "fp32") if torch.cuda.is_available() else ("bf16", "fp32"):
         runs = [f"llama-{precision}", f"llama-{precision}-again"]
         yield same_bits(
             f"llama in {precision}", [train("nursery-llama", name, precision=precision) for name in runs]
@@ -238,7 +240,7 @@ def written(name: str, options: dict) -> list[str]:
         "data.path": DATA,
         "data.seq_len": LENGTH,
         "model.max_position_embeddings": LENGTH,
-        "data.words": WORDS,
+        "data.words": WORDS if torch.cuda.is_available() else FEWER,
         "batch_size": 16,
         "validations": 2,
         "log_every": 10,

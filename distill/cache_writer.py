@@ -6,6 +6,7 @@ and then: a pass that was killed cuts them back to there and goes on to the same
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -26,12 +27,13 @@ from babylm_data.speed import FORMATS
 from babylm_data.tokenizer import fingerprint
 from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
 from distill.config import DistillConfig
-from distill.losses import logprobs
+from distill.losses import ONE, logprobs
 from distill.soft import combined_NV
 from distill.soft_targets import FORMAT, MANIFEST, Identity, identity_of, read_cache
 from distill.teachers import Teachers
 from train_teachers.device import (
     CPU_TOKENS,
+    be_deterministic,
     choose_attention,
     choose_compile,
     choose_formats,
@@ -66,6 +68,7 @@ class Pass:
         keep_freed_memory()
         self.splits = {split: open_tokens(data, split) for split in ("train", "dev")}
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        be_deterministic(self.device)
         self.asked, self.precision = config.precision, choose_formats(config.precision)["precision"]
         alone = {name: config.teachers[name].model_copy(update={"cache": None}) for name in names}
         self.teachers = Teachers(
@@ -225,8 +228,10 @@ class Pass:
     def _of_target(self, target_CV: Tensor, uniform_CK: Tensor) -> dict[str, Tensor]:
         """Of log-probabilities (C, V) what is kept."""
         if self.identity.kind == "drawn":
-            cumulated_CV = target_CV.double().exp().cumsum(-1)
-            places_CK = torch.searchsorted(cumulated_CV, uniform_CK * cumulated_CV[:, -1:])
+            # in integers: on a GPU the sums of floating-point numbers depend on the order in which they are formed
+            cumulated_CV = (target_CV.double().exp() * ONE).long().cumsum(-1)
+            drawn_CK = (uniform_CK * cumulated_CV[:, -1:]).long()
+            places_CK = torch.searchsorted(cumulated_CV, drawn_CK, right=True)
             entropy_C1 = -(target_CV.exp() * target_CV).sum(-1, keepdim=True)
             return {"ids": places_CK.clamp_max(self.identity.vocab_size - 1), "rest": entropy_C1}
         top_CK, ids_CK = target_CV.topk(self.identity.count, dim=-1)
@@ -258,12 +263,15 @@ class Pass:
 
 
 def _uniform(blocks: Blocks, identity: Identity) -> Tensor:
-    """(N, K) numbers in [0, 1) from the place of each block alone, so that a pass in other steps draws the same."""
+    """(N, K) numbers in [0, 1) from the teachers and the place of each block alone, so that a pass in other steps draws
+    the same, and one of other teachers does not.
+    """
     if identity.kind != "drawn":
         return torch.empty(blocks.starts.size * identity.seq_len, 0)
     split = ("train", "dev").index(blocks.split)
+    teachers = int(hashlib.sha256("".join(identity.teachers.values()).encode()).hexdigest(), 16)
     rows = [
-        np.random.Generator(np.random.Philox(np.random.SeedSequence([split, int(start)]))).random(
+        np.random.Generator(np.random.Philox(np.random.SeedSequence([teachers, split, int(start)]))).random(
             (identity.seq_len, identity.count)
         )
         for start in blocks.starts

@@ -5,6 +5,7 @@ Every loss has one class here and one field in `Losses`; a loss that is left out
 
 import math
 import os
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -74,9 +75,9 @@ def _always_positive(number: Number) -> Number:
 DIVERGENCES_OF_CACHES: dict[str, dict[str, str]] = {
     "top": dict.fromkeys(
         ("forward_kl", "reverse_kl", "jsd", "skewed_kl", "skewed_reverse_kl", "total_variation"),
-        "a lower bound",
+        "a lower bound of that from the teacher",
     ),
-    "drawn": {"forward_kl": "unbiased"},
+    "drawn": {"forward_kl": "right on average over what was drawn"},
 }
 """How a divergence stands to that of a live teacher under each kind of cache; one that is not here is refused."""
 
@@ -475,6 +476,10 @@ class DistillConfig(TrainConfig):
                 "losses.soft.weight changes, and with it the target that the cache holds: write numbers"
             )
         for path, names in self.caches.items():
+            if inside := [other for other in self.caches if Path(other) in Path(path).parents]:
+                raise ValueError(
+                    f"the cache {path} would lie in another, {inside[0]}: give it a folder beside it"
+                )
             if len(names) > 1 and not together:
                 raise ValueError(f"teachers '{names[0]}' and '{names[1]}' have one cache, {path}: one each")
             if any(self.teachers[name].cache != self.teachers[names[0]].cache for name in names):

@@ -30,7 +30,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from distill import losses as L
-from distill.config import DistillConfig, Loss, Losses, PerTeacher, value
+from distill.config import DIVERGENCES_OF_CACHES, DistillConfig, Loss, Losses, PerTeacher, value
 from distill.heads import head_loss_N, head_shares
 from distill.layers import pairs_of
 from distill.learners import Learners, descend
@@ -79,6 +79,12 @@ class DistillObjective(Objective):
         self.teachers = teachers
         beside = {"label_smoothing": self.losses.hard.label_smoothing, "z_loss": self.losses.z_loss}
         self.sources = teachers.sources | {key: str(value) for key, value in beside.items() if value}
+        self.notes = [
+            f"soft targets of {', '.join(names)} from {folder}, {cache.kind} {cache.count}: {soft.divergence} is "
+            f"{DIVERGENCES_OF_CACHES[cache.kind][soft.divergence]}"
+            for folder, names in config.caches.items()
+            if (cache := config.teachers[names[0]].cache)
+        ]
         self.flops_per_token = sum(2.0 * num_parameters(model)[0] for model in teachers.models.values())
         if self.losses.attention:
             student.set_attn_implementation("eager")  # the only one that keeps its maps
@@ -125,7 +131,7 @@ class DistillObjective(Objective):
             parts = [weights.pop(f"soft.{k}") for k in soft.weight]
             weights["soft"] = sum(parts)
             shares_K = torch.tensor(parts if any(parts) else [1.0] * len(parts))
-            self.shares_K.copy_(shares_K / shares_K.sum())
+            self.shares_K.copy_(shares_K / shares_K.sum(), non_blocking=True)
         self.filtering = ted is not None and progress < ted.until
         if self.filtering:  # until then there is nothing to match
             weights |= {name: 0.0 for name in weights if name.startswith("ted.")}

@@ -171,6 +171,18 @@ def test_a_finished_run_is_not_trained_again(train_tiny, capsys):
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 
+def test_what_an_older_version_did_not_write_down_is_no_change(train_tiny, capsys):
+    folder = train_tiny()
+    path = folder / "inputs.json"
+    inputs = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in inputs.items() if key != "muon"}))
+    train_tiny()
+    assert "finished already" in capsys.readouterr().out
+    path.write_text(json.dumps(inputs | {"data": "0" * 64}))
+    with pytest.raises(UserError, match="another inputs: data was 000"):
+        train_tiny()
+
+
 def test_a_run_folder_of_another_config_is_refused(train_tiny):
     train_tiny()
     with pytest.raises(UserError, match="another config: seed was 0, now 1"):

@@ -5,11 +5,12 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import VOCAB
 from pydantic import ValidationError
-from test_distill import BOTH_USED, distil
+from test_distill import BOTH_USED, distil, metrics
 from test_losses import draw
 
 from babylm_data.errors import UserError
@@ -22,7 +23,7 @@ from distill.cache_writer import Pass, write_caches
 from distill.config import DIVERGENCES_OF_CACHES, Soft
 from distill.soft import divergence, divergence_N
 from distill.soft_targets import Kept
-from train_teachers.stage import Ready
+from train_teachers.stage import Ready, check
 from train_teachers.step import Stepper
 
 N, V = 6, 11
@@ -150,6 +151,39 @@ def test_drawn_tokens_depend_on_their_place_alone(make_cached, monkeypatch):
     assert {path.name: sha256(path) for path in Path("cache-a").glob("*.ids.bin")} == before
     folder = distil(config)
     assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+
+
+def test_two_teachers_of_the_same_weights_but_for_their_config_draw_other_tokens(make_cached, tmp_path):
+    """Noise that they shared would not average out."""
+    config, _ = make_cached({"drawn": 4}, write=False)
+    own = tmp_path / "own"
+    shutil.copytree(config.teachers["a"].path, own)
+    (own / SEAL).unlink()
+    path = own / "config.json"
+    path.write_text(path.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 1.0000001e-06'))
+    twin = config.teachers["b"].model_copy(update={"path": str(own)})
+    write_caches(config.model_copy(update={"teachers": {**config.teachers, "b": twin}}))
+    a, b = (torch.from_numpy(np.fromfile(f"cache-{name}/train.ids.bin", "<u2").astype(int)) for name in "ab")
+    assert (a != b).float().mean() > 0.5
+
+
+def test_a_check_says_how_the_divergence_stands_to_that_of_the_teacher(make_cached, capsys):
+    config, _ = make_cached({"top": 4})
+    check(config, objective_of(config))
+    said = capsys.readouterr().out
+    assert (
+        "soft targets of a from cache-a, top 4: forward_kl is a lower bound of that from the teacher" in said
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [{"top": 4}, {"drawn": 4}])
+def test_two_processes_learn_from_a_cache_as_one_does(make_cached, on_two_processes, kept):
+    config, _ = make_cached(kept)
+    alone = distil(config.model_copy(update={"name": "alone"}))
+    both = on_two_processes("distill", config.model_copy(update={"name": "both"}))
+    for key in ("val/hard", "val/soft.a", "val/soft.b"):
+        assert metrics(alone, key) == pytest.approx(metrics(both, key), abs=2e-3), key
 
 
 @pytest.mark.parametrize("kept", [{"top": 4}, {"drawn": 4}])
@@ -400,3 +434,11 @@ HIDDEN = {"weight": {"a": 0.1}, "layer_map": "last_to_last"}
 def test_a_config_that_a_cache_cannot_serve_is_refused(make_cached, changes, reason):
     with pytest.raises(ValidationError, match=reason):
         make_cached(**{"kept": {"top": 4}, "write": False} | changes)
+
+
+def test_a_cache_does_not_lie_in_another(make_cached):
+    config, _ = make_cached({"top": 4}, write=False)
+    teachers = config.model_dump()["teachers"]
+    teachers["b"]["cache"]["path"] = "cache-a/inside"
+    with pytest.raises(ValidationError, match="the cache cache-a/inside would lie in another, cache-a"):
+        type(config).model_validate(config.model_dump() | {"teachers": teachers})

@@ -98,6 +98,7 @@ def train(
     """
     trained, total = Trained(student, objective), batches.steps_for(config.data.words)
     take_step = Stepper(trained, config, accelerator, steps=total, manner=manner)
+    stop_asked = StopAsked(accelerator)
     state = (run.folder / "state", trained, take_step.optimizers, accelerator.scaler)
     progress = Progress(**(load_state(*state) or {}))
     validate_at = set(np.linspace(0, total, config.validations + 1).round().astype(int).tolist())
@@ -116,7 +117,7 @@ def train(
             if progress.step in validate_at:
                 loss = validate(progress, student, objective, held_out, take_step, log)
                 bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
-            done, stopping = progress.step == total, _on_any_process(bool(signals), accelerator)
+            done, stopping = progress.step == total, stop_asked(bool(signals))
             if done or stopping or time.monotonic() - saved_at > config.checkpoint_seconds:
                 take_step.refuse_non_finite()
                 if first:
@@ -171,11 +172,19 @@ def leave(step: int, total: int, accelerator: Accelerator) -> NoReturn:
     sys.exit(STOPPED)
 
 
-def _on_any_process(flag: bool, accelerator: Accelerator) -> bool:
-    """Whether `flag` is set on any process, so that all stop at the same step."""
-    if accelerator.num_processes == 1:
-        return flag
-    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum"))
+class StopAsked:
+    """Whether any process was asked to stop, so that all do at the same step: known a step later, lest all wait."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator, self.before = accelerator, None
+
+    def __call__(self, asked: bool) -> bool:
+        """Called once a turn by every process."""
+        if self.accelerator.num_processes == 1:
+            return asked
+        before, device = self.before, self.accelerator.device
+        self.before = self.accelerator.reduce(torch.tensor(float(asked)).to(device, non_blocking=True), "sum")
+        return before is not None and bool(before)
 
 
 @contextlib.contextmanager

@@ -46,6 +46,8 @@ class Objective(nn.Module):
         self.register_buffer("coefficients", torch.zeros(0), persistent=False)
         self.sources: dict[str, str] = {}
         """What it was made from beside the config: name -> hash, so that a resumed run is the same run."""
+        self.notes: list[str] = []
+        """What a reader of the run should know of it, a line each."""
         self.flops_per_token = 0.0
         """Arithmetic beside the student's own, such as the teachers' forward passes."""
         self.own_optimizers: dict[str, torch.optim.Optimizer] = {}

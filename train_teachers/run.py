@@ -59,7 +59,11 @@ class Run:
             self._refuse_change(
                 "config", self._read_config(), config.model_dump(mode="json"), config.may_change
             )
-            self._refuse_change("inputs", self.read_json("inputs.json"), inputs, config.may_change)
+            before = self.read_json("inputs.json")
+            known = {
+                key: value for key, value in inputs.items() if key in before
+            }  # to an older version of the kit
+            self._refuse_change("inputs", before, known, config.may_change)
         else:  # it may have been another run that wrote them, before its first checkpoint
             shutil.rmtree(self.folder / "revisions", ignore_errors=True)
         if not self.summary:

@@ -180,7 +180,7 @@ class Ready:
         muon = f", Muon in {manner.muon}" if self.config.optim.optimizer == "muon" else ""
         how = f"{manner.precision}{muon}{', compiled' if manner.compiled else ''}, on {device}"
         seen = f"{manner.micro_batch_size} sequences a forward pass, {describe_rates(device.type)}"
-        lines = [f"{self.config.name}: {shape}, {how}", seen, table(findings)]
+        lines = [f"{self.config.name}: {shape}, {how}", seen, *self.objective.notes, table(findings)]
         if self.config.revisions:
             words = (self.words_before or 0) + self.batches.words_seen(self.steps)
             lines.append(told(self.revisions, self.track, words, self.config.words_scale))
