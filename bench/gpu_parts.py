@@ -65,7 +65,7 @@ def losses(place: Path) -> Iterator[Seen]:
             fine = last is not None and abs(last) < float("inf")
             yield (
                 f"{key.removeprefix('val/')}, held out, first and last",
-                f"{lines[0][key]:.4f} {last:.4f}",
+                f"{lines[0][key]:.4g} {last:.4g}",
                 fine,
             )
 
