@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from accelerate.state import AcceleratorState
 
 from babylm_data.__main__ import main as make_data
-from babylm_data.sealed import SEAL, sha256
+from babylm_data.sealed import sha256
 from bench.shapes import ROOT, config_of
 from bench.spec import Request, Result, Spec
 from distill.config import DistillConfig, Losses
@@ -78,15 +79,12 @@ def cache(place: Path) -> Iterator[Seen]:
     told = {"teachers": held_out_loss(distil("online", losses=soft, **OFFSETS))}
     for kind, count in CACHES.items():
         begun = time.perf_counter()
-        config = distil_config(
-            f"cached-{kind}", losses=soft, **OFFSETS, **cache_of(f"{kind}-once", kind, count)
-        )
+        config = distil_config(f"cached-{kind}", losses=soft, cache=f"{kind}-once", **OFFSETS)
         write_cache(config)
         seconds = time.perf_counter() - begun
-        again = distil_config("x", losses=soft, **OFFSETS, **cache_of(f"{kind}-again", kind, count))
-        write_cache(again, kill=True)
-        hashes = {sha256(place / f"llama-{kind}-{which}" / SEAL) for which in ("once", "again")}
-        yield f"{kind} {count} of two teachers, and killed", f"{seconds:.1f} s", len(hashes) == 1
+        write_cache(distil_config("again", losses=soft, cache=f"{kind}-again", **OFFSETS), kill=True)
+        once, again = (arrays_hash(place / f"llama-{kind}-{which}") for which in ("once", "again"))
+        yield f"{kind} {count} of two teachers; killed: the same bytes", f"{seconds:.1f} s", once == again
         runs = [run_student(config, name) for name in (f"cached-{kind}", f"cached-{kind}-again")]
         yield same_bits(f"student of {kind} {count}", runs)
         told[f"{kind} {count}"] = held_out_loss(runs[0])
@@ -179,13 +177,19 @@ def train(recipe: str, name: str, *, kill: bool = False, **options) -> str:
     return name
 
 
-def distil_config(name: str, **options) -> DistillConfig:
-    """The nursery's student and the teachers of `bits`."""
-    losses = options.pop("losses")
+def distil_config(name: str, *, losses: dict, cache: str = "", **options) -> DistillConfig:
+    """The nursery's student and the teachers of `bits`; with a cache <teacher>-<kind>-… for each of them."""
     path = ROOT / "distill/configs/nursery.yaml"
-    teachers = {"teachers.llama.path": "runs/llama-bf16/export", "teachers.gpt2.path": "runs/gpt2/export"}
-    config = load_config(DistillConfig, path, written(name, teachers | {"revisions": False} | options))
-    return DistillConfig.model_validate(config.model_dump() | {"losses": losses})
+    config = load_config(DistillConfig, path, written(name, {"revisions": False, **options})).model_dump()
+    kind = cache.split("-")[0]
+    config["teachers"] = {
+        teacher: {
+            "path": f"runs/{run}/export",
+            "cache": {"path": f"{teacher}-{cache}", kind: CACHES[kind]} if cache else None,
+        }
+        for teacher, run in {"llama": "llama-bf16", "gpt2": "gpt2"}.items()
+    }
+    return DistillConfig.model_validate(config | {"losses": losses})
 
 
 def distil(name: str, **options) -> str:
@@ -250,7 +254,8 @@ def written(name: str, options: dict) -> list[str]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """What runs print is not what a part tells."""
+    """What runs print is not what a part tells; each chooses its number format anew."""
+    AcceleratorState._reset_state()
     with (
         contextlib.redirect_stdout(None),
         open(os.devnull, "w") as nowhere,
@@ -280,13 +285,9 @@ def held_out_loss(name: str) -> float:
     return json.loads((Path("runs") / name / "summary.json").read_text(encoding="utf-8"))["val/hard"]
 
 
-def cache_of(which: str, kind: str, count: int) -> dict:
-    """Options that give each teacher a cache of its own, in the folder <teacher>-<which>."""
-    return {
-        f"teachers.{name}.cache.{key}": value
-        for name in ("llama", "gpt2")
-        for key, value in {"path": f"{name}-{which}", kind: count}.items()
-    }
+def arrays_hash(folder: Path) -> list[str]:
+    """Of the arrays of a cache."""
+    return [sha256(path) for path in sorted(folder.glob("*.bin"))]
 
 
 def every_loss(teachers: list[str]) -> dict:
