@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from babylm_data.errors import UserError
-from bench import comparison, growth, turns
+from bench import comparison, gpu, growth, turns
 from bench.__main__ import main
 from bench.figures import figures, table
 from bench.gauges import Part, product_rate, step_flops
@@ -303,3 +304,23 @@ def test_the_program_runs_from_the_command_line_to_its_files(workplace, capsys):
     assert first["plain"]["hard"] == pytest.approx(first["online"]["hard"], rel=1e-2)
     assert "turn 1 of 1, plain" in capsys.readouterr().out
     assert (workplace / "bench.png").stat().st_size
+
+
+def test_what_is_seen_on_a_gpu_is_told_as_far_as_the_time_goes(tmp_path):
+    """A part that is stopped, or that fails, is a row; what it began is stopped with it."""
+    assert list(gpu.rows_of("bits", tmp_path, time.monotonic()))[0].what == "not reached"
+    (row,) = gpu.rows_of("speed", tmp_path, time.monotonic() + 1.5)
+    assert (row.what, row.good) == ("the rest was not reached", None)
+    (row,) = gpu.rows_of("nothing", tmp_path, time.monotonic() + 60)
+    assert row.good is False and "invalid choice: 'nothing'" in row.figure
+
+
+def test_the_table_for_the_log_names_the_card_and_what_is_wrong():
+    about = {name: name for name in ("device", "torch", "transformers", "python", "commit", "started")}
+    rows = [gpu.Row("bits", "equal bits", "NO", False), gpu.Row("speed", "a llama", "1 tokens/s", None)]
+    said = gpu.markdown(about, rows)
+    assert (
+        said.startswith("device, torch torch,")
+        and "| bits | equal bits | NO | **not** as it should be |" in said
+    )
+    assert "| speed | a llama | 1 tokens/s |  |" in said

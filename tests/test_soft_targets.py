@@ -436,6 +436,19 @@ def test_a_config_that_a_cache_cannot_serve_is_refused(make_cached, changes, rea
         make_cached(**{"kept": {"top": 4}, "write": False} | changes)
 
 
+def test_a_run_that_is_finished_needs_its_cache_no_more(make_cached, capsys):
+    config, _ = make_cached({"top": 4})
+    distil(config)
+    shutil.rmtree("cache-a")
+    distil(config)
+    assert (
+        "is finished already; to train it again would not work: there is no cache cache-a"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(UserError, match="there is no cache cache-a"):
+        distil(config.model_copy(update={"seed": 5}))
+
+
 def test_a_cache_does_not_lie_in_another(make_cached):
     config, _ = make_cached({"top": 4}, write=False)
     teachers = config.model_dump()["teachers"]

@@ -36,6 +36,30 @@ def begun(name: str) -> dict[str, str]:
         return {}
 
 
+def finished(config: TrainConfig) -> bool:
+    """Whether a run of this config has come to its end."""
+    folder = ROOT / config.name
+    try:
+        same = not changed(read_config(folder), config.model_dump(mode="json"), config.may_change)
+    except OSError:
+        return False
+    return same and (folder / "summary.json").exists()
+
+
+def read_config(folder: Path) -> dict:
+    """The config of a run folder."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+
+
+def changed(before: dict, now: dict, allowed: frozenset[str] = frozenset()) -> dict[str, tuple]:
+    """Entries that are not what they were, but for those that may change: name -> (before, now)."""
+    before, now = _flat(before), _flat(now)
+    keys = (key for key in sorted(before.keys() | now.keys()) if key.split(".")[0] not in allowed)
+    return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
+
+
 class Run:
     """A run folder, held by this process alone until `close` (or the end of the process)."""
 
@@ -57,7 +81,7 @@ class Run:
         """Write down what this run is; UserError if a run that has begun here is another one."""
         if self.summary or self._has_state:
             self._refuse_change(
-                "config", self._read_config(), config.model_dump(mode="json"), config.may_change
+                "config", read_config(self.folder), config.model_dump(mode="json"), config.may_change
             )
             before = self.read_json("inputs.json")
             known = {
@@ -75,22 +99,15 @@ class Run:
     def _has_state(self) -> bool:
         return any((self.folder / "state").glob("step-*"))
 
-    def _read_config(self) -> dict:
-        from omegaconf import OmegaConf
-
-        return OmegaConf.to_container(OmegaConf.load(self.folder / "config.yaml"))
-
     def _refuse_change(
         self, what: str, before: dict, now: dict, allowed: frozenset[str] = frozenset()
     ) -> None:
         """UserError that names the first entry in which this run is not the one begun in the folder."""
-        before, now = _flat(before), _flat(now)
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key) and key.split(".")[0] not in allowed:
-                raise UserError(
-                    f"{self.folder} was begun with another {what}: {key} was {before.get(key)}, now {now.get(key)}; "
-                    "pass name=… for a new run, or delete the folder"
-                )
+        for key, (was, is_now) in changed(before, now, allowed).items():
+            raise UserError(
+                f"{self.folder} was begun with another {what}: {key} was {was}, now {is_now}; "
+                "pass name=… for a new run, or delete the folder"
+            )
 
     def _note_start(self) -> None:
         """environment.json: the start that the first checkpoint came from, and `starts`, one entry each since then."""

@@ -40,7 +40,7 @@ from train_teachers.loop import Progress, train
 from train_teachers.objective import Objective
 from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
 from train_teachers.revisions import RevisionWriter, due_revisions, told
-from train_teachers.run import Run, begun
+from train_teachers.run import Run, begun, finished
 
 AUDIT_SEQUENCES = 4
 INIT_ABSENT = "init: {} does not exist: train it first"
@@ -53,7 +53,13 @@ def run_training(
 ) -> None:
     """Train `config` into runs/<name>/ as a `kind` ("teacher", "student", "control"); `extra` goes into the summary."""
     with memory_advice(_smaller(config)):
-        ready = Ready(config, make_objective)
+        try:
+            ready = Ready(config, make_objective)
+        except UserError as error:
+            if not finished(config):
+                raise
+            print(f"runs/{config.name} is finished already; to train it again would not work: {error}")
+            return
         accelerator = ready.accelerator
         with accelerator.main_process_first():
             run = Run(config, ready.inputs, kind=kind, owner=accelerator.is_main_process)
