@@ -54,15 +54,22 @@ def _named_formats(device_type: str) -> set[str]:
 
 def _rate(dtype: torch.dtype, device_type: str) -> float:
     size = GPU_SIZE if device_type == "cuda" else CPU_SIZE
-    a, b = (torch.ones(size, size, dtype=dtype, device=device_type) for _ in range(2))
-    a @ b  # the first product sets a library up
-    best, until = float("inf"), time.perf_counter() + SECONDS
-    while True:
-        start = time.perf_counter()
-        a @ b
+    return 2 * size**3 / min(time_products(size, dtype, device_type, SECONDS))
+
+
+def time_products(size: int, dtype: torch.dtype, device_type: str, seconds: float) -> list[float]:
+    """What each product of two random square matrices takes, one after the other for so many seconds."""
+    # random: on a GPU, products of equal numbers draw less power and run faster; and not from the generator of a run
+    generator = torch.Generator(device_type).manual_seed(0)
+    a, b = (torch.randn(size, size, generator=generator, device=device_type).to(dtype) for _ in range(2))
+    product = a @ b  # the first sets a library up
+    taken: list[float] = []
+    while sum(taken) < seconds:
         if device_type == "cuda":
             torch.cuda.synchronize()
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now > until:
-            return 2 * size**3 / best
+        begun = time.perf_counter()
+        torch.mm(a, b, out=product)
+        if device_type == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - begun)
+    return taken

@@ -12,7 +12,8 @@ sides   plain    a Hugging Face Trainer whose loss runs the teachers: full-vocab
 shapes  reference   a llama student of 8.5M parameters, a llama and a GPT-2 teacher of its size, 64 x 128
                     tokens a step, vocabulary 8,192
         nursery, cpu-hour   the presets of the Makefile
-        58m      BabyLlama-58M alone, its sides being muon
+        58m         BabyLlama-58M with its teachers of 360M and 705M parameters
+        58m-alone   and without, its sides being muon
         small    the nursery's models, 16 x 128 tokens; where growth starts from
 
 The sides go in turn, A B A B …, each turn in a process of its own, on made-up words and models. Printed: seconds
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add = parse.add_argument
     add("overrides", nargs="*", metavar="key.path=value", help="change fields of the shape, for all sides")
     add("--shape", metavar="NAME", help="[reference; with --growth small]")
-    add("--sides", metavar="SIDE,…", help="[all; of 58m muon; with --growth online,cached]")
+    add("--sides", metavar="SIDE,…", help="[all; of 58m-alone muon; with --growth online,cached]")
     add("--growth", action="store_true", help="how a step grows, instead of a comparison")
     add("--turns", type=positive, default=3, metavar="N", help="of each side [3]")
     add("--steps", type=positive, default=3, metavar="N", help="timed steps a turn [3]")

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from babylm_data.speed import FORMATS
+from babylm_data.speed import FORMATS, time_products
 from bench.spec import Result, Spec
 
 SIZES = {"cpu": (512, 768, 1024), "cuda": (4096, 8192)}  # of square matrices
@@ -137,18 +137,8 @@ def _forward(model: PreTrainedModel, seq_len: int) -> float:
 
 def product_rate(precision: str) -> float:
     """FLOP/s of matrix products that go on for a while: that of the best of a few sizes."""
-    device = device_type()
-    return max(_rate(size, FORMATS[precision], device) for size in SIZES[device])
-
-
-def _rate(size: int, dtype: torch.dtype, device: str) -> float:
-    # random: on a GPU, products of equal numbers draw less power and run faster
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    product = a @ b  # the first sets a library up
-    wait()
-    count, began = 0, time.perf_counter()
-    while (taken := time.perf_counter() - began) < SECONDS or not count:
-        torch.mm(a, b, out=product)
-        wait()
-        count += 1
-    return 2 * size**3 * count / taken
+    device, rates = device_type(), []
+    for size in SIZES[device]:
+        taken = time_products(size, FORMATS[precision], device, SECONDS)
+        rates.append(2 * size**3 * len(taken) / sum(taken))
+    return max(rates)

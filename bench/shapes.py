@@ -88,7 +88,8 @@ SHAPES = {
     "reference": reference,
     "nursery": lambda: preset("nursery", 1024),
     "cpu-hour": lambda: preset("cpu-hour", 8192),
-    "58m": alone,
+    "58m": lambda: preset("babyllama-58m", 16_000),
+    "58m-alone": alone,
     "small": small,
 }
 

@@ -99,7 +99,7 @@ def write_run(run: Path, summary: dict, order: int) -> None:
     first = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     edit(run / "environment.json", starts=[{key: first[key] for key in START}])
     config = f"# {summary['kind']}\nname: {summary['name']}\nseed: 0\nmodel:\n  family: llama\n  layers: 6\n"
-    inputs = {"data": sha256(Path(summary["data"]) / SEAL), "precision": "fp32"}
+    inputs = {"data": sha256(Path(summary["data"]) / SEAL), "precision": "fp32", "muon": "fp32"}
     if summary["kind"] == "student":
         soft = {"value": 3.1, "weight": 0.25, "gradient_share": 0.15}
         write_json(run / "audit.json", {

@@ -223,7 +223,7 @@ def test_a_shape_is_a_whole_config_without_a_track_to_keep_to(shape, tmp_path):
     config = config_of(Request(shape=shape, optimizer="muon"), tmp_path)
     assert config.data.vocab_size and not config.competition and not config.revisions
     assert (config.optim.optimizer, config.compile) == ("muon", True)
-    assert type(config) is (TrainConfig if shape == "58m" else DistillConfig)
+    assert type(config) is (TrainConfig if shape == "58m-alone" else DistillConfig)
 
 
 def test_a_preset_has_the_shapes_of_its_configs(tmp_path):
@@ -260,7 +260,7 @@ def test_a_turn_has_as_many_words_as_its_steps_need_and_muon_its_optimiser(tmp_p
     [
         (["--shape", "huge"], "no shape 'huge': there are reference, nursery"),
         (["--sides", "plain,ours"], "no side 'ours'"),
-        (["--growth", "--shape", "58m"], "no teachers to grow in number"),
+        (["--growth", "--shape", "58m-alone"], "no teachers to grow in number"),
         (["--growth", "--sides", "plain"], "no side 'plain'"),
         (["--shape", "nursery", "batch_siz=3"], "unknown key 'batch_siz'"),
         (["--plot", "bench.txt"], "a picture ends in .png"),

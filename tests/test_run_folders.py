@@ -72,6 +72,7 @@ def test_scores_on_other_files_of_as_many_items_are_refused(student):
         ("summary.json", {"seed": 1}, "its seed is 1, not 0"),
         ("summary.json", {"compiled": True}, "its compiled is True, not False"),
         ("inputs.json", {"precision": "bf16"}, "its precision is bf16, not fp32"),
+        ("inputs.json", {"muon": "bf16"}, "its muon is bf16, not fp32"),
         ("inputs.json", {"precision": None}, "its precision is not recorded, not fp32"),
         ("environment.json", {"device": "NVIDIA H100"}, "its device is GPU, not CPU"),
     ],
