@@ -1,6 +1,7 @@
 """What is asked of the machine. A GPU is played by what the code would see of one."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,12 +10,14 @@ from babylm_data.tokenizer import load_tokenizer
 from train_teachers.checkpoint import export
 from train_teachers.config import Model
 from train_teachers.device import (
+    CODE,
     FLAGGED,
     WIDTH,
     WORKSPACE,
     be_deterministic,
     choose_attention,
     choose_micro_batch,
+    keep_code_apart,
 )
 from train_teachers.language_model import build, checkpoint_activations
 from train_teachers.pretrained import load
@@ -89,6 +92,19 @@ def test_the_form_of_attention_changes_nothing_but_rounding_and_is_not_exported(
     torch.testing.assert_close(model(input_ids=ids_BT, use_cache=False).logits, before)
     export(model, data_folder / "tokenizer", tmp_path / "export")
     assert load(tmp_path / "export").config._attn_implementation == default
+
+
+def test_code_for_one_instruction_set_is_not_found_by_another(monkeypatch, tmp_path):
+    monkeypatch.setenv(CODE, str(tmp_path))
+    folders = []
+    for name in ("AVX512", "AVX512", "AVX2"):
+        monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda name=name: name)
+        keep_code_apart()
+        folders.append(Path(os.environ[CODE]).relative_to(tmp_path))
+        keep_code_apart()
+        assert Path(os.environ[CODE]) == tmp_path / folders[-1]
+        monkeypatch.setenv(CODE, str(tmp_path))
+    assert folders == [Path("AVX512"), Path("AVX512"), Path("AVX2")]
 
 
 def test_on_a_processor_in_bf16_attention_is_plain_products_and_a_choice_for_maps_stays(make_model):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -25,7 +26,7 @@ CPU_TOKENS, WIDTH, GPU_TOKENS = {"fp32": 1024, "bf16": 2048}, 256, 65_536
 GPU_SHARE = 0.6  # of its memory, for what is estimated: weights with their optimiser, and activations
 CAUSAL_BY_FLAG = ("llama", "gpt2")  # every layer sees all that was before, and nothing needs another mask
 FLAGGED = "sdpa_causal"
-WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+WORKSPACE, CODE = "CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,19 @@ def choose_attention(model: PreTrainedModel, precision: str, device: torch.devic
 
 def compiled_bodies(models: Iterable[PreTrainedModel]) -> dict[int, Callable]:
     """What gives the final states of each model, compiled, by the id of the model."""
+    keep_code_apart()
     return {id(model): torch.compile(model.base_model, dynamic=False) for model in models}
+
+
+def keep_code_apart() -> None:
+    """Have compiled code in a folder of its own for each instruction set.
+
+    PyTorch's cache does not tell them apart: code from a processor with AVX-512 ends in a segmentation fault on one
+    without, and the other way round, where both have one folder.
+    """
+    folder, name = Path(cache_dir()), torch.backends.cpu.get_cpu_capability()
+    if folder.name != name:
+        os.environ[CODE] = str(folder / name)
 
 
 def be_deterministic(device: torch.device) -> None:
