@@ -14,7 +14,7 @@ shapes  reference   a llama student of 8.5M parameters, a llama and a GPT-2 teac
         nursery, cpu-hour   the presets of the Makefile
         58m         BabyLlama-58M with its teachers of 360M and 705M parameters
         58m-alone   and without, its sides being muon
-        small    the nursery's models, 16 x 128 tokens; where growth starts from
+        small       the nursery's models, 16 x 128 tokens; where growth starts from
 
 The sides go in turn, A B A B …, each turn in a process of its own, on made-up words and models. Printed: seconds
 a step, peak memory of the process (nothing is subtracted; beside it what it was before the first step), the rate
@@ -63,12 +63,17 @@ def parser() -> argparse.ArgumentParser:
     return parse
 
 
+def refuse_absent_folders(*paths: Path | None) -> None:
+    """UserError if a file cannot be written there: told before, and not after the minutes that a run takes."""
+    for path in filter(None, paths):
+        if not path.parent.is_dir():
+            raise UserError(f"{path}: there is no folder {path.parent}")
+
+
 def main(argv: list[str]) -> None:
     """Measure, print, write what is asked for."""
     args = parser().parse_intermixed_args(argv)
-    for path in filter(None, (args.json, args.plot)):  # told now, not after the minutes that a run takes
-        if not path.parent.is_dir():
-            raise UserError(f"{path}: there is no folder {path.parent}")
+    refuse_absent_folders(args.json, args.plot)
     if args.plot and args.plot.suffix not in PICTURES:
         raise UserError(f"{args.plot}: a picture ends in {', '.join(PICTURES)}")
 

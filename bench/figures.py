@@ -31,7 +31,7 @@ def figures(turns: Turns, memory: Turns) -> dict[str, Figure | None]:
         "cached_speedup": _ratio(turns, "plain", "cached", step),
         "peak_memory_ratio": _ratio(memory, "online", "plain", lambda result: result.peak_bytes),
         "matrix_rate_fraction": spread([rate_fraction(result) for result in muon]),
-        "muon_share": spread([sum(result.muon_seconds) / sum(result.seconds) for result in muon]),
+        "muon_share": spread([muon_share(result) for result in muon]),
     }
 
 
@@ -43,6 +43,11 @@ def step(result: Result) -> float:
 def rate_fraction(result: Result) -> float:
     """FLOP/s of a turn's steps, all of their arithmetic, over those of its matrix products."""
     return sum(result.flops.values()) / step(result) / result.rate
+
+
+def muon_share(result: Result) -> float:
+    """Part of a turn's steps which is Muon's step()."""
+    return sum(result.muon_seconds) / sum(result.seconds)
 
 
 def spread(values: list[float]) -> Figure | None:

@@ -22,13 +22,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.errors import positive, run_stage
 from babylm_data.sealed import write_whole
+from bench.__main__ import refuse_absent_folders
 from bench.shapes import ROOT
+
+PARTS = ("bits", "losses", "cache", "speed", "ratios", "compiled")
 
 
 class Row(NamedTuple):
@@ -43,8 +46,6 @@ class Row(NamedTuple):
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    from bench.gpu_parts import PARTS
-
     parse = argparse.ArgumentParser(
         prog="python -m bench.gpu",
         description=__doc__,
@@ -64,26 +65,21 @@ def main(argv: list[str]) -> int:
     """Run the parts one after the other, print and write their rows; 1 if one is not as it should be."""
     args = parser().parse_args(argv)
     if args.inside:
-        return run_part(args.parts[0], args.inside)
-    for path in filter(None, (args.json, args.markdown)):
-        if not path.parent.is_dir():
-            raise UserError(f"{path}: there is no folder {path.parent}")
+        run_part(args.parts[0], args.inside)
+        return 0
+    refuse_absent_folders(args.json, args.markdown)
     from bench.turns import machine
 
     about, until, rows = machine(), time.monotonic() + 60 * args.minutes, []
     with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
         for part in args.parts:
             for row in rows_of(part, Path(folder), until):
-                print(
-                    f"{row.part:<9} {row.what:<58} {row.figure}{'' if row.good in (None, True) else '  !'}",
-                    flush=True,
-                )
+                mark = "  !" if row.good is False else ""
+                print(f"{row.part:<9} {row.what:<58} {row.figure}{mark}", flush=True)
                 rows.append(row)
             if args.json:  # after each part: the machine may be taken away
-                write_whole(
-                    args.json,
-                    json.dumps({"machine": about, "rows": [row._asdict() for row in rows]}, indent=1),
-                )
+                report = {"machine": about, "rows": [row._asdict() for row in rows]}
+                write_whole(args.json, json.dumps(report, indent=1) + "\n")
             if args.markdown:
                 write_whole(args.markdown, markdown(about, rows))
     return int(any(row.good is False for row in rows))
@@ -101,10 +97,8 @@ def rows_of(part: str, place: Path, until: float) -> Iterator[Row]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     command = [sys.executable, "-m", "bench.gpu", "--parts", part, "--inside", str(place)]
-    process = subprocess.Popen(
-        command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True,
-    )  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=place, env=environment, start_new_session=True, **pipes)
     try:
         said, errors = process.communicate(timeout=seconds)
         ended = "" if process.returncode == 0 else f"exit status {process.returncode}"
@@ -123,18 +117,15 @@ def rows_of(part: str, place: Path, until: float) -> Iterator[Row]:
         )
 
 
-def run_part(part: str, place: Path) -> int:
+def run_part(part: str, place: Path) -> None:
     """The part itself, in its own process: a line of JSON for each thing seen."""
     from transformers import logging
 
-    from bench.gpu_parts import PARTS
+    from bench import gpu_parts
 
     logging.disable_progress_bar()
-    parts: dict[str, Callable[[Path], Iterator[tuple]]] = PARTS
-    for row in parts[part](place):
-        sys.__stdout__.write(json.dumps(row) + "\n")
-        sys.__stdout__.flush()
-    return 0
+    for row in getattr(gpu_parts, part)(place):
+        print(json.dumps(row), flush=True)
 
 
 def markdown(about: dict, rows: list[Row]) -> str:
@@ -147,9 +138,8 @@ def markdown(about: dict, rows: list[Row]) -> str:
         "| --- | --- | ---: | --- |",
     ]
     mark = {True: "as it should be", False: "**not** as it should be", None: ""}
-    return (
-        "\n".join([*head, *(f"| {r.part} | {r.what} | {r.figure} | {mark[r.good]} |" for r in rows)]) + "\n"
-    )
+    body = [f"| {row.part} | {row.what} | {row.figure} | {mark[row.good]} |" for row in rows]
+    return "\n".join([*head, *body]) + "\n"
 
 
 if __name__ == "__main__":

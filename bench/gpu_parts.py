@@ -18,17 +18,16 @@ from accelerate.state import AcceleratorState
 
 from babylm_data.__main__ import main as make_data
 from babylm_data.sealed import sha256
-from bench.shapes import ROOT, config_of
+from bench.shapes import ROOT, config_of, reference
 from bench.spec import Request, Result, Spec
 from distill.config import DistillConfig, Losses
-from train_teachers.config import Config, Data, Model, Optim, TrainConfig, load_config
+from train_teachers.config import Data, Model, Optim, TrainConfig, load_config
 
 Seen = tuple[str, str, bool | None]
 LENGTH = 256  # tokens a sequence: with 64, attention has other kernels
 DATA, WORDS, FEWER = "data", 200_000, 10_000  # fewer on a processor, where it is tried out
-ALIKE = (
-    0.01  # nats per token between number formats, far above their rounding and far below what a fault makes
-)
+# Nats per token between number formats: far above their rounding and far below what a fault makes.
+ALIKE = 0.01
 PAIRS = {"llama": [{"teacher": 2, "student": 2}, {"teacher": 4, "student": 3}], "gpt2": "last_to_last"}
 OFFSETS = {"data.offset": "fixed"}
 CACHES = {"top": 32, "drawn": 12}
@@ -98,20 +97,19 @@ def cache(place: Path) -> Iterator[Seen]:
 
 def speed(place: Path) -> Iterator[Seen]:
     """The two shapes that were timed before."""
-    from bench.figures import rate_fraction, step
+    from bench.figures import muon_share, rate_fraction, step
     from bench.turns import made_up, take_turn
 
-    for name, config in {"llama 8.1M, 64 x 512": llama(), "gpt2 92M, 32 x 512": gpt2()}.items():
+    for name, config in timed_shapes().items():
         with contextlib.redirect_stdout(None), made_up(config) as filled:
             result: Result = take_turn(Spec(side="muon", config=filled, warmup=5, steps=20), place)
-        share = sum(result.muon_seconds) / sum(result.seconds)
         yield f"{name}, {result.precision}", f"{result.tokens_per_step / step(result):,.0f} tokens/s", None
         yield (
             f"{name}: of the rate of products ({result.rate / 1e12:,.1f} TFLOP/s)",
             f"{rate_fraction(result):.1%}",
             None,
         )
-        yield f"{name}: Muon's share of a step", f"{share:.1%}", None
+        yield f"{name}: Muon's share of a step", f"{muon_share(result):.1%}", None
         yield f"{name}: peak memory", f"{result.peak_bytes / 2**30:.1f} GiB", None
 
 
@@ -135,9 +133,6 @@ def compiled(place: Path) -> Iterator[Seen]:
     yield same_bits("llama in bf16, compiled", runs)
     killed = train("nursery-llama", "compiled-killed", kill=True, **options)
     yield same_bits("llama in bf16, compiled, killed and resumed", [runs[0], killed])
-
-
-PARTS = {part.__name__: part for part in (bits, losses, cache, speed, ratios, compiled)}
 
 
 # --- runs -------------------------------------------------------------------------------------------------------
@@ -311,35 +306,12 @@ def every_loss(teachers: list[str]) -> dict:
     }
 
 
-# --- shapes -----------------------------------------------------------------------------------------------------
-
-
-def llama() -> Config:
-    """8.1M parameters."""
-    shape = Model(
-        family="llama",
-        hidden_size=256,
-        intermediate_size=640,
-        num_hidden_layers=8,
-        num_attention_heads=4,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-    )
-    return timed(shape, 64)
-
-
-def gpt2() -> Config:
-    """91.7M parameters."""
-    shape = Model(
-        family="gpt2",
-        hidden_size=768,
-        intermediate_size=3072,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-    )
-    return timed(shape, 32)
+def timed_shapes() -> dict[str, TrainConfig]:
+    """The two that were timed before, on made-up data: 8.1M and 91.7M parameters."""
+    llama = reference().model.model_copy(update={"intermediate_size": 640, "max_position_embeddings": 512})
+    wide = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    gpt2 = llama.model_copy(update={"family": "gpt2", **wide})
+    return {"llama 8.1M, 64 x 512": timed(llama, 64), "gpt2 92M, 32 x 512": timed(gpt2, 32)}
 
 
 def timed(shape: Model, batch_size: int) -> TrainConfig:

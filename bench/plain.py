@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from babylm_data.tokenizer import load_tokenizer
-from babylm_data.tokens import Batches, open_tokens
 from bench.gauges import Clock, device_type, step_flops
 from bench.spec import Result, Spec
 from train_teachers.language_model import build
 from train_teachers.pretrained import load
+from train_teachers.stage import batches_of
 
 TEMPERATURE, HARD, SOFT = 2.0, 0.5, 0.5
 
@@ -71,14 +71,7 @@ class Ticks(TrainerCallback):
 
 def sequences(spec: Spec) -> np.ndarray:
     """The sequences of all steps in their order, (S, T + 1), from the kit's own batches."""
-    data, steps = spec.config.data, spec.warmup + spec.steps
-    batches = Batches(
-        open_tokens(data.path, "train"),
-        seq_len=data.seq_len,
-        batch_size=spec.config.batch_size,
-        seed=spec.config.seed,
-        layouts=data.layouts,
-    )
+    batches, steps = batches_of(spec.config), spec.warmup + spec.steps
     return np.concatenate([batches.batch(step).tokens for step in range(steps)])
 
 

@@ -27,7 +27,7 @@ from babylm_data.speed import FORMATS
 from babylm_data.tokenizer import fingerprint
 from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
 from distill.config import DistillConfig
-from distill.losses import ONE, logprobs
+from distill.losses import ONE
 from distill.soft import combined_NV
 from distill.soft_targets import FORMAT, MANIFEST, Identity, identity_of, read_cache
 from distill.teachers import Teachers
@@ -220,8 +220,6 @@ class Pass:
     def _target(self, logits: list[Tensor]) -> Tensor:
         """Log-probabilities (C, V) of the one target at its temperature."""
         temperature = torch.tensor(self.identity.temperature, device=self.device)
-        if len(logits) == 1:
-            return logprobs(logits[0], temperature)
         shares_K = torch.tensor(self.identity.shares, device=self.device)
         return combined_NV(self.identity.combine, logits, shares_K, temperature)
 

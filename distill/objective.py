@@ -79,12 +79,13 @@ class DistillObjective(Objective):
         self.teachers = teachers
         beside = {"label_smoothing": self.losses.hard.label_smoothing, "z_loss": self.losses.z_loss}
         self.sources = teachers.sources | {key: str(value) for key, value in beside.items() if value}
-        self.notes = [
-            f"soft targets of {', '.join(names)} from {folder}, {cache.kind} {cache.count}: {soft.divergence} is "
-            f"{DIVERGENCES_OF_CACHES[cache.kind][soft.divergence]}"
-            for folder, names in config.caches.items()
-            if (cache := config.teachers[names[0]].cache)
-        ]
+        for folder, names in config.caches.items():
+            cache = config.teachers[names[0]].cache
+            known = DIVERGENCES_OF_CACHES[cache.kind][soft.divergence]
+            self.notes.append(
+                f"soft targets of {', '.join(names)} from {folder}, {cache.kind} {cache.count}: "
+                f"{soft.divergence} is {known}"
+            )
         self.flops_per_token = sum(2.0 * num_parameters(model)[0] for model in teachers.models.values())
         if self.losses.attention:
             student.set_attn_implementation("eager")  # the only one that keeps its maps

@@ -39,11 +39,9 @@ def soft_N(
     `evidence_KN` over a batch, which then decides for all of its tokens.
     """
     if loss.combine != "separate":
-        known, *others = teachers.values()
-        if others:
-            known = combined_NV(loss.combine, [known, *others], shares_K, temperature)
-        elif not isinstance(known, Kept):
-            known = logprobs(known, temperature)
+        known = next(iter(teachers.values()))
+        if not isinstance(known, Kept):
+            known = combined_NV(loss.combine, list(teachers.values()), shares_K, temperature)
         scale = _scale(loss, temperature, seq_len)
         return {"soft": scale * divergence_N(loss, known, logprobs(student_NV, temperature))}
     values_KN = divergences_KN(loss, student_NV, teachers, temperature, seq_len)
@@ -102,10 +100,13 @@ def combined_NV(
 ) -> Tensor:
     """Log-probabilities of the one target made of K teachers' logits (N, V); shares are positive and sum to 1.
 
+    Logits that are alone are the target: of one teacher, or made into one before.
     mean_logits lets the teacher with the larger logits decide (a shift of a teacher's logits changes nothing, a
     factor does); mean_log_probs is the normalised geometric mean: the same as mean_logits, in fact, since
     normalisers are constants to the softmax; it is kept for who looks for it by that name.
     """
+    if len(logits) == 1:
+        return logprobs(logits[0], temperature)
     if rule == "mean_probs":
         return mixture([logprobs(part, temperature) for part in logits], shares_K)
     mean_NV = sum(share * wide(part) for share, part in zip(shares_K, logits, strict=True))

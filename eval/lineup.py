@@ -112,9 +112,8 @@ def settings(run: Run, control: Run) -> dict:
 
 def circumstances(run: Run) -> dict[str, str]:
     """What the machine decided where the config says "auto"; it changes the numbers of a run."""
-    found = {key: run.inputs.get(key) for key in ("precision", "muon")} | {
-        "compiled": run.summary.get("compiled")
-    }
+    found = {key: run.inputs.get(key) for key in ("precision", "muon")}
+    found["compiled"] = run.summary.get("compiled")
     devices = {"CPU" if start["device"] == "cpu" else "GPU" for start in run.starts}
     said = {key: "not recorded" if value is None else str(value) for key, value in found.items()}
     return said | {"device": " and ".join(sorted(devices))}

@@ -14,11 +14,12 @@ from bench import comparison, gpu, growth, turns
 from bench.__main__ import main
 from bench.figures import figures, table
 from bench.gauges import Part, product_rate, step_flops
+from bench.gpu_parts import every_loss
 from bench.growth import growth_table
 from bench.plots import draw_comparison, draw_growth
 from bench.shapes import ROOT, SHAPES, config_of, soft_and_hard, with_teachers
 from bench.spec import Request, Result, Spec
-from distill.config import DistillConfig
+from distill.config import DistillConfig, Losses
 from train_teachers.config import TrainConfig, load_config
 
 SUMMARY = {"online_speedup", "cached_speedup", "peak_memory_ratio", "matrix_rate_fraction", "muon_share"}
@@ -324,3 +325,7 @@ def test_the_table_for_the_log_names_the_card_and_what_is_wrong():
         and "| bits | equal bits | NO | **not** as it should be |" in said
     )
     assert "| speed | a llama | 1 tokens/s |  |" in said
+
+
+def test_every_loss_that_there_is_is_seen_on_a_gpu():
+    assert every_loss(["llama", "gpt2"]).keys() == Losses.model_fields.keys()

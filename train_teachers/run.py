@@ -84,9 +84,8 @@ class Run:
                 "config", read_config(self.folder), config.model_dump(mode="json"), config.may_change
             )
             before = self.read_json("inputs.json")
-            known = {
-                key: value for key, value in inputs.items() if key in before
-            }  # to an older version of the kit
+            # an older version of the kit may have written down less
+            known = {key: value for key, value in inputs.items() if key in before}
             self._refuse_change("inputs", before, known, config.may_change)
         else:  # it may have been another run that wrote them, before its first checkpoint
             shutil.rmtree(self.folder / "revisions", ignore_errors=True)

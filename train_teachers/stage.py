@@ -117,7 +117,7 @@ class Ready:
         if config.competition:
             corpus = manifest["splits"]["train"]["words"]
             check_exposure(self.track, corpus, config.data.words, self.words_before)
-        self.batches, self.held_out = _read(config)
+        self.batches, self.held_out = batches_of(config), _held_out(config)
         self.steps = self.batches.steps_for(config.data.words)
         if config.competition:
             ends_at = self.words_before + self.batches.words_seen(self.steps)
@@ -235,17 +235,22 @@ def _exposure_of(folder: Path) -> int | None:
         return None
 
 
-def _read(config: TrainConfig) -> tuple[Batches, Blocks]:
-    """What the config trains on, and the held-out sequences that it is watched on."""
+def batches_of(config: TrainConfig) -> Batches:
+    """What the config trains on."""
     data = config.data
-    batches = Batches(
+    return Batches(
         open_tokens(Path(data.path), "train"),
         seq_len=data.seq_len,
         batch_size=config.batch_size,
         seed=config.seed,
         layouts=data.layouts,
     )
-    return batches, held_out(open_tokens(Path(data.path), "dev"), data.seq_len, data.held_out_sequences)
+
+
+def _held_out(config: TrainConfig) -> Blocks:
+    """The sequences that the config is watched on."""
+    data = config.data
+    return held_out(open_tokens(Path(data.path), "dev"), data.seq_len, data.held_out_sequences)
 
 
 def _decided(config: TrainConfig) -> dict[str, str]:

@@ -88,7 +88,7 @@ def main(args: argparse.Namespace) -> int | None:
         return list_missing(run, rules)
     refuse_known_faults(run, asked, args)
     calls = commands(run, asked, args)
-    scoring, others = [[call for call in calls if (call[0] == "eval") is first] for first in (True, False)]
+    scoring = [call for call in calls if call[0] == "eval"]
     processes = args.processes or fitting_processes([Path(call[1]) for call in scoring])
     teachers, failed = {f"{folder}/export" for folder in taught_by(run)}, 0
     for call, (said, status) in zip(
@@ -99,7 +99,7 @@ def main(args: argparse.Namespace) -> int | None:
             print("a teacher has no score of some tasks, see above: what build cannot do without it refuses")
         else:
             failed += bool(status)
-    for call in others:
+    for call in calls[len(scoring) :]:
         print(f"== python -m {shlex.join(call)}", flush=True)
         failed += bool(ended(call))
     if failed:
@@ -153,7 +153,9 @@ def list_missing(run: Run, rules: Rules) -> int:
 
 
 def commands(run: Run, asked: Asked, args: argparse.Namespace) -> list[list[str]]:
-    """The calls of the other programs that make up the whole evaluation, each of which knows what it has done."""
+    """The calls of the other programs that make up the whole evaluation, each of which knows what it has done: first
+    those of `python -m eval`, one a model.
+    """
     folder, data = run.folder, ["--data", str(args.data)]
     limit, below = (["--limit", str(args.limit)], TRIAL) if args.limit else ([], "")
     name = model_name(str(folder / "export"))
@@ -166,14 +168,9 @@ def commands(run: Run, asked: Asked, args: argparse.Namespace) -> list[list[str]
         own = tree if beside == folder else []
         calls.append(["eval", f"{beside}/export", "--tasks", *full, *options, *own])
     found, out = revisions(run), folder / below / SCORES
+    text = text if "perplexity" in asked.fast else []
     for revision in found:
-        options = [
-            *data,
-            *(text if "perplexity" in asked.fast else []),
-            *limit,
-            "--out",
-            str(out / revision.name),
-        ]
+        options = [*data, *text, *limit, "--out", str(out / revision.name)]
         own = ["--revision", revision.name, *tree] if tree else []
         calls.append(["eval", str(revision.export), "--tasks", *asked.fast, *options, *own])
     if found and asked.human:
