@@ -36,7 +36,8 @@ else
   endif
 endif
 SOME := $(if $(PARTIAL),--partial)
-SCORED = runs/$(PRESET) --data "$(EVAL_DATA)" --text $(DATA)/text $(if $(FULL),--full $(FULL)) $(if $(FAST),--fast $(FAST)) \
+# Of the held-out text that half on which nothing is chosen: dev is what training watches.
+SCORED = runs/$(PRESET) --data "$(EVAL_DATA)" --text $(DATA)/text/test $(if $(FULL),--full $(FULL)) $(if $(FAST),--fast $(FAST)) \
 	$(if $(RULES),--rules $(RULES),--glue) $(if $(EPOCHS),--epochs $(EPOCHS)) $(SOME)
 
 .PHONY: help submission test test-slow lint clean

@@ -4,10 +4,11 @@
 How fast the kit distils, against the field's plain loop, in one run on one machine.
 
 sides   plain    a Hugging Face Trainer whose loss runs the teachers: full-vocabulary KL to the mean of their
-                 logits, AdamW, no autocast, nothing compiled (bench/plain.py)
+                 logits, AdamW, fp32 on a processor and fp16 on a GPU, nothing compiled (bench/plain.py)
         online   the kit's step with the same student, teachers, batches and losses, as `precision: auto` and
                  `compile: true` make it
-        cached   that, with the teachers' targets read from a cache
+        cached   that, with the teachers' one target read from a cache: its top 32, at the temperature 2 of the
+                 plain loop (which learns worse than at 1: distill/LOG.md; a step takes as long)
         muon     cached with `optimizer: muon`
 shapes  reference   a llama student of 8.5M parameters, a llama and a GPT-2 teacher of its size, 64 x 128
                     tokens a step, vocabulary 8,192
@@ -25,6 +26,7 @@ of matrix products in the format of the side, and with median, least and most of
 import argparse
 import json
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 from babylm_data.errors import UserError, positive, run_stage
@@ -43,7 +45,13 @@ def parser() -> argparse.ArgumentParser:
     add = parse.add_argument
     add("overrides", nargs="*", metavar="key.path=value", help="change fields of the shape, for all sides")
     add("--shape", metavar="NAME", help="[reference; with --growth small]")
-    add("--sides", metavar="SIDE,…", help="[all; of 58m-alone muon; with --growth online,cached]")
+    add(
+        "--sides",
+        type=lambda text: text.split(","),
+        default=(),
+        metavar="SIDE,…",
+        help="[all; of 58m-alone muon; with --growth online,cached]",
+    )
     add("--growth", action="store_true", help="how a step grows, instead of a comparison")
     add("--turns", type=positive, default=3, metavar="N", help="of each side [3]")
     add("--steps", type=positive, default=3, metavar="N", help="timed steps a turn [3]")
@@ -51,12 +59,11 @@ def parser() -> argparse.ArgumentParser:
     add("--optimizer", choices=("adamw", "muon"), default="adamw", help="of the kit [adamw]")
     add(
         "--plain-precision",
-        choices=("fp32", "bf16"),
-        default="fp32",
-        help="of the plain loop: fp32 as the field has it, or the Trainer's bf16=True [fp32]",
+        choices=("fp32", "bf16", "fp16"),
+        help="of the plain loop: fp32, or the Trainer's bf16=True or fp16=True [as the field has it]",
     )
-    add("--no-compile", action="store_true", help="the kit's step as it is")
-    add("--no-memory", action="store_true", help="leave away the turns at vocabulary 16,000")
+    add("--no-compile", dest="compiled", action="store_false", help="the kit's step as it is")
+    add("--no-memory", dest="memory", action="store_false", help="leave away the turns at vocabulary 16,000")
     add("--threads", type=positive, metavar="N", help="of the processor [as torch chooses]")
     add("--json", type=Path, metavar="FILE", help="write every number there")
     add("--plot", type=Path, metavar="FILE", help=f"draw it there: {', '.join(PICTURES)}")
@@ -80,20 +87,8 @@ def main(argv: list[str]) -> None:
     from bench.shapes import config_of, sides_of
     from bench.spec import Request
 
-    request = Request(
-        shape=args.shape or ("small" if args.growth else "reference"),
-        overrides=tuple(args.overrides),
-        sides=tuple(args.sides.split(",")) if args.sides else (),
-        growth=args.growth,
-        turns=args.turns,
-        warmup=args.warmup,
-        steps=args.steps,
-        optimizer=args.optimizer,
-        plain_precision=args.plain_precision,
-        compiled=not args.no_compile,
-        memory=not args.no_memory,
-        threads=args.threads,
-    )
+    args.shape = args.shape or ("small" if args.growth else "reference")
+    request = Request(**{field.name: getattr(args, field.name) for field in fields(Request)})
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         config = config_of(request, Path(folder))
         sides_of(request, config)  # a wrong name is told at once: to load torch takes seconds

@@ -6,6 +6,7 @@ has a process of its own and says what it saw as it goes on; what no longer fits
 bits      a llama in bf16, fp16 and fp32, one that was killed and went on, a GPT-2 with dropout: each twice the same
           weights; held-out losses by number format
 losses    a student that every loss teaches, Sinkhorn's with the rest, twice the same weights
+waits     whether a step with two teachers ever waits for the device
 cache     soft targets written twice, once by a pass that was killed, the same bytes; a student of them twice
 speed     tokens/s of a llama of 8.1M parameters and a GPT-2 of 92M, compiled bf16, Muon
 ratios    the figures of python -m bench, one turn
@@ -15,12 +16,14 @@ Exit status 1 if anything was not as it should be. Works on a processor too, whe
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +34,7 @@ from babylm_data.sealed import write_whole
 from bench.__main__ import refuse_absent_folders
 from bench.shapes import ROOT
 
-PARTS = ("bits", "losses", "cache", "speed", "ratios", "compiled")
+PARTS = ("bits", "losses", "waits", "cache", "speed", "ratios", "compiled")
 
 
 class Row(NamedTuple):
@@ -70,6 +73,7 @@ def main(argv: list[str]) -> int:
     refuse_absent_folders(args.json, args.markdown)
     from bench.turns import machine
 
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # no part outlives this process
     about, until, rows = machine(), time.monotonic() + 60 * args.minutes, []
     with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
         for part in args.parts:
@@ -77,16 +81,16 @@ def main(argv: list[str]) -> int:
                 mark = "  !" if row.good is False else ""
                 print(f"{row.part:<9} {row.what:<58} {row.figure}{mark}", flush=True)
                 rows.append(row)
-            if args.json:  # after each part: the machine may be taken away
-                report = {"machine": about, "rows": [row._asdict() for row in rows]}
-                write_whole(args.json, json.dumps(report, indent=1) + "\n")
-            if args.markdown:
-                write_whole(args.markdown, markdown(about, rows))
+                if args.json:  # after each row: the machine may be taken away
+                    report = {"machine": about, "rows": [row._asdict() for row in rows]}
+                    write_whole(args.json, json.dumps(report, indent=1) + "\n")
+                if args.markdown:
+                    write_whole(args.markdown, markdown(about, rows))
     return int(any(row.good is False for row in rows))
 
 
 def rows_of(part: str, place: Path, until: float) -> Iterator[Row]:
-    """What a part saw, in a process of its own that ends when the time is up."""
+    """What a part sees, in a process of its own that ends, with all that it has begun, when the time is up."""
     seconds = until - time.monotonic()
     if seconds < 1:
         yield Row(part, "not reached", "the time was up", None)
@@ -97,24 +101,32 @@ def rows_of(part: str, place: Path, until: float) -> Iterator[Row]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     command = [sys.executable, "-m", "bench.gpu", "--parts", part, "--inside", str(place)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=place, env=environment, start_new_session=True, **pipes)
-    try:
-        said, errors = process.communicate(timeout=seconds)
-        ended = "" if process.returncode == 0 else f"exit status {process.returncode}"
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # with all that it has begun
-        said, errors = process.communicate()
-        ended = "the time was up"
-    for line in said.splitlines():
-        if line.startswith("["):
-            yield Row(part, *json.loads(line))
-    if ended == "the time was up":
-        yield Row(part, "the rest was not reached", ended, None)
-    elif ended:
-        yield Row(
-            part, "did not end well", f"{ended}: {(errors.strip().splitlines() or ['?'])[-1][:200]}", False
-        )
+    with open(place / f"{part}.errors", "w+", encoding="utf-8") as errors:
+        pipes = {"stdout": subprocess.PIPE, "stderr": errors, "text": True}
+        process = subprocess.Popen(command, cwd=place, env=environment, start_new_session=True, **pipes)
+        timer = threading.Timer(seconds, kill_all, [process])
+        timer.start()
+        try:
+            for line in process.stdout:
+                yield Row(part, *(json.loads(line) if line.startswith("[") else (line.strip(), "", None)))
+            status = process.wait()
+        finally:
+            timer.cancel()
+            kill_all(process)
+            process.wait()
+            process.stdout.close()
+        if time.monotonic() >= until:
+            yield Row(part, "the rest was not reached", "the time was up", None)
+        elif status:
+            errors.seek(0)
+            last = (errors.read().strip().splitlines() or ["?"])[-1]
+            yield Row(part, "did not end well", f"exit status {status}: {last[:200]}", False)
+
+
+def kill_all(process: subprocess.Popen) -> None:
+    """End a process that has a session of its own, and every other one in that."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def run_part(part: str, place: Path) -> None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -31,6 +31,10 @@ ALIKE = 0.01
 PAIRS = {"llama": [{"teacher": 2, "student": 2}, {"teacher": 4, "student": 3}], "gpt2": "last_to_last"}
 OFFSETS = {"data.offset": "fixed"}
 CACHES = {"top": 32, "drawn": 12}
+SOFT_AND_HARD = {
+    "hard": {"weight": 0.5},
+    "soft": {"temperature": 1.0, "weight": {"llama": 0.25, "gpt2": 0.25}},
+}
 
 
 def bits(place: Path) -> Iterator[Seen]:
@@ -70,19 +74,43 @@ def losses(place: Path) -> Iterator[Seen]:
             )
 
 
+def waits(place: Path) -> Iterator[Seen]:
+    """A step, while whatever waits for the device is an error."""
+    from bench.ours import open_kit
+
+    teachers_in(place)
+    pairs = {"weight": {"llama": 0.1, "gpt2": 0.1}, "layer_map": PAIRS}
+    losses = Losses.model_validate(SOFT_AND_HARD | {"hidden": pairs}).model_dump(mode="json")
+    what = "a step with two teachers: waits for the device"
+    with quiet():
+        kit = open_kit(distil_config("waits", losses=losses, precision="bf16"))
+        kit.step(0)
+    if not torch.cuda.is_available():
+        yield what, "no GPU", None
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        kit.step(1)
+        waited = ""
+    except RuntimeError as error:
+        waited = str(error).splitlines()[0]
+    torch.cuda.set_sync_debug_mode("default")
+    yield what, waited or "never", not waited
+
+
 def cache(place: Path) -> Iterator[Seen]:
     """Caches, and a student of each kind of them."""
     teachers_in(place)
-    soft = {"hard": {"weight": 0.5}, "soft": {"temperature": 1.0, "weight": {"llama": 0.25, "gpt2": 0.25}}}
-    soft = Losses.model_validate(soft).model_dump(mode="json")
+    soft = Losses.model_validate(SOFT_AND_HARD).model_dump(mode="json")
     told = {"teachers": held_out_loss(distil("online", losses=soft, **OFFSETS))}
     for kind, count in CACHES.items():
         begun = time.perf_counter()
         config = distil_config(f"cached-{kind}", losses=soft, cache=f"{kind}-once", **OFFSETS)
         write_cache(config)
         seconds = time.perf_counter() - begun
-        write_cache(distil_config("again", losses=soft, cache=f"{kind}-again", **OFFSETS), kill=True)
-        once, again = (arrays_hash(place / f"llama-{kind}-{which}") for which in ("once", "again"))
+        again = distil_config("again", losses=soft, cache=f"{kind}-again", checkpoint_seconds=1e-9, **OFFSETS)
+        write_cache(again, kill=True)
+        once, again = (arrays_hash(place.glob(f"*-{kind}-{which}")) for which in ("once", "again"))
         yield f"{kind} {count} of two teachers; killed: the same bytes", f"{seconds:.1f} s", once == again
         runs = [run_student(config, name) for name in (f"cached-{kind}", f"cached-{kind}-again")]
         yield same_bits(f"student of {kind} {count}", runs)
@@ -114,13 +142,13 @@ def speed(place: Path) -> Iterator[Seen]:
 
 
 def ratios(place: Path) -> Iterator[Seen]:
-    """Against the plain loop."""
+    """Against the plain loop; each turn tells what it took."""
     from bench.comparison import compare
     from bench.figures import MEANING
 
-    request = Request(shape="reference", turns=1, steps=5)
-    with contextlib.redirect_stdout(None):
-        report = compare(request, config_of(request, place), place)
+    request, own = Request(shape="reference", turns=1, steps=5), place / "ratios"
+    own.mkdir(exist_ok=True)  # its data have another vocabulary
+    report = compare(request, config_of(request, own), own)
     for name, value in report["summary"].items():
         yield f"{name}: {MEANING[name]}", "not measured" if value is None else f"{value:.3f}", None
 
@@ -161,7 +189,7 @@ def train(recipe: str, name: str, *, kill: bool = False, **options) -> str:
     overrides = written(name, options)
     if kill:
         kill_at(
-            Path("runs") / name / "state", "train_teachers", str(path), *overrides, "checkpoint_seconds=0"
+            f"runs/{name}/state/step-*", "train_teachers", str(path), *overrides, "checkpoint_seconds=1e-9"
         )
     with quiet():
         run_training(
@@ -204,32 +232,27 @@ def run_student(config: DistillConfig, name: str) -> str:
 
 
 def write_cache(config: DistillConfig, *, kill: bool = False) -> None:
-    """Write the caches of a config; with `kill` by a process that is killed as soon as it has written something."""
+    """Write the caches of a config; with `kill` by a process that is killed as soon as it can go on from somewhere."""
     from distill.cache_writer import write_caches
     from train_teachers.config import dump_config
 
     if kill:
         path = Path(f"{config.name}.yaml")
         path.write_text(dump_config(config), encoding="utf-8")
-        folder = Path(config.teachers["llama"].cache.path)
-        kill_at(folder.with_name(f".{folder.name}.partial"), "distill.cache", str(path), pattern="*.bin")
+        kill_at(f".{config.teachers['llama'].cache.path}.partial/progress.json", "distill.cache", str(path))
     with quiet():
         write_caches(config)
 
 
-def kill_at(folder: Path, *command: str, pattern: str = "step-*") -> None:
-    """Run a program of the kit until something of that name is in the folder, and kill it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while process.poll() is None and not any(folder.glob(pattern)):
+def kill_at(pattern: str, *command: str) -> None:
+    """Run a program of the kit until there is a file of that pattern, and kill it; RuntimeError if it ended before."""
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, "-m", *command], **nowhere)
+    while process.poll() is None and not any(Path().glob(pattern)):
         time.sleep(0.01)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    if process.wait() != -signal.SIGKILL:
+        raise RuntimeError(f"{command[0]} ended by itself, before it could be killed: {process.returncode}")
 
 
 def written(name: str, options: dict) -> list[str]:
@@ -280,9 +303,9 @@ def held_out_loss(name: str) -> float:
     return json.loads((Path("runs") / name / "summary.json").read_text(encoding="utf-8"))["val/hard"]
 
 
-def arrays_hash(folder: Path) -> list[str]:
-    """Of the arrays of a cache."""
-    return [sha256(path) for path in sorted(folder.glob("*.bin"))]
+def arrays_hash(folders: Iterable[Path]) -> list[str]:
+    """Of what caches keep."""
+    return [sha256(path) for folder in sorted(folders) for path in sorted(folder.glob("*.bin"))]
 
 
 def every_loss(teachers: list[str]) -> dict:

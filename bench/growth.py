@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from babylm_data.errors import UserError
 from bench.figures import machine_lines, spread, step
 from bench.shapes import Config, sides_of, with_length, with_teachers, with_vocabulary
 from bench.spec import Request, Result, Side
@@ -25,8 +26,14 @@ def grow(request: Request, config: Config, place: Path) -> dict:
             shape = (len(changed.teachers), changed.data.vocab_size, changed.data.seq_len)
             if shape not in known:  # where the factors meet
                 label = f"{factor} {value:,}, "
-                known[shape] = take_turns(changed, sides, request.turns, request, place, label=label)
+                try:
+                    known[shape] = take_turns(changed, sides, request.turns, request, place, label=label)
+                except UserError as error:  # such as a full memory, for which the others are not thrown away
+                    known[shape] = {}
+                    print(f"{label}left out: {error}", flush=True)
             points += [_point(factor, value, side, results) for side, results in known[shape].items()]
+    if not points:
+        raise UserError("no point could be measured: see above")
     return {
         "machine": machine(),
         "request": asdict(request),

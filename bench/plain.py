@@ -106,6 +106,7 @@ def run(spec: Spec) -> Result:
         disable_tqdm=True,
         use_cpu=device_type() == "cpu",
         bf16=spec.plain_precision == "bf16",
+        fp16=spec.plain_precision == "fp16",
     )
     trainer = PlainTrainer(
         student, arguments, teachers=teachers, data_collator=inputs_of, train_dataset=list(sequences(spec))

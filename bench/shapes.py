@@ -17,10 +17,10 @@ Config = DistillConfig | TrainConfig
 GROWING: tuple[Side, ...] = ("online", "cached")
 
 
-def soft_and_hard(teachers: Sequence[str]) -> Losses:
+def soft_and_hard(teachers: Sequence[str], combine: str = "mean_logits") -> Losses:
     """The losses of the plain loop, as token means."""
     weight = {name: 0.5 / len(teachers) for name in teachers}
-    return Losses(hard=Hard(weight=0.5), soft=Soft(temperature=2.0, combine="mean_logits", weight=weight))
+    return Losses(hard=Hard(weight=0.5), soft=Soft(temperature=2.0, combine=combine, weight=weight))
 
 
 def reference() -> DistillConfig:
@@ -130,7 +130,7 @@ def sides_of(request: Request, config: Config) -> tuple[Side, ...]:
     if unknown := [side for side in request.sides if side not in known]:
         raise UserError(f"no side '{unknown[0]}' of this: there are {', '.join(known)}")
     if request.sides:
-        return request.sides
+        return tuple(request.sides)
     if request.growth:
         return GROWING
     if not distils:
@@ -156,7 +156,8 @@ def with_teachers(config: DistillConfig, count: int) -> DistillConfig:
         shape = shapes[number % len(shapes)]
         place = Path(shape.path).with_name(f"teacher-{number}")
         teachers[place.name] = shape.model_copy(update={"path": str(place)})
-    return config.model_copy(update={"teachers": teachers, "losses": soft_and_hard(list(teachers))})
+    losses = soft_and_hard(list(teachers), config.losses.soft.combine)
+    return config.model_copy(update={"teachers": teachers, "losses": losses})
 
 
 def _named(shapes: Sequence[Model]) -> list[tuple[str, Model]]:

@@ -1,5 +1,6 @@
 """What a turn of one side is told and what it tells: JSON between the benchmark and its processes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,6 +12,7 @@ from train_teachers.config import Strict, TrainConfig
 Side = Literal["plain", "online", "cached", "muon"]
 """The field's plain loop; the kit, its teachers running in each step; with a cache of their targets; that with Muon."""
 SIDES: tuple[Side, ...] = get_args(Side)
+PlainPrecision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -18,9 +20,9 @@ class Request:
     """What the command line asks for."""
 
     shape: str
-    overrides: tuple[str, ...] = ()
+    overrides: Sequence[str] = ()
     """`key.path=value` on the config of the shape, for all sides."""
-    sides: tuple[Side, ...] = ()
+    sides: Sequence[Side] = ()
     """Empty: those that fit the shape and the optimiser."""
     growth: bool = False
     """How a step grows, instead of a comparison."""
@@ -32,8 +34,9 @@ class Request:
     """Timed steps of a turn."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """Of the kit; side muon has its own, and the plain loop AdamW."""
-    plain_precision: Literal["fp32", "bf16"] = "fp32"
-    """Of the plain loop: fp32, or the Trainer's `bf16=True`."""
+    plain_precision: PlainPrecision | None = None
+    """Of the plain loop: fp32, or the Trainer's `bf16=True` or `fp16=True`; None: as the field has it, fp16 on a GPU
+    and fp32 on a processor."""
     compiled: bool = True
     """The kit's step."""
     memory: bool = True
@@ -48,7 +51,7 @@ class Spec(Strict):
     side: Side
     config: DistillConfig | TrainConfig
     """Shapes, folders and batches, for all sides; without teachers a student alone with the hard loss."""
-    plain_precision: Literal["fp32", "bf16"] = "fp32"
+    plain_precision: PlainPrecision = "fp32"
     """As in the request."""
     warmup: int = Field(gt=0)
     """Steps that are not counted: at least the first, which has no step before it."""

@@ -54,16 +54,22 @@ def spec_of(config: Config, side: Side, request: Request) -> Spec:
     return Spec(
         side=side,
         config=config.model_copy(update=changes),
-        plain_precision=request.plain_precision,
+        plain_precision=request.plain_precision or ("fp16" if torch.cuda.is_available() else "fp32"),
         warmup=request.warmup,
         steps=request.steps,
     )
 
 
 def _with_cache(config: DistillConfig) -> dict[str, Teacher]:
-    """The teachers with a cache beside the data; they are made into one target, so they share it."""
-    cache = Cache(path=str(Path(config.data.path).with_name("soft-targets")), top=KEPT)
-    return {name: teacher.model_copy(update={"cache": cache}) for name, teacher in config.teachers.items()}
+    """The teachers with a cache beside the data: one for all where they are made into one target."""
+    each = config.losses.soft.combine == "separate"
+    caches = {
+        name: Cache(path=f"{config.data.path}-soft-targets{f'-{name}' if each else ''}", top=KEPT)
+        for name in config.teachers
+    }
+    return {
+        name: teacher.model_copy(update={"cache": caches[name]}) for name, teacher in config.teachers.items()
+    }
 
 
 def take_turn(spec: Spec, place: Path, threads: int | None = None) -> Result:

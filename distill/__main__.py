@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
         config,
         kind="student",
         make_objective=objective_of(config),
-        extra={
+        extra=lambda: {
             "teachers": [{"name": name, "path": teacher.path} for name, teacher in config.teachers.items()],
             "caches": caches_of(config),
             "control": f"runs/{config.name}-control",

@@ -87,11 +87,12 @@ class Learners(nn.Module):
 
     def critic_losses(self, see: Signals) -> dict[str, Tensor]:
         """What each critic minimises, on the target positions."""
-        penalty, real_N, losses = self.losses.wasserstein.gradient_penalty, see.is_target_N, {}
+        penalty, losses = self.losses.wasserstein.gradient_penalty, {}
+        every = slice(None) if see.places_N is None else see.places_N
         for place in self._seen("wasserstein", see.teachers):
             with torch.no_grad():
-                student_ND = place.project(see.student.hidden_ND[place.pair.student])[real_N]
-            teacher_ND = see.teachers[place.teacher].hidden_ND[place.pair.teacher][real_N]
+                student_ND = place.project(see.student.hidden_ND[place.pair.student])[every]
+            teacher_ND = see.teachers[place.teacher].hidden_ND[place.pair.teacher][every]
             losses[f"critic.{place.label}"] = critic_loss(
                 place.learner, student_ND, teacher_ND, gradient_penalty=penalty
             )

@@ -5,6 +5,7 @@ objective masks and sums, the loop divides once. Everything is computed in float
 Divergences take log-probabilities (already at their temperature) and are in nats.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -78,7 +79,7 @@ def total_variation_N(p_NV: Tensor, q_NV: Tensor) -> Tensor:
 
 def mixture(parts: list[Tensor], weights: list[float] | Tensor) -> Tensor:
     """log sum_k w_k exp(parts_k): log-probabilities of a mixture; weights are positive and sum to 1."""
-    logs = torch.as_tensor(weights, dtype=parts[0].dtype, device=parts[0].device).log()
+    logs = weights.to(parts[0].dtype).log() if isinstance(weights, Tensor) else map(math.log, weights)
     return torch.logsumexp(torch.stack([part + w for part, w in zip(parts, logs, strict=True)]), dim=0)
 
 

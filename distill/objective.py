@@ -80,11 +80,11 @@ class DistillObjective(Objective):
         beside = {"label_smoothing": self.losses.hard.label_smoothing, "z_loss": self.losses.z_loss}
         self.sources = teachers.sources | {key: str(value) for key, value in beside.items() if value}
         for folder, names in config.caches.items():
-            cache = config.teachers[names[0]].cache
+            cache, made = config.teachers[names[0]].cache, teachers.cached[names[0]].made
             known = DIVERGENCES_OF_CACHES[cache.kind][soft.divergence]
             self.notes.append(
-                f"soft targets of {', '.join(names)} from {folder}, {cache.kind} {cache.count}: "
-                f"{soft.divergence} is {known}"
+                f"soft targets of {', '.join(names)} from {folder}, {cache.kind} {cache.count}, computed in "
+                f"{made['precision']}: {soft.divergence} is {known}"
             )
         self.flops_per_token = sum(2.0 * num_parameters(model)[0] for model in teachers.models.values())
         if self.losses.attention:
@@ -198,7 +198,7 @@ class DistillObjective(Objective):
         alone = {k for name in ("heads", *self.compared_outputs) for k in self.asked.get(name, ())}
         soft = self.asked.get("soft", [])
         outputs = {k: signal.output for k, signal in see.teachers.items() if k in alone.union(soft)}
-        if len(soft) > 1 and not alone and self.losses.soft.combine == "mean_logits":
+        if len(soft) > 1 and not alone and self.losses.soft.combine in ("mean_logits", "mean_log_probs"):
             parts = [outputs[k] for k in soft if isinstance(outputs.get(k), Output)]
             if len(parts) == len(soft):
                 return {soft[0]: mean_of(parts, self.shares_K)}

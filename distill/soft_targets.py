@@ -14,6 +14,7 @@ other it is refused.
 Shape suffixes: N positions, C positions of a chunk, V vocabulary, K kept or drawn tokens.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from train_teachers.outputs import part_of
 from train_teachers.targets import Batch
 
 FORMAT = 1
-MANIFEST = "manifest.json"
+MANIFEST, SPLITS = "manifest.json", ("train", "dev")
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Identity:
     """Hash of the seal of the data folder."""
     tokenizer: str
     vocab_size: int
-    teachers: dict[str, str]
-    """Hash of config and weights, by the teacher's name; several are made into one target."""
-    precision: dict[str, str]
+    teachers: tuple[str, ...]
+    """Hash of config and weights of each; several are made into one target."""
+    precision: tuple[str, ...]
     """Number format in which the weights of each are held."""
     combine: str
     """How; "separate" where there is one."""
@@ -61,35 +62,23 @@ class Identity:
     """Tokens a position."""
 
     @property
-    def fields(self) -> dict[str, np.dtype]:
-        """What is kept of a position: arrays with `count` entries, but for `rest`, which has one."""
-        kept = {"ids": np.dtype(token_dtype(self.vocab_size)).newbyteorder("<")}
-        if self.kind == "top":
-            kept["probs"] = np.dtype("<f2")
-        return kept | {"rest": np.dtype("<f4")}
+    def record(self) -> np.dtype:
+        """What is kept of a position."""
+        parts = [
+            ("rest", "<f4"),
+            ("ids", np.dtype(token_dtype(self.vocab_size)).newbyteorder("<"), self.count),
+        ]
+        return np.dtype([*parts, ("probs", "<f2", self.count)] if self.kind == "top" else parts)
 
-    def width(self, field: str) -> int:
-        """Entries of a field a position."""
-        return 1 if field == "rest" else self.count
+    def bytes_of(self, blocks: int) -> int:
+        """What so many blocks take."""
+        return blocks * self.seq_len * self.record.itemsize
 
-    def bytes_of(self, field: str, blocks: int) -> int:
-        """What a field takes of so many blocks."""
-        return blocks * self.seq_len * self.width(field) * self.fields[field].itemsize
-
-    @property
-    def bytes_per_token(self) -> int:
-        """Of all fields."""
-        return sum(self.bytes_of(field, 1) for field in self.fields) // self.seq_len
-
-    def refuse_other(self, other: "Identity", folder: Path) -> None:
-        """UserError that names the first thing in which the cache `other` in `folder` is not this one."""
+    def refuse_other(self, other: "Identity", what: str, remedy: str) -> None:
+        """UserError that names the first thing in which `other`, that of `what`, is not this one."""
         for key, here in asdict(self).items():
-            there = getattr(other, key)
-            if there != here:
-                raise UserError(
-                    f"the cache {folder} is for another {key} ({there}, here {here}): write one for this config with "
-                    "`python -m distill.cache CONFIG`, in another folder"
-                )
+            if (there := getattr(other, key)) != here:
+                raise UserError(f"{what} is for {_in_words(key, there, here)}: {remedy}")
 
 
 class Kept(NamedTuple):
@@ -129,38 +118,38 @@ class Kept(NamedTuple):
 class SoftTargets:
     """An open cache."""
 
-    def __init__(self, folder: Path, identity: Identity, starts: dict[str, np.ndarray]) -> None:
-        self.folder, self.identity, self.starts = folder, identity, starts
-        self.arrays: dict[str, dict[str, np.ndarray]] = {}
-        for split, begins in starts.items():
-            rows = len(begins) * identity.seq_len
-            self.arrays[split] = {
-                field: _mapped(folder / f"{split}.{field}.bin", dtype, (rows, identity.width(field)))
-                for field, dtype in identity.fields.items()
-            }
-
-    @classmethod
-    def open(cls, folder: Path, expected: Identity) -> "SoftTargets":
-        """A cache that is intact and belongs to what is expected; UserError else."""
-        identity, _ = read_cache(folder)
-        expected.refuse_other(identity, folder)
-        verify(folder, "write it again with `python -m distill.cache CONFIG`")
-        starts = {split: np.load(folder / f"{split}.starts.npy") for split in ("train", "dev")}
-        return cls(folder, identity, starts)
+    def __init__(self, folder: Path, expected: Identity) -> None:
+        """Of a folder that is intact and belongs to what is expected; UserError else."""
+        self.folder, self.identity = folder, expected
+        self.made = refuse_other_cache(folder, expected)
+        """How it was made: the command, the teachers' paths, the number format."""
+        self.starts = {split: np.load(folder / f"{split}.starts.npy") for split in SPLITS}
+        self.blocks = {
+            split: np.memmap(
+                folder / f"{split}.bin",
+                dtype=expected.record,
+                mode="r",
+                shape=(len(starts), expected.seq_len),
+            )
+            for split, starts in self.starts.items()
+        }
+        digests = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        content = "".join(digests[f"{split}.bin"] for split in SPLITS)
+        self.content = hashlib.sha256(content.encode()).hexdigest()
+        """Hash of what is kept, whoever wrote it, and when."""
 
     def of(self, batch: Batch, device: torch.device) -> Kept:
         """What is known of the positions of a batch, in its order."""
-        starts, begins = self.starts[batch.stream], batch.starts_B.numpy()
-        blocks = np.searchsorted(starts, begins).clip(max=len(starts) - 1)
-        if not np.array_equal(starts[blocks], begins):
+        starts, begins = self.starts[batch.stream], batch.starts
+        places = np.searchsorted(starts, begins).clip(max=len(starts) - 1)
+        if not np.array_equal(starts[places], begins):
             raise UserError(
                 f"the cache {self.folder} has no block at some of the places that a batch begins at"
             )
-        length = self.identity.seq_len
-        rows = (blocks[:, None] * length + np.arange(length)).ravel()
-        found = {field: torch.from_numpy(array[rows]) for field, array in self.arrays[batch.stream].items()}
-        there = {field: tensor.to(device, non_blocking=True) for field, tensor in found.items()}
-        rest_N = there["rest"][:, 0]
+        found_N = self.blocks[batch.stream][places].ravel()
+        fields = {name: torch.from_numpy(np.ascontiguousarray(found_N[name])) for name in found_N.dtype.names}
+        there = {name: tensor.to(device, non_blocking=True) for name, tensor in fields.items()}
+        rest_N = there["rest"]
         if self.identity.kind == "drawn":
             return Kept(there["ids"].long(), None, rest_N)
         probs_NK = there["probs"].float()
@@ -176,8 +165,7 @@ def read_cache(folder: Path) -> tuple[Identity, dict]:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise UserError(f"{folder} has another format than this version of the kit reads: write it again")
-        identity = content["identity"]
-        return Identity(**identity | {"shares": tuple(identity["shares"])}), content["made"]
+        return identity_from(content["identity"]), content["made"]
     except FileNotFoundError:
         if folder.exists():
             raise UserError(f"{folder} is a folder and no cache: name another one") from None
@@ -188,14 +176,27 @@ def read_cache(folder: Path) -> tuple[Identity, dict]:
         raise UserError(f"{folder / MANIFEST} is damaged: write the cache again") from None
 
 
-def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
-    """An array on disk; its size is checked first, for reading past a short file kills the process."""
-    expected = dtype.itemsize * shape[0] * shape[1]
-    if not path.is_file() or path.stat().st_size != expected:
-        raise UserError(
-            f"{path} is missing or has another size than {expected:,} bytes: write the cache again"
-        )
-    return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+def refuse_other_cache(folder: Path, expected: Identity) -> dict:
+    """How a cache was made; UserError if it belongs to anything but what is expected, or has changed."""
+    identity, made = read_cache(folder)
+    remedy = "write one for this config with `python -m distill.cache CONFIG`, in another folder"
+    expected.refuse_other(identity, f"the cache {folder}", remedy)
+    verify(folder, "delete it and write it again with `python -m distill.cache CONFIG`")
+    return made
+
+
+def identity_from(written: dict) -> Identity:
+    """From JSON."""
+    return Identity(**{key: tuple(part) if isinstance(part, list) else part for key, part in written.items()})
+
+
+def _in_words(key: str, there: object, here: object) -> str:
+    """Which of two things a cache is for, without hashes, of which nobody reads two."""
+    if key == "teachers":
+        return "other weights or another config of its teachers"
+    if key in ("data", "tokenizer"):
+        return f"another {key}"
+    return f"another {key} ({there}, here {here})"
 
 
 def identity_of(config: DistillConfig, names: list[str], models: dict[str, str]) -> Identity:
@@ -208,8 +209,8 @@ def identity_of(config: DistillConfig, names: list[str], models: dict[str, str])
         data=sha256(data / SEAL),
         tokenizer=fingerprint(data / "tokenizer"),
         vocab_size=manifest["vocab_size"],
-        teachers={name: models[name] for name in names},
-        precision={name: config.teachers[name].precision for name in names},
+        teachers=tuple(models[name] for name in names),
+        precision=tuple(config.teachers[name].precision for name in names),
         combine=soft.combine if together else "separate",
         shares=tuple(round(part / sum(parts), 9) for part in parts),
         temperature=float(value(soft.temperature, 0.0)),

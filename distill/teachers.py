@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
-from babylm_data.sealed import SEAL, sha256
 from distill.config import Attention, DistillConfig, Layered
 from distill.soft_targets import Kept, SoftTargets, identity_of, read_cache
 from train_teachers import pretrained
@@ -88,8 +87,6 @@ class Teachers:
         self.plain: dict[str, bool] = {}
         """Whether a teacher's logits are the product of its final states with its output matrix, and no more."""
         self.sources: dict[str, str] = {}
-        self.hashes: dict[str, str] = {}
-        """Of config and weights, by the teacher's name."""
         self.with_hidden = teachers_of(config, lambda loss: not isinstance(loss, Attention))
         self.with_attention = teachers_of(config, lambda loss: isinstance(loss, Attention))
         self.cached: dict[str, SoftTargets] = {}
@@ -100,38 +97,35 @@ class Teachers:
         for name, teacher in config.teachers.items():
             if teacher.cache:
                 continue
-            what = f"teacher '{name}'"
-            folder = find_folder(
-                teacher.path, absent=f"{what}: {teacher.path} does not exist: train it first"
-            )
-            pretrained.refuse_other_tokenizer(folder, student_fingerprint, f"{what} ({teacher.path})")
+            folder = folder_of(config, name, student_fingerprint)
             # only the plain form of attention keeps its maps
             attention = "eager" if name in self.with_attention else None
             model = pretrained.load(folder, precision=teacher.precision, attention=attention)
             _check_shape(name, model, config, vocab_size)
             self.plain[name] = has_plain_output(model)
             self.models[name] = model.to(device).requires_grad_(False)
-            weights = self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
-            self.hashes[name] = pretrained.model_hash(folder, weights)
+            self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
 
     def _open_cache(
         self, config: DistillConfig, folder: Path, names: list[str], student_fingerprint: str
     ) -> None:
         """Read a cache; its teachers are compared with those that the config names, where these are there."""
         identity, made = read_cache(folder)
-        models = dict.fromkeys(names, "none") | identity.teachers
+        known = dict(zip(made["paths"], identity.teachers, strict=True))
+        models = {}
         for name in names:
-            path = Path(config.teachers[name].path)
-            if path.is_dir():
-                pretrained.refuse_other_tokenizer(path, student_fingerprint, f"teacher '{name}' ({path})")
-                models[name] = pretrained.model_hash(path, pretrained.weights_hash(path))
-            elif made["paths"].get(name) != str(config.teachers[name].path):
+            path = config.teachers[name].path
+            if Path(path).is_dir():
+                models[name] = pretrained.model_hash(folder_of(config, name, student_fingerprint))
+            elif path in known:
+                models[name] = known[path]
+            else:
                 raise UserError(
-                    f"teacher '{name}': {path} is not there, and the cache {folder} is of {made['paths'].get(name)}"
+                    f"teacher '{name}': {path} is not there, and the cache {folder} is of {', '.join(known)}"
                 )
-        self.cached[names[0]] = SoftTargets.open(folder, identity_of(config, names, models))
-        self.sources |= {f"teacher {name}": made["weights"][name] for name in names}
-        self.sources[f"cache {names[0]}"] = sha256(folder / SEAL)
+            self.sources[f"teacher {name}"] = pretrained.weights_of(models[name])
+        self.cached[names[0]] = SoftTargets(folder, identity_of(config, names, models))
+        self.sources[f"cache {names[0]}"] = self.cached[names[0]].content
 
     @torch.no_grad()
     def __call__(
@@ -154,6 +148,14 @@ class Teachers:
                 )
                 signals[name] = signal.of_entries(self.vocab_size)
         return signals
+
+
+def folder_of(config: DistillConfig, name: str, student_fingerprint: str) -> Path:
+    """Where a teacher is; UserError if it is not there, or reads other tokens."""
+    path, what = config.teachers[name].path, f"teacher '{name}'"
+    folder = find_folder(path, absent=f"{what}: {path} does not exist: train it first")
+    pretrained.refuse_other_tokenizer(folder, student_fingerprint, f"{what} ({path})")
+    return folder
 
 
 def teachers_of(config: DistillConfig, which: Callable[[Layered], bool]) -> frozenset[str]:

@@ -29,6 +29,10 @@ def commands(lineup: Lineup, evaluated: Evaluated) -> list[Command]:
     first = [Command(None, f"prepare {place(run)}", run.prepared) for run in data.values()]
     lines = [line for run in runs for line in training(run)]
     lines += [
+        Command(made["started"], f"write the cache {made['path']}", made["command"])
+        for made in lineup.student.summary.get("caches", [])
+    ]
+    lines += [
         Command(time, f"score {run.name}", command) for run in lineup.runs for time, command in run.scoring
     ]
     lines += scoring_of_revisions(evaluated.revisions)

@@ -4,7 +4,8 @@ The rules leave one question open. The duration rule speaks of the submitted mod
 says that the text seen by *all* training counts. Both sums are printed, so that nobody has to trust our
 choice. What a student's first weights were exposed to is its own exposure. A teacher that was itself taught
 brings its own teachers into the second sum, to which every run counts whole, if only a revision of it was used.
-The control is listed but enters neither: nothing of it is in the submission.
+The control is listed but enters neither: nothing of it is in the submission. So are caches of soft targets: frozen
+teachers read the text for them and learned nothing.
 """
 
 from babylm_data.words import LAST_STEP, load_track
@@ -36,7 +37,7 @@ def ledger(lineup: Lineup) -> dict:
     exposure = None if adopted or unknown_before(trained) else words + sum_of(trained, "words_seen")
     return {
         "track": track,
-        "entries": [tokenizer, *(entry(run) for run in [*lineup.forebears, *lineup.runs])],
+        "entries": [tokenizer, *caches(student), *(entry(run) for run in [*lineup.forebears, *lineup.runs])],
         "readings": {
             "student_alone": reading(lineup.line, own_exposure(lineup.line), [student], track),
             "everything": reading(trained, exposure, trained, track),
@@ -138,6 +139,22 @@ def reading(runs: list[Run], words_seen: int | None, ending: list[Run], track: s
             within = before_the_end < limit and value <= limit * (1 + LAST_STEP)
         checks[key] = {"value": value, "budget": limit, "within": within}
     return checks
+
+
+def caches(student: Run) -> list[dict]:
+    """A line for each cache of soft targets that the student learned from."""
+    words = student.train["words"]
+    return [
+        {
+            "name": f"{made['path']}, of {', '.join(made['teachers'])}",
+            "role": "soft targets",
+            "words_seen": made["words_read"],
+            "tokens_seen": None,
+            "corpus_words": words,
+            "passes": made["words_read"] / words,
+        }
+        for made in student.summary.get("caches", [])
+    ]
 
 
 def file_hashes(run: Run) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ from tqdm import tqdm
 from babylm_data.errors import LOOK_AFTER, UserError
 from babylm_data.words import revision_words
 
+KILLED = "a process was killed, as it is where memory is short: the rest is scored one at a time"
+
 
 def names_of(models: list[str]) -> dict[str, str]:
     """What each model is called below --out: the last part of its path that is not "export"."""
@@ -64,18 +66,30 @@ def score_all(args: argparse.Namespace) -> None:
 def score_each(commands: list[list[str]], processes: int) -> Iterator[tuple[str, int]]:
     """`python -m eval COMMAND` for each, so many at a time, in processes that load their libraries once: what it said,
     and its exit status, in order. One at a time shows its progress as it goes on.
+
+    Where a process is killed the rest is scored one at a time, and what is killed then has failed.
     """
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    score = partial(score_one, shows_progress=processes == 1)
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=begin, initargs=(threads,)) as pool:
-        try:
-            bar = {"total": len(commands), "unit": " models", "disable": None if processes > 1 else True}
-            yield from tqdm(pool.map(score, commands), **bar)
-        except BrokenProcessPool:
-            raise UserError(
-                "a process was killed, as it is where memory is short: ask for fewer with --processes; "
-                "what is scored already is kept"
-            ) from None
+    done = 0
+    with tqdm(total=len(commands), unit=" models", disable=None if processes > 1 else True) as bar:
+        while done < len(commands):
+            threads = max(1, (os.cpu_count() or 1) // processes)
+            pool = ProcessPoolExecutor(
+                processes, get_context("spawn"), initializer=begin, initargs=(threads,)
+            )
+            score = partial(score_one, shows_progress=processes == 1)
+            try:
+                with pool:
+                    for ended in pool.map(score, commands[done:]):
+                        done += 1
+                        bar.update()
+                        yield ended
+            except BrokenProcessPool:
+                if processes == 1:
+                    done += 1
+                    yield "error: its process was killed, as it is where memory is short", 1
+                else:
+                    processes = 1
+                    print(f"warning: {KILLED}", file=sys.stderr)
 
 
 def begin(threads: int) -> None:

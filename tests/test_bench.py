@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from bench import comparison, gpu, growth, turns
 from bench.__main__ import main
 from bench.figures import figures, table
 from bench.gauges import Part, product_rate, step_flops
-from bench.gpu_parts import every_loss
+from bench.gpu_parts import every_loss, kill_at
 from bench.growth import growth_table
 from bench.plots import draw_comparison, draw_growth
 from bench.shapes import ROOT, SHAPES, config_of, soft_and_hard, with_teachers
@@ -85,6 +86,8 @@ def planted(monkeypatch, tmp_path):
 
     def take_turns(config, sides, count, request, place, label=""):
         asked.append((config, sides))
+        if config.data.vocab_size == measure.refused:
+            raise UserError("full")
         return {side: [result(side, [0.5, 1.0, 9.0])] * count for side in sides}
 
     monkeypatch.setattr(comparison, "take_turns", take_turns)
@@ -94,7 +97,7 @@ def planted(monkeypatch, tmp_path):
         run = growth.grow if request.growth else comparison.compare
         return run(request, config_of(request, tmp_path), tmp_path)
 
-    measure.asked = asked
+    measure.asked, measure.refused = asked, None
     return measure
 
 
@@ -216,6 +219,13 @@ def test_growth_changes_one_factor_at_a_time_and_measures_where_they_meet_once(p
     assert (tmp_path / "growth.png").stat().st_size
 
 
+def test_growth_leaves_out_what_does_not_fit_and_keeps_the_rest(planted, capsys):
+    planted.refused = 65_536
+    report = planted(Request(shape="small", growth=True, turns=1))
+    assert len(report["points"]) == 2 * 12
+    assert "vocabulary 65,536, left out: full" in capsys.readouterr().out
+
+
 # --- shapes -----------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +261,24 @@ def test_a_turn_has_as_many_words_as_its_steps_need_and_muon_its_optimiser(tmp_p
         "gpt2": 32,
     }
     assert Spec.model_validate_json(told.model_dump_json()) == told
+
+
+@pytest.mark.parametrize(
+    ("gpu_there", "asked", "found"), [(True, None, "fp16"), (False, None, "fp32"), (True, "bf16", "bf16")]
+)
+def test_the_plain_loop_has_the_number_format_of_the_field(tmp_path, monkeypatch, gpu_there, asked, found):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu_there)
+    request = Request(shape="nursery", plain_precision=asked)
+    assert turns.spec_of(config_of(request, tmp_path), "plain", request).plain_precision == found
+
+
+def test_teachers_that_are_compared_with_one_by_one_have_a_cache_each(tmp_path):
+    request = Request(shape="small", overrides=["losses.soft.combine=separate"])
+    config = with_teachers(config_of(request, tmp_path), 3)
+    paths = {
+        teacher.cache.path for teacher in turns.spec_of(config, "cached", request).config.teachers.values()
+    }
+    assert len(paths) == 3
 
 
 # --- what a user gets wrong -------------------------------------------------------------------------------------------
@@ -314,6 +342,20 @@ def test_what_is_seen_on_a_gpu_is_told_as_far_as_the_time_goes(tmp_path):
     assert (row.what, row.good) == ("the rest was not reached", None)
     (row,) = gpu.rows_of("nothing", tmp_path, time.monotonic() + 60)
     assert row.good is False and "invalid choice: 'nothing'" in row.figure
+
+
+def test_what_a_part_says_beside_its_rows_is_told_as_it_comes(tmp_path, monkeypatch):
+    code, honest = "print('turn 1 of 1'); print('[\"a\", \"b\", true]')", subprocess.Popen
+    monkeypatch.setattr(
+        gpu.subprocess, "Popen", lambda _, **options: honest([sys.executable, "-c", code], **options)
+    )
+    rows = list(gpu.rows_of("ratios", tmp_path, time.monotonic() + 60))
+    assert rows == [gpu.Row("ratios", "turn 1 of 1", "", None), gpu.Row("ratios", "a", "b", True)]
+
+
+def test_a_program_that_ends_by_itself_was_not_killed(workplace):
+    with pytest.raises(RuntimeError, match="train_teachers ended by itself"):
+        kill_at("runs/x/state/step-*", "train_teachers", "no-such.yaml")
 
 
 def test_the_table_for_the_log_names_the_card_and_what_is_wrong():

@@ -11,6 +11,9 @@ from test_adopted_tokenizer import save
 from babylm_data.errors import UserError
 from distill.__main__ import main
 from train_teachers.__main__ import main as main_of_teachers
+from train_teachers.config import TrainConfig, load_config
+from train_teachers.objective import HardObjective
+from train_teachers.stage import check as check_training
 
 ROOT = Path(__file__).parent.parent
 CONFIG = """
@@ -105,3 +108,11 @@ def test_the_check_of_a_twin_passes_where_there_is_nothing(workplace, capsys):
     shutil.copytree(ROOT / "train_teachers/configs", "train_teachers/configs")
     main([str(ROOT / "distill/configs/dskd-heads-tiny.yaml"), "--check", "precision=fp32"])
     assert "heads" in capsys.readouterr().out
+
+
+def test_a_check_speaks_of_the_config_that_it_is_given_and_not_of_a_run_under_its_name(train_tiny, capsys):
+    train_tiny(name="tiny", batch_size=4)
+    config = load_config(TrainConfig, "runs/tiny/config.yaml", ["batch_size=8"])
+    capsys.readouterr()
+    check_training(config, lambda *_: HardObjective())
+    assert "\n8 sequences a forward pass" in capsys.readouterr().out

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from babylm_data.errors import UserError
 from babylm_data.tokenizer import load_tokenizer
 from train_teachers.checkpoint import export
 from train_teachers.config import Model
@@ -14,8 +15,10 @@ from train_teachers.device import (
     FLAGGED,
     WIDTH,
     WORKSPACE,
+    _bytes_of_a_token,
     be_deterministic,
     choose_attention,
+    choose_compile,
     choose_micro_batch,
     keep_code_apart,
 )
@@ -142,3 +145,35 @@ def test_on_a_gpu_it_has_what_the_memory_holds_beside_the_weights(make_model, mo
     properties = type("Properties", (), {"total_memory": gib * 2**30})
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     assert choose_micro_batch(1024, 64, model, [], "bf16") == expected
+
+
+def test_no_product_comes_before_that_which_makes_products_deterministic(train_tiny, monkeypatch):
+    order = []
+    monkeypatch.setattr("train_teachers.stage.be_deterministic", lambda _: order.append("deterministic"))
+
+    def formats(asked):
+        order.append("products are timed")
+        return {"precision": "fp32", "muon": "fp32"}
+
+    monkeypatch.setattr("train_teachers.stage.choose_formats", formats)
+    train_tiny(data={"words": 20})
+    assert order == ["deterministic", "products are timed"]
+
+
+def test_a_run_that_was_begun_compiled_is_not_told_to_do_without(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UserError, match="begun with compiled code.*install them, or pass name="):
+        choose_compile(False, 1e9, begun=True)
+    with pytest.raises(UserError, match="or write compile: false"):
+        choose_compile(True, 1e9)
+    assert choose_compile("auto", 1e18) is False and choose_compile(True, 1e9, begun=False) is False
+
+
+def test_maps_of_attention_count_for_what_a_gpu_holds(make_model):
+    model = make_model()
+    before = _bytes_of_a_token(model, 512)
+    model.set_attn_implementation("eager")
+    shape = model.config
+    maps = 4.0 * shape.num_hidden_layers * 3 * shape.num_attention_heads * 512
+    assert _bytes_of_a_token(model, 512) - before == maps

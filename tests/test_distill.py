@@ -81,7 +81,7 @@ def longer(batch):
     return Batch.of(
         torch.cat([batch.inputs_BT, torch.full((3, 4), 7)], 1),
         torch.cat([batch.targets_BT, torch.full((3, 4), IGNORE)], 1),
-        batch.starts_B,
+        batch.starts,
         batch.stream,
     )
 

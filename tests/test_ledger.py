@@ -177,3 +177,18 @@ def test_a_track_without_exposure_cap_sets_no_limit(student):
     found = ledger(read_lineup(student))["readings"]["student_alone"]
     assert found["exposure_words"]["within"] is None
     assert found["corpus_words"]["within"] is True
+
+
+def test_the_words_that_teachers_read_for_a_cache_are_listed_and_are_no_training(student):
+    before = ledger(read_lineup(student))
+    cache = {"path": "runs/soft", "teachers": ["llama"], "words_read": 300_000, "kind": "top", "count": 32}
+    cache |= {
+        "flops": 1.0,
+        "command": "python -m distill.cache c.yaml",
+        "started": "2026-01-01T00:00:00+00:00",
+    }
+    edit(student / "summary.json", caches=[cache])
+    found = ledger(read_lineup(student))
+    assert found["readings"] == before["readings"]
+    (line,) = [entry for entry in found["entries"] if entry["role"] == "soft targets"]
+    assert (line["name"], line["words_seen"], line["passes"]) == ("runs/soft, of llama", 300_000, 1.0)

@@ -371,19 +371,27 @@ def test_a_finished_run_keeps_its_record(train_tiny):
 
 
 @pytest.mark.parametrize(
-    ("error", "message"),
+    "error",
     [
-        (torch.OutOfMemoryError("CUDA out of memory"), "lower micro_batch_size"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "lower micro_batch_size"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_out_of_memory_is_one_line_wherever_it_comes(train_tiny, monkeypatch, error, message):
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("auto", "with micro_batch_size: auto: lower micro_batch_size to a number"),
+        (2, "with 2 sequences a forward pass: lower micro_batch_size"),
+        (None, "with 4 sequences a forward pass: lower micro_batch_size"),
+    ],
+)
+def test_out_of_memory_is_one_line_wherever_it_comes(train_tiny, monkeypatch, error, size, message):
     def fail(*_, **__):
         raise error
 
     monkeypatch.setattr("train_teachers.stage.audit", fail)
     with pytest.raises(UserError, match=message):
-        train_tiny()
+        train_tiny(micro_batch_size=size)
 
 
 def test_a_full_disk_in_the_middle_of_a_checkpoint_is_one_line_and_leaves_the_one_before(
@@ -415,3 +423,49 @@ def test_each_run_folder_has_a_tracking_id_of_its_own_and_keeps_it(train_tiny):
         ids.append((run.tracking_id(), run.tracking_id()))
         shutil.rmtree(run.folder)
     assert ids[0][0] == ids[0][1] and ids[0][0] != ids[1][0]
+
+
+def test_seconds_are_those_of_the_steps_whoever_waits_for_them(train_tiny, monkeypatch):
+    """A device is given its work and goes on by itself: whoever waits next waits for all of it."""
+    queued, clock, honest = [], [0.0], Stepper.__call__
+
+    def wait(*_):
+        clock[0] += sum(queued)
+        queued.clear()
+
+    def step(self, *args):
+        queued.append(1.0)
+        return honest(self, *args)
+
+    def validate(*_):
+        wait()
+        clock[0] += 100.0
+        return 1.0
+
+    monkeypatch.setattr(Stepper, "__call__", step)
+    monkeypatch.setattr(loop, "validate", validate)
+    monkeypatch.setattr(
+        "train_teachers.stage._summary", lambda ready, run, progress: {"val/hard": progress.seconds}
+    )
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(loop, "synchronise", wait)
+    folder = train_tiny(log_every=7)
+    lines = metrics(folder)
+    assert (
+        json.loads((folder / "summary.json").read_text())["val/hard"]
+        == lines[-1]["step"]
+        == lines[-1]["seconds"]
+    )
+
+
+def test_the_command_is_what_was_typed(monkeypatch):
+    from types import SimpleNamespace
+
+    from babylm_data import provenance
+
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for module, said in (("distill.__main__", "distill"), ("distill.cache", "distill.cache"), (None, "tool")):
+        spec = module and SimpleNamespace(name=module)
+        monkeypatch.setattr(provenance.sys, "modules", {"__main__": SimpleNamespace(__spec__=spec)})
+        monkeypatch.setattr(provenance.sys, "argv", ["/somewhere/tool.py", "CONFIG.yaml"])
+        assert provenance.command_line() == f"python -m {said} CONFIG.yaml"

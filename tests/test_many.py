@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 
@@ -146,3 +147,27 @@ def test_two_models_in_two_processes_score_as_each_does_alone(workplace):
         assert (workplace / f"many/m{seed}" / name).read_bytes() == (
             workplace / f"alone{seed}" / name
         ).read_bytes()
+
+
+class Killed(OneByOne):
+    """A pool in which the process that scores "huge" is killed, and "large" where it is not alone."""
+
+    def __init__(self, processes, *args, **options) -> None:
+        super().__init__(processes, *args, **options)
+        self.processes = processes
+
+    def map(self, score, commands):
+        for command in commands:
+            if command[0] == "huge" or (command[0] == "large" and self.processes > 1):
+                raise BrokenProcessPool
+            yield score(command)
+
+
+def test_where_a_process_is_killed_the_rest_is_scored_one_at_a_time(monkeypatch, capsys):
+    monkeypatch.setattr(many, "score_one", lambda argv, *, shows_progress: (f"{argv[0]} {shows_progress}", 0))
+    monkeypatch.setattr(many, "ProcessPoolExecutor", Killed)
+    names = ["small", "large", "huge", "last"]
+    found = list(many.score_each([[name] for name in names], 2))
+    killed = ("error: its process was killed, as it is where memory is short", 1)
+    assert found == [("small False", 0), ("large True", 0), killed, ("last True", 0)]
+    assert "warning: a process was killed" in capsys.readouterr().err

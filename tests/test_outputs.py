@@ -1,10 +1,12 @@
 """Losses on outputs in chunks are the losses on whole outputs, in value and in gradient, whatever the chunk."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import VOCAB
 from test_distill import ask
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from distill.config import Soft
 from train_teachers.outputs import InChunks, Logits, Output, chunk_size, has_plain_output
@@ -43,7 +45,7 @@ def in_float64(make_setting):
             model.double()
         targets_BT = batch.targets_BT.clone()
         targets_BT[0, :3] = targets_BT[2, 5:] = IGNORE
-        return student, objective, Batch.of(batch.inputs_BT, targets_BT, batch.starts_B, batch.stream)
+        return student, objective, Batch.of(batch.inputs_BT, targets_BT, batch.starts, batch.stream)
 
     return make
 
@@ -151,28 +153,31 @@ def test_the_gradient_is_that_of_finite_differences(biased):
 def test_nothing_of_the_size_of_positions_times_vocabulary_is_ever_made(make_setting):
     student, objective, batch = make_setting(losses={"hard": HARD, "soft": {"weight": WEIGHT}})
     batch = Batch.of(
-        *(part.repeat(2, 1) for part in (batch.inputs_BT, batch.targets_BT)), batch.starts_B, batch.split
+        *(part.repeat(2, 1) for part in (batch.inputs_BT, batch.targets_BT)),
+        np.tile(batch.starts, 2),
+        batch.stream,
     )
     objective.in_chunks.positions = 8
-    largest = []
+    widths = [m.config.hidden_size for m in (student, *objective.frozen)]
+    rows = []
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             made = function(*args, **(kwargs or {}))
-            largest.extend(
-                t.numel() for t in [made] if isinstance(t, torch.Tensor) and t.shape[-1:] == (VOCAB,)
-            )
+            tensors = [part for part in tree_leaves(made) if isinstance(part, torch.Tensor)]
+            rows.extend(t.shape[:-1].numel() for t in tensors if t.shape[-1:] == (VOCAB,))
             return made
 
     with Watch():
         objective(student, batch).total.backward()
-    assert max(largest) <= max(8 * VOCAB, VOCAB * 48)  # a chunk of logits, or a matrix of the widest teacher
-    assert batch.num_targets * VOCAB > max(largest)
+    # a chunk of logits, or an output matrix the other way round
+    assert 8 in rows and set(rows) - {*widths, 1} <= set(range(9))
+    assert batch.num_targets > 8 and batch.num_targets not in widths
 
 
 def test_without_a_target_a_batch_has_no_loss_and_no_gradient(in_float64):
     student, objective, batch = in_float64({"soft": {"weight": WEIGHT}})
-    empty = Batch.of(batch.inputs_BT, torch.full_like(batch.targets_BT, IGNORE), batch.starts_B, batch.stream)
+    empty = Batch.of(batch.inputs_BT, torch.full_like(batch.targets_BT, IGNORE), batch.starts, batch.stream)
     total, sums = objective(student, empty)
     assert total.item() == 0.0 and all(value.item() == 0.0 for value in sums.values())
     assert not any(g is not None and g.any() for g in gradients(total, student))

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ from babylm_data.sealed import SEAL, sha256
 from babylm_data.tokens import Batches, open_tokens
 from distill import cache_writer
 from distill import losses as L
-from distill.__main__ import objective_of
+from distill.__main__ import main, objective_of
 from distill.cache_writer import Pass, write_caches
 from distill.config import DIVERGENCES_OF_CACHES, Soft
 from distill.soft import divergence, divergence_N
-from distill.soft_targets import Kept
+from distill.soft_targets import Kept, identity_from
+from train_teachers.config import dump_config
+from train_teachers.loop import STOPPED
 from train_teachers.stage import Ready, check
 from train_teachers.step import Stepper
 
@@ -85,6 +88,12 @@ def make_cached(make_distill, workplace):
     return make
 
 
+def records(folder):
+    """What a cache keeps of the positions of train."""
+    manifest = json.loads((Path(folder) / "manifest.json").read_text())
+    return np.fromfile(Path(folder) / "train.bin", identity_from(manifest["identity"]).record)
+
+
 def first_batch(ready, step=0):
     return ready.objective.targets(ready.batches.batch(step), 0, step)
 
@@ -126,9 +135,7 @@ def test_with_nearly_all_tokens_a_run_from_the_cache_is_a_run_with_the_teachers(
     summary = json.loads((folders[0] / "summary.json").read_text())
     assert summary["flops"] < json.loads((folders[1] / "summary.json").read_text())["flops"]
     inputs = [json.loads((folder / "inputs.json").read_text()) for folder in folders]
-    assert inputs[0]["teacher a"] == inputs[1]["teacher a"] and inputs[0]["cache a"] == sha256(
-        Path("cache-a") / SEAL
-    )
+    assert inputs[0]["teacher a"] == inputs[1]["teacher a"] and len(inputs[0]["cache a"]) == 64
 
 
 @pytest.mark.parametrize("rule", ["mean_probs", "mean_logits"])
@@ -143,12 +150,12 @@ def test_teachers_made_into_one_target_are_one_cache(make_cached, rule):
 
 def test_drawn_tokens_depend_on_their_place_alone(make_cached, monkeypatch):
     config, _ = make_cached({"drawn": 12})
-    before = {path.name: sha256(path) for path in Path("cache-a").glob("*.ids.bin")}
+    before = records("cache-a")["ids"]
     for folder in ("cache-a", "cache-b"):
         shutil.rmtree(folder)
     monkeypatch.setitem(cache_writer.CPU_TOKENS, "fp32", 48)  # another number of blocks at a time
     write_caches(config)
-    assert {path.name: sha256(path) for path in Path("cache-a").glob("*.ids.bin")} == before
+    assert np.array_equal(records("cache-a")["ids"], before)
     folder = distil(config)
     assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
 
@@ -163,17 +170,16 @@ def test_two_teachers_of_the_same_weights_but_for_their_config_draw_other_tokens
     path.write_text(path.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 1.0000001e-06'))
     twin = config.teachers["b"].model_copy(update={"path": str(own)})
     write_caches(config.model_copy(update={"teachers": {**config.teachers, "b": twin}}))
-    a, b = (torch.from_numpy(np.fromfile(f"cache-{name}/train.ids.bin", "<u2").astype(int)) for name in "ab")
-    assert (a != b).float().mean() > 0.5
+    a, b = (records(f"cache-{name}")["ids"] for name in "ab")
+    assert (a != b).mean() > 0.5
 
 
 def test_a_check_says_how_the_divergence_stands_to_that_of_the_teacher(make_cached, capsys):
     config, _ = make_cached({"top": 4})
     check(config, objective_of(config))
     said = capsys.readouterr().out
-    assert (
-        "soft targets of a from cache-a, top 4: forward_kl is a lower bound of that from the teacher" in said
-    )
+    what = "soft targets of a from cache-a, top 4, computed in fp32"
+    assert f"{what}: forward_kl is a lower bound of that from the teacher" in said
 
 
 @pytest.mark.slow
@@ -188,15 +194,14 @@ def test_two_processes_learn_from_a_cache_as_one_does(make_cached, on_two_proces
 
 @pytest.mark.parametrize("kept", [{"top": 4}, {"drawn": 4}])
 def test_a_pass_that_was_killed_goes_on_to_the_same_bytes(make_cached, monkeypatch, kept):
-    config, _ = make_cached(kept, write=False)
-    monkeypatch.setattr(cache_writer, "FLUSHED_EVERY", 2)
+    config, _ = make_cached(kept, write=False, checkpoint_seconds=1e-9)
     monkeypatch.setitem(cache_writer.CPU_TOKENS, "fp32", 64)
     calls, honest = iter(range(10**6)), Pass._kept
 
-    def dying(self, *args):
+    def dying(self, *args, **options):
         if next(calls) in (5, 6, 11):
             raise KeyboardInterrupt
-        return honest(self, *args)
+        return honest(self, *args, **options)
 
     monkeypatch.setattr(Pass, "_kept", dying)
     for _ in range(3):
@@ -220,9 +225,11 @@ def test_a_pass_that_was_killed_while_it_was_sealed_runs_no_teacher_again(make_c
         with pytest.raises(KeyboardInterrupt):
             write_caches(config)
     honest = Pass._kept
-    monkeypatch.setattr(
-        Pass, "_kept", lambda self, *args: pytest.fail("again") if "a" in self.names else honest(self, *args)
-    )
+
+    def only_of_b(self, *args, **options):
+        return pytest.fail("again") if "a" in self.names else honest(self, *args, **options)
+
+    monkeypatch.setattr(Pass, "_kept", only_of_b)
     write_caches(config)
     assert sorted(path.name for path in Path().glob("*cache*")) == ["cache-a", "cache-b"]
 
@@ -231,13 +238,12 @@ def killed_once(config, monkeypatch):
     """A pass over teacher a that was killed after a few blocks."""
     calls, honest = iter(range(10**6)), Pass._kept
     with monkeypatch.context() as planted:
-        planted.setattr(cache_writer, "FLUSHED_EVERY", 1)
         planted.setitem(cache_writer.CPU_TOKENS, "fp32", 64)
 
-        def dying(self, *args):
+        def dying(self, *args, **options):
             if next(calls) == 3:
                 raise KeyboardInterrupt
-            return honest(self, *args)
+            return honest(self, *args, **options)
 
         planted.setattr(Pass, "_kept", dying)
         with pytest.raises(KeyboardInterrupt):
@@ -245,9 +251,9 @@ def killed_once(config, monkeypatch):
 
 
 def test_what_somebody_took_from_an_unfinished_pass_is_computed_again(make_cached, monkeypatch):
-    config, _ = make_cached({"top": 4}, write=False)
+    config, _ = make_cached({"top": 4}, write=False, checkpoint_seconds=1e-9)
     killed_once(config, monkeypatch)
-    Path(".cache-a.partial/train.ids.bin").unlink()
+    Path(".cache-a.partial/train.bin").unlink()
     write_caches(config)
     right = {path.name: sha256(path) for path in Path("cache-a").glob("*.bin")}
     shutil.rmtree("cache-a")
@@ -256,17 +262,17 @@ def test_what_somebody_took_from_an_unfinished_pass_is_computed_again(make_cache
 
 
 def test_an_unfinished_pass_of_other_teachers_is_neither_mixed_nor_thrown_away(make_cached, monkeypatch):
-    config, _ = make_cached({"top": 4}, write=False)
+    config, _ = make_cached({"top": 4}, write=False, checkpoint_seconds=1e-9)
     killed_once(config, monkeypatch)
-    before = Path(".cache-a.partial/train.ids.bin").read_bytes()
+    before = Path(".cache-a.partial/train.bin").read_bytes()
     half = {
         name: teacher.model_copy(update={"precision": "bf16"}) for name, teacher in config.teachers.items()
     }
-    with pytest.raises(UserError, match="unfinished cache of another precision"):
+    with pytest.raises(UserError, match="the unfinished .cache-a.partial is for another precision"):
         write_caches(config.model_copy(update={"teachers": half}))
     with pytest.raises(UserError, match="was begun in fp32: go on with precision=fp32"):
         write_caches(config.model_copy(update={"precision": "bf16"}))
-    assert Path(".cache-a.partial/train.ids.bin").read_bytes() == before
+    assert Path(".cache-a.partial/train.bin").read_bytes() == before
 
 
 def test_a_teacher_that_is_not_there_must_be_the_one_that_the_cache_names(make_cached):
@@ -286,7 +292,7 @@ def test_a_teacher_with_another_config_is_another_teacher(make_cached, tmp_path)
     path = own / "config.json"
     path.write_text(path.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 0.5'))
     changed = dict(config.teachers) | {"a": config.teachers["a"].model_copy(update={"path": str(own)})}
-    with pytest.raises(UserError, match="cache-a is for another teachers"):
+    with pytest.raises(UserError, match="cache-a is for other weights or another config of its teachers"):
         distil(config.model_copy(update={"teachers": changed}))
 
 
@@ -341,13 +347,74 @@ def test_a_cache_of_a_teacher_that_has_changed_since_is_refused(make_cached, tmp
     (own / SEAL).unlink()
     tensors = load_file(own / "model.safetensors")
     save_file({name: tensor + 1e-3 for name, tensor in tensors.items()}, own / "model.safetensors")
-    with pytest.raises(UserError, match="cache-a is for another teachers"):
+    with pytest.raises(UserError, match="cache-a is for other weights or another config of its teachers"):
         distil(config)
     shutil.rmtree(own)  # nobody needs the teacher any more
     assert distil(config).is_dir()
 
 
-@pytest.mark.parametrize("name", ["train.probs.bin", "dev.ids.bin", "manifest.json"])
+def test_what_a_teacher_is_called_makes_it_no_other(make_cached, make_distill):
+    config, _ = make_cached({"top": 4})
+    new = {"a": "first", "b": "second"}
+    teachers = {new[name]: teacher.model_dump(mode="json") for name, teacher in config.teachers.items()}
+    losses = {**BOTH_USED, "soft": {**BOTH_USED["soft"], "weight": {"first": 0.2, "second": 0.3}}}
+    assert distil(make_distill(losses=losses, data={"offset": "fixed"}, teachers=teachers)).is_dir()
+
+
+def test_a_cache_written_anew_is_the_same_input_of_a_run(make_cached, monkeypatch):
+    config, _ = make_cached({"top": 4}, name="cached")
+    sources = Ready(config, objective_of(config)).objective.sources
+    before = (Path("cache-a") / SEAL).read_bytes()
+    shutil.rmtree("cache-a")
+    monkeypatch.setattr(cache_writer, "command_line", lambda: "another command")
+    write_caches(config)
+    assert (Path("cache-a") / SEAL).read_bytes() != before
+    assert Ready(config, objective_of(config)).objective.sources == sources
+
+
+def test_another_number_format_than_that_of_a_complete_cache_is_no_longer_asked_for(make_cached):
+    config, _ = make_cached({"top": 4}, precision="fp32")
+    write_caches(config.model_copy(update={"precision": "auto"}))
+    with pytest.raises(UserError, match="cache-a was computed in fp32: leave precision=bf16 away"):
+        write_caches(config.model_copy(update={"precision": "bf16"}))
+
+
+@pytest.mark.parametrize("kept", [{"top": 4}, {"drawn": 4}])
+def test_a_teacher_that_overflows_is_told_before_it_is_believed(make_cached, tmp_path, kept):
+    from safetensors.torch import load_file, save_file
+
+    config, _ = make_cached(kept, write=False)
+    own = tmp_path / "own"
+    shutil.copytree(config.teachers["a"].path, own)
+    (own / SEAL).unlink()
+    tensors = load_file(own / "model.safetensors")
+    tensors[next(name for name in tensors if "norm" in name)][0] = torch.inf
+    save_file(tensors, own / "model.safetensors")
+    teachers = {**config.teachers, "a": config.teachers["a"].model_copy(update={"path": str(own)})}
+    with pytest.raises(UserError, match="a: not finite at some positions of train in fp32"):
+        write_caches(config.model_copy(update={"teachers": teachers}))
+
+
+def test_a_pass_that_is_asked_to_stop_keeps_what_it_has(make_cached, monkeypatch):
+    config, _ = make_cached({"top": 4}, write=False)
+    monkeypatch.setitem(cache_writer.CPU_TOKENS, "fp32", 64)
+    calls, honest = iter(range(10**6)), Pass._kept
+
+    def asked(self, *args, **options):
+        if next(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return honest(self, *args, **options)
+
+    monkeypatch.setattr(Pass, "_kept", asked)
+    with pytest.raises(SystemExit) as ended:
+        write_caches(config)
+    assert ended.value.code == STOPPED
+    assert json.loads(Path(".cache-a.partial/progress.json").read_text())["train"] == 16
+    write_caches(config)
+    assert Path("cache-a").is_dir()
+
+
+@pytest.mark.parametrize("name", ["train.bin", "dev.bin", "manifest.json"])
 def test_a_damaged_cache_is_refused(make_cached, name):
     config, _ = make_cached({"top": 4})
     path = Path("cache-a") / name
@@ -379,6 +446,16 @@ def test_a_disk_without_room_is_told_before_the_pass_begins(make_cached, monkeyp
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     monkeypatch.setattr(Pass, "_kept", lambda *_: pytest.fail("the pass has begun"))
     with pytest.raises(UserError, match="cache-a needs .* MB more and the disk has 0: make room"):
+        write_caches(config)
+
+
+def test_room_is_counted_for_all_caches_of_a_config(make_cached, monkeypatch):
+    config, _ = make_cached({"top": 4}, write=False)
+    one = Pass(config, Path("cache-a"), ["a"]).bytes_left()
+    usage = shutil.disk_usage(".")._replace(free=one + one // 2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(Pass, "_kept", lambda *_: pytest.fail("the pass has begun"))
+    with pytest.raises(UserError, match="cache-b needs"):
         write_caches(config)
 
 
@@ -438,9 +515,10 @@ def test_a_config_that_a_cache_cannot_serve_is_refused(make_cached, changes, rea
 
 def test_a_run_that_is_finished_needs_its_cache_no_more(make_cached, capsys):
     config, _ = make_cached({"top": 4})
-    distil(config)
+    Path("config.yaml").write_text(dump_config(config))
+    main(["config.yaml"])
     shutil.rmtree("cache-a")
-    distil(config)
+    main(["config.yaml"])
     assert (
         "is finished already; to train it again would not work: there is no cache cache-a"
         in capsys.readouterr().out

@@ -7,6 +7,7 @@ import pytest
 
 from babylm_data.errors import UserError
 from babylm_data.tokens import Batches, held_out, open_tokens, token_dtype
+from train_teachers.targets import next_token
 
 
 @pytest.fixture
@@ -139,3 +140,13 @@ def test_a_split_that_is_not_there_is_named(data):
 def test_ids_over_65535_need_four_bytes():
     assert np.dtype(token_dtype(65536)).itemsize == 2
     assert np.dtype(token_dtype(65537)).itemsize == 4
+
+
+def test_where_a_block_begins_is_not_carried_to_a_device_with_the_batch(data):
+    """As several GPUs would have it: what hands a batch to each moves every tensor of it."""
+    import torch
+    from torch.distributed.utils import _recursive_to
+
+    batch = next_token(batches(data).batch(0), 0, 0)
+    ((moved,),) = _recursive_to((batch,), torch.device("meta"), True)
+    assert moved.inputs_BT.is_meta and np.array_equal(moved.starts, batch.starts)

@@ -38,8 +38,9 @@ def audit(
 ) -> dict[str, Finding]:
     """Send one batch backward through each term alone; UserError that names the first term that is dead.
 
-    Every term must have a finite value and a non-zero, finite gradient on the student, and depend on no trainable
-    parameter but those of student and objective, which are all that is optimised. Every parameter the objective owns
+    Every term must have a finite value and a non-zero, finite gradient on the student, and a term on layers must depend
+    on no trainable parameter but those of student and objective, which are all that is optimised (one on outputs is
+    given logits, and their gradient reaches what these are made of). Every parameter the objective owns
     (projectors, heads) must receive a gradient from some term, and what trains by itself from its own loss.
     """
     mine = [p for p in student.parameters() if p.requires_grad]

@@ -26,6 +26,7 @@ CPU_TOKENS, WIDTH, GPU_TOKENS = {"fp32": 1024, "bf16": 2048}, 256, 65_536
 GPU_SHARE = 0.6  # of its memory, for what is estimated: weights with their optimiser, and activations
 CAUSAL_BY_FLAG = ("llama", "gpt2")  # every layer sees all that was before, and nothing needs another mask
 FLAGGED = "sdpa_causal"
+COMPILED_FORMS = 64  # of one family's models: by width, length, batch and mode
 WORKSPACE, CODE = "CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR"
 
 
@@ -70,24 +71,46 @@ def choose_micro_batch(
     else:
         memory = GPU_SHARE * torch.cuda.get_device_properties(student.device).total_memory
         weights = 16 * student.num_parameters() + sum(model.get_memory_footprint() for model in frozen)
-        tokens = min(GPU_TOKENS, (memory - weights) / _bytes_of_a_token(student))
+        a_token = _bytes_of_a_token(student, seq_len)
+        # what a teacher keeps to be compared is a part of that
+        a_token += sum(
+            _bytes_of_a_token(m, seq_len) for m in frozen if m.config._attn_implementation == "eager"
+        )
+        tokens = min(GPU_TOKENS, (memory - weights) / a_token)
     fitting = [n for n in range(1, sequences + 1) if sequences % n == 0 and n * seq_len <= tokens]
     return max(fitting, default=1)
 
 
-def _bytes_of_a_token(model: PreTrainedModel) -> float:
-    """What a forward pass keeps of a token for the way back: in a block some ten states, and four inside the MLP."""
+def _bytes_of_a_token(model: PreTrainedModel, seq_len: int) -> float:
+    """What a forward pass keeps of a token for the way back: in a block some ten states, four inside the MLP, and maps
+    of attention where they are made.
+    """
     shape = model.config
     inner = (
         getattr(shape, "intermediate_size", None) or getattr(shape, "n_inner", None) or 4 * shape.hidden_size
     )
-    return 4.0 * shape.num_hidden_layers * (10 * shape.hidden_size + 4 * inner)
+    values = 10 * shape.hidden_size + 4 * inner
+    if (
+        shape._attn_implementation == "eager"
+    ):  # a row of each head's map, before the softmax, behind it and dropped
+        values += 3 * shape.num_attention_heads * seq_len
+    return 4.0 * shape.num_hidden_layers * values
 
 
-def choose_compile(asked: bool | Literal["auto"], flops: float) -> bool:
-    """`auto`: compile where a run of `flops` operations is long enough, and a compiler is there."""
+def choose_compile(asked: bool | Literal["auto"], flops: float, *, begun: bool | None = None) -> bool:
+    """`auto`: compile where a run of `flops` operations is long enough, and a compiler is there.
+
+    `begun`: what its first start decided, which stays so.
+    """
     found = [os.environ.get("CXX"), *map(shutil.which, ("g++", "clang++"))]
     able = any(found) and Path(sysconfig.get_path("include"), "Python.h").exists()
+    if begun and not able:
+        raise UserError(
+            "this run was begun with compiled code, and here is no C++ compiler, or Python's headers are missing: "
+            "install them, or pass name=… for a new run"
+        )
+    if begun is not None:
+        return begun
     if asked is True and not able:
         raise UserError(
             "compile: true needs a C++ compiler and Python's headers; install them or write compile: false"
@@ -116,6 +139,8 @@ def choose_attention(model: PreTrainedModel, precision: str, device: torch.devic
 def compiled_bodies(models: Iterable[PreTrainedModel]) -> dict[int, Callable]:
     """What gives the final states of each model, compiled, by the id of the model."""
     keep_code_apart()
+    # models of one family share the limit of their class, behind which the rest would silently run uncompiled
+    torch._dynamo.config.recompile_limit = max(COMPILED_FORMS, torch._dynamo.config.recompile_limit)
     return {id(model): torch.compile(model.base_model, dynamic=False) for model in models}
 
 
@@ -140,8 +165,9 @@ def be_deterministic(device: torch.device) -> None:
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a check for reads of unset memory, and slow
     if device.type == "cuda" and WORKSPACE not in os.environ:
-        # PyTorch wants to have seen this variable at the first product and asks no more; every product is slower while
-        # it is there, by more than a small one takes. PyTorch's own workspace, one a stream, serves the same end.
+        # PyTorch 2.11 wanted to have seen this variable at the first product and asked no more, so this comes before
+        # any; every product is slower while it is there, by more than a small one takes. PyTorch's own
+        # workspace, one a stream, serves the same end.
         os.environ[WORKSPACE] = ":4096:8"
         one = torch.ones(1, 1, device=device)
         one @ one

@@ -43,12 +43,11 @@ class Progress:
     """How many those were: fewer for a term that was not on all the time."""
     seconds_in_sums: float = 0.0
 
-    def add(self, result: StepResult, words: int, seconds: float) -> None:
+    def add(self, result: StepResult, words: int) -> None:
         """Count one more step."""
         self.step += 1
         self.words_seen += words
         self.tokens_seen += result.num_targets
-        self.seconds_in_sums += seconds
         for name, value in result.sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.double()
             self.tokens_in_sums[name] = self.tokens_in_sums.get(name, 0) + result.num_targets
@@ -98,7 +97,7 @@ def train(
     """
     trained, total = Trained(student, objective), batches.steps_for(config.data.words)
     take_step = Stepper(trained, config, accelerator, steps=total, manner=manner)
-    stop_asked = StopAsked(accelerator)
+    stop_asked, watch = StopAsked(accelerator), Stopwatch(accelerator.device)
     state = (run.folder / "state", trained, take_step.optimizers, accelerator.scaler)
     progress = Progress(**(load_state(*state) or {}))
     validate_at = set(np.linspace(0, total, config.validations + 1).round().astype(int).tolist())
@@ -108,21 +107,23 @@ def train(
 
     saved_at = time.monotonic()
     with (
-        _stop_signals() as signals,
+        stop_signals() as signals,
         progress_bar(config, progress.words_seen, shown=first) as bar,
         tracking(config, run, on=first) as log,
         revisions,
     ):
         while True:
             if progress.step in validate_at:
-                loss = validate(progress, student, objective, held_out, take_step, log)
+                with watch.halted(progress):
+                    loss = validate(progress, student, objective, held_out, take_step, log)
                 bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
             done, stopping = progress.step == total, stop_asked(bool(signals))
             if done or stopping or time.monotonic() - saved_at > config.checkpoint_seconds:
                 take_step.refuse_non_finite()
-                if first:
-                    revisions.wait()  # a checkpoint is never ahead of a revision that is due
-                    save_state(*state, progress.record())
+                with watch.halted(progress):
+                    if first:
+                        revisions.wait()  # a checkpoint is never ahead of a revision that is due
+                        save_state(*state, progress.record())
                 saved_at = time.monotonic()
             if done:
                 return progress
@@ -130,20 +131,45 @@ def train(
                 bar.close()
                 leave(progress.step, total, accelerator)
 
-            started, words = time.perf_counter(), batches.words(progress.step)
+            words = batches.words(progress.step)
             result = take_step(progress.step, batches.batch(progress.step))
-            due = progress.step + 1
-            if logging := due % config.log_every == 0 or due == total:
-                take_step.refuse_non_finite()  # waits for the device, so that the time is that of what was done
-            progress.add(result, words, time.perf_counter() - started)
+            progress.add(result, words)
             bar.update(words)
             if first:
                 revisions.write(student, progress.step)
-            if logging:
+            if progress.step % config.log_every == 0 or progress.step == total:
+                take_step.refuse_non_finite()
+                progress.seconds_in_sums += watch.lap()
                 line = progress.line(result, objective.weights)
                 log(line)
                 speed = f"{line['tokens_per_second']:,}"
                 bar.set_postfix(loss=f"{line['loss/hard']:.3f}", tok_s=speed, refresh=False)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class Stopwatch:
+    """Seconds of training: between two looks, each of which waits for what the device was given."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.since = device, time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last call."""
+        synchronise(self.device)
+        before, self.since = self.since, time.perf_counter()
+        return self.since - before
+
+    @contextlib.contextmanager
+    def halted(self, progress: Progress) -> Iterator[None]:
+        """What is not training: the seconds before it are counted, and those within are not."""
+        progress.seconds_in_sums += self.lap()
+        yield
+        self.lap()
 
 
 def validate(
@@ -188,7 +214,7 @@ class StopAsked:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """A list that receives the first SIGINT, SIGTERM or SIGUSR1; after it each acts at once, as usual."""
     received: list[int] = []
     names = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)

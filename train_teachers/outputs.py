@@ -120,10 +120,10 @@ def has_plain_output(model: PreTrainedModel) -> bool:
     final = getattr(model.base_model(input_ids=ids_BT, use_cache=False), "last_hidden_state", None)
     if final is None or model.get_output_embeddings() is None:
         return False
-    found = output_of(model, final.flatten(0, 1)).part(0, 4)
-    return found.shape == made[0].shape and torch.allclose(
-        found, made[0], rtol=1e-3, atol=1e-3 * float(made.abs().max())
-    )
+    found, most = output_of(model, final.flatten(0, 1)).part(0, 4), float(made.abs().max())
+    if found.shape != made[0].shape or not math.isfinite(most):
+        return False
+    return torch.allclose(found, made[0], rtol=1e-3, atol=1e-3 * most)
 
 
 Values = Callable[[dict[str, Tensor], dict[str, object], Tensor], dict[str, dict[str, Tensor]]]

@@ -54,9 +54,14 @@ def load(folder: Path, *, precision: str = "fp32", attention: str | None = None)
     return model.eval()
 
 
-def model_hash(folder: Path, weights: str) -> str:
-    """The SHA-256 of all that decides what a model computes: its config, and `weights`, its `weights_hash`."""
-    return f"{sha256(folder / 'config.json')},{weights}"
+def model_hash(folder: Path) -> str:
+    """The SHA-256 of all that decides what a model computes: its config, and behind it the `weights_hash`."""
+    return f"{sha256(folder / 'config.json')},{weights_hash(folder)}"
+
+
+def weights_of(hashed: str) -> str:
+    """The `weights_hash` in a `model_hash`."""
+    return hashed.partition(",")[2]
 
 
 def weights_hash(folder: Path) -> str:

@@ -26,12 +26,13 @@ ROOT = Path("runs")
 MACHINE = ("device", "processor", "threads")
 
 
-def begun(name: str) -> dict[str, str]:
-    """The inputs of a run that has a checkpoint: what was decided when it began; empty for any other."""
-    folder = ROOT / name
+def begun(config: TrainConfig) -> dict[str, str]:
+    """The inputs of a run of this config that has a checkpoint: what was decided when it began; empty for any other."""
+    folder = ROOT / config.name
+    if not (any((folder / "state").glob("step-*")) and _is_of(folder, config)):
+        return {}
     try:
-        has_begun = any((folder / "state").glob("step-*"))
-        return json.loads((folder / "inputs.json").read_text(encoding="utf-8")) if has_begun else {}
+        return json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # whoever opens the run tells of it
         return {}
 
@@ -39,11 +40,15 @@ def begun(name: str) -> dict[str, str]:
 def finished(config: TrainConfig) -> bool:
     """Whether a run of this config has come to its end."""
     folder = ROOT / config.name
+    return (folder / "summary.json").exists() and _is_of(folder, config)
+
+
+def _is_of(folder: Path, config: TrainConfig) -> bool:
+    """Whether a run folder is that of a config, but for what may change."""
     try:
-        same = not changed(read_config(folder), config.model_dump(mode="json"), config.may_change)
+        return not changed(read_config(folder), config.model_dump(mode="json"), config.may_change)
     except OSError:
         return False
-    return same and (folder / "summary.json").exists()
 
 
 def read_config(folder: Path) -> dict:

@@ -49,9 +49,12 @@ MakeObjective = Callable[[PreTrainedModel, str, torch.device], Objective]
 
 
 def run_training(
-    config: TrainConfig, *, kind: str, make_objective: MakeObjective, extra: dict | None = None
+    config: TrainConfig, *, kind: str, make_objective: MakeObjective, extra: Callable[[], dict] = dict
 ) -> None:
-    """Train `config` into runs/<name>/ as a `kind` ("teacher", "student", "control"); `extra` goes into the summary."""
+    """Train `config` into runs/<name>/ as a `kind` ("teacher", "student", "control").
+
+    What `extra` gives, asked before the first step, goes into the summary.
+    """
     with memory_advice(_smaller(config)):
         try:
             ready = Ready(config, make_objective)
@@ -67,7 +70,7 @@ def run_training(
             if run.summary:
                 accelerator.print(f"{run.folder} is finished already: delete it to train again")
                 return
-            findings = ready.audit(AUDIT_SEQUENCES)
+            findings, beside = ready.audit(AUDIT_SEQUENCES), extra()
             if accelerator.is_main_process:
                 run.write_json("audit.json", {name: asdict(finding) for name, finding in findings.items()})
                 print(ready.describe(findings), flush=True)
@@ -86,7 +89,7 @@ def run_training(
             )
             if accelerator.is_main_process:
                 export(ready.student, tokenizer, run.folder / "export")
-                summary = _summary(ready, run, progress) | (extra or {})
+                summary = _summary(ready, run, progress) | beside
                 run.write_json("summary.json", summary)
                 print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
 
@@ -99,10 +102,12 @@ def check(config: TrainConfig, make_objective: MakeObjective) -> None:
 
 
 def _smaller(config: TrainConfig) -> str:
-    size = {"auto": "as many as auto gives", None: config.batch_size}.get(
-        config.micro_batch_size, config.micro_batch_size
-    )
-    return f"with {size} sequences a forward pass: lower micro_batch_size"
+    size = config.micro_batch_size
+    if size == "auto":
+        return (
+            "with micro_batch_size: auto: lower micro_batch_size to a number (--check tells what auto gives)"
+        )
+    return f"with {size or config.batch_size} sequences a forward pass: lower micro_batch_size"
 
 
 class Ready:
@@ -129,9 +134,9 @@ class Ready:
             else []
         )
         keep_freed_memory()
+        be_deterministic(PartialState(cpu=not torch.cuda.is_available()).device)
         decided = _decided(config)
         self.accelerator = _accelerator(config, decided["precision"])
-        be_deterministic(self.accelerator.device)
         self.student, origin = _student(config, data / "tokenizer")
         self.student.to(self.accelerator.device)
         if config.gradient_checkpointing:
@@ -156,7 +161,7 @@ class Ready:
     def _manner(self, decided: dict[str, str]) -> Manner:
         """What was decided before, or is now."""
         config, share = self.config, self.config.batch_size // self.accelerator.num_processes
-        compiled = decided["compiled"] == "True" if "compiled" in decided else config.compile
+        begun = {"True": True, "False": False}.get(decided.get("compiled"))
         micro = config.micro_batch_size
         if micro == "auto" and "micro_batch_size" not in config.may_change:
             micro = None  # a loss looks at all that is seen together
@@ -167,7 +172,7 @@ class Ready:
         return Manner(
             precision=decided["precision"],
             muon=decided["muon"],
-            compiled=choose_compile(compiled, self.flops),
+            compiled=choose_compile(config.compile, self.flops, begun=begun),
             micro_batch_size=micro or share,
         )
 
@@ -255,9 +260,9 @@ def _held_out(config: TrainConfig) -> Blocks:
 
 def _decided(config: TrainConfig) -> dict[str, str]:
     """What the first start of this run decided, else what this machine is best at; the same on every process."""
-    formats = choose_formats(config.precision)
-    PartialState(cpu=not torch.cuda.is_available())
-    return broadcast_object_list([formats | begun(config.name)])[0]
+    with PartialState().main_process_first():  # whose measurement counts, and is not disturbed by another
+        formats = choose_formats(config.precision)
+    return broadcast_object_list([formats | begun(config)])[0]
 
 
 def _accelerator(config: TrainConfig, precision: str) -> Accelerator:

@@ -76,8 +76,8 @@ class NonFinite:
 class Stepper:
     """Takes the optimiser steps of a run. Step `s` is a function of the weights, the batch, and (seed, s).
 
-    It never waits for the device. A step whose loss or gradient is not finite changes no weight, and
-    `refuse_non_finite` tells of it later.
+    It does not wait for the device, but where Sinkhorn's solver looks at its errors. A step whose loss or gradient is
+    not finite changes no weight, and `refuse_non_finite` tells of it later.
     """
 
     def __init__(
@@ -144,7 +144,9 @@ class Stepper:
         objective = self.trained.objective
         objective.begin_step(step / self.steps)
         with self.accelerator.autocast():
-            return objective.train_own(self.trained.student, batch)
+            losses = objective.train_own(self.trained.student, batch)
+        # the mean: what is not finite on one process passes the step over on all
+        return {name: self.accelerator.reduce(loss, "mean") for name, loss in losses.items()}
 
     def _gradients(self, parts: Sequence[Batch], num_targets: int) -> dict[str, Tensor]:
         """The gradient of the weighted mean over the batch's targets; the sum of each term."""

@@ -6,6 +6,7 @@ An objective names its targets. Shape suffixes: B sequences, T positions, N = B 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,19 +20,19 @@ class Batch(NamedTuple):
 
     inputs_BT: Tensor
     targets_BT: Tensor
-    starts_B: Tensor
-    """Where in the token stream of its split each sequence begins; always on the CPU."""
+    starts: np.ndarray
+    """(B,) where in the token stream of its split each sequence begins; an array, so that no device takes it along."""
     stream: str
     """The split whose tokens these are."""
     places_N: Tensor | None
     """Positions that have a target, in order, counted through the rows; None where all have."""
 
     @classmethod
-    def of(cls, inputs_BT: Tensor, targets_BT: Tensor, starts_B: Tensor, stream: str) -> "Batch":
+    def of(cls, inputs_BT: Tensor, targets_BT: Tensor, starts: np.ndarray, stream: str) -> "Batch":
         """A batch on the CPU, where looking for targets makes nobody wait."""
         has_target_N = targets_BT.flatten() != IGNORE
         places_N = None if has_target_N.all() else has_target_N.nonzero().squeeze(1)
-        return cls(inputs_BT, targets_BT, starts_B, stream, places_N)
+        return cls(inputs_BT, targets_BT, starts, stream, places_N)
 
     @property
     def num_targets(self) -> int:
@@ -40,8 +41,8 @@ class Batch(NamedTuple):
 
     def rows(self, start: int, stop: int) -> "Batch":
         """The sequences from number `start` up to `stop`."""
-        tensors = (part[start:stop] for part in (self.inputs_BT, self.targets_BT, self.starts_B))
-        return Batch.of(*tensors, self.stream)
+        parts = (part[start:stop] for part in (self.inputs_BT, self.targets_BT, self.starts))
+        return Batch.of(*parts, self.stream)
 
     def split(self, size: int) -> list["Batch"]:
         """All of it, `size` sequences at a time."""
@@ -64,5 +65,4 @@ Targets = Callable[[Blocks, int, int], Batch]
 def next_token(blocks: Blocks, seed: int, step: int) -> Batch:
     """The first T tokens are inputs, the last T their targets; nothing is drawn."""
     tokens_BT1 = torch.from_numpy(blocks.tokens)
-    starts_B = torch.from_numpy(blocks.starts)
-    return Batch.of(tokens_BT1[:, :-1], tokens_BT1[:, 1:], starts_B, blocks.split)
+    return Batch.of(tokens_BT1[:, :-1], tokens_BT1[:, 1:], blocks.starts, blocks.split)
