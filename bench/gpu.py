@@ -5,12 +5,12 @@ has a process of its own and says what it saw as it goes on; what no longer fits
 
 bits      a llama in bf16, fp16 and fp32, one that was killed and went on, a GPT-2 with dropout: each twice the same
           weights; held-out losses by number format
+speed     tokens/s of a llama of 8.1M parameters and a GPT-2 of 92M, compiled bf16, Muon
 losses    a student that every loss teaches, Sinkhorn's with the rest, twice the same weights
 waits     whether a step with two teachers ever waits for the device
 cache     soft targets written twice, once by a pass that was killed, the same bytes; a student of them twice
-speed     tokens/s of a llama of 8.1M parameters and a GPT-2 of 92M, compiled bf16, Muon
-ratios    the figures of python -m bench, one turn
 compiled  the llama of `bits`, compiled, twice and killed
+ratios    the figures of python -m bench, one turn
 
 Exit status 1 if anything was not as it should be. Works on a processor too, where it takes longer.
 """
@@ -34,7 +34,7 @@ from babylm_data.sealed import write_whole
 from bench.__main__ import refuse_absent_folders
 from bench.shapes import ROOT
 
-PARTS = ("bits", "losses", "waits", "cache", "speed", "ratios", "compiled")
+PARTS = ("bits", "speed", "losses", "waits", "cache", "compiled", "ratios")
 
 
 class Row(NamedTuple):

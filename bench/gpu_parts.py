@@ -25,7 +25,7 @@ from train_teachers.config import Data, Model, Optim, TrainConfig, load_config
 
 Seen = tuple[str, str, bool | None]
 LENGTH = 256  # tokens a sequence: with 64, attention has other kernels
-DATA, WORDS, FEWER = "data", 200_000, 10_000  # fewer on a processor, where it is tried out
+DATA, WORDS, FEWER = "data", 100_000, 10_000  # fewer on a processor, where it is tried out
 # Nats per token between number formats: far above their rounding and far below what a fault makes.
 ALIKE = 0.01
 PAIRS = {"llama": [{"teacher": 2, "student": 2}, {"teacher": 4, "student": 3}], "gpt2": "last_to_last"}
@@ -55,6 +55,24 @@ def bits(place: Path) -> Iterator[Seen]:
     runs = ["gpt2", "gpt2-again"]
     options = {"precision": "bf16", "model.dropout": 0.1}
     yield same_bits("gpt2 with dropout, bf16", [train("nursery-gpt2", name, **options) for name in runs])
+
+
+def speed(place: Path) -> Iterator[Seen]:
+    """The two shapes that were timed before."""
+    from bench.figures import muon_share, rate_fraction, step
+    from bench.turns import made_up, take_turn
+
+    for name, config in timed_shapes().items():
+        with contextlib.redirect_stdout(None), made_up(config) as filled:
+            result: Result = take_turn(Spec(side="muon", config=filled, warmup=5, steps=20), place)
+        yield f"{name}, {result.precision}", f"{result.tokens_per_step / step(result):,.0f} tokens/s", None
+        yield (
+            f"{name}: of the rate of products ({result.rate / 1e12:,.1f} TFLOP/s)",
+            f"{rate_fraction(result):.1%}",
+            None,
+        )
+        yield f"{name}: Muon's share of a step", f"{muon_share(result):.1%}", None
+        yield f"{name}: peak memory", f"{result.peak_bytes / 2**30:.1f} GiB", None
 
 
 def losses(place: Path) -> Iterator[Seen]:
@@ -123,22 +141,14 @@ def cache(place: Path) -> Iterator[Seen]:
     )
 
 
-def speed(place: Path) -> Iterator[Seen]:
-    """The two shapes that were timed before."""
-    from bench.figures import muon_share, rate_fraction, step
-    from bench.turns import made_up, take_turn
-
-    for name, config in timed_shapes().items():
-        with contextlib.redirect_stdout(None), made_up(config) as filled:
-            result: Result = take_turn(Spec(side="muon", config=filled, warmup=5, steps=20), place)
-        yield f"{name}, {result.precision}", f"{result.tokens_per_step / step(result):,.0f} tokens/s", None
-        yield (
-            f"{name}: of the rate of products ({result.rate / 1e12:,.1f} TFLOP/s)",
-            f"{rate_fraction(result):.1%}",
-            None,
-        )
-        yield f"{name}: Muon's share of a step", f"{muon_share(result):.1%}", None
-        yield f"{name}: peak memory", f"{result.peak_bytes / 2**30:.1f} GiB", None
+def compiled(place: Path) -> Iterator[Seen]:
+    """As in `bits`, compiled."""
+    data_in(place)
+    options = {"precision": "bf16", "compile": True}
+    runs = [train("nursery-llama", name, **options) for name in ("compiled", "compiled-again")]
+    yield same_bits("llama in bf16, compiled", runs)
+    killed = train("nursery-llama", "compiled-killed", kill=True, **options)
+    yield same_bits("llama in bf16, compiled, killed and resumed", [runs[0], killed])
 
 
 def ratios(place: Path) -> Iterator[Seen]:
@@ -151,16 +161,6 @@ def ratios(place: Path) -> Iterator[Seen]:
     report = compare(request, config_of(request, own), own)
     for name, value in report["summary"].items():
         yield f"{name}: {MEANING[name]}", "not measured" if value is None else f"{value:.3f}", None
-
-
-def compiled(place: Path) -> Iterator[Seen]:
-    """As in `bits`, compiled."""
-    data_in(place)
-    options = {"precision": "bf16", "compile": True}
-    runs = [train("nursery-llama", name, **options) for name in ("compiled", "compiled-again")]
-    yield same_bits("llama in bf16, compiled", runs)
-    killed = train("nursery-llama", "compiled-killed", kill=True, **options)
-    yield same_bits("llama in bf16, compiled, killed and resumed", [runs[0], killed])
 
 
 # --- runs -------------------------------------------------------------------------------------------------------
