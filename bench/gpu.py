@@ -37,6 +37,9 @@ from bench.shapes import ROOT
 PARTS = ("bits", "speed", "losses", "waits", "cache", "compiled", "ratios")
 
 
+ROW = "row "  # before what a part tells as JSON
+
+
 class Row(NamedTuple):
     """One thing that was seen."""
 
@@ -73,7 +76,6 @@ def main(argv: list[str]) -> int:
     refuse_absent_folders(args.json, args.markdown)
     from bench.turns import machine
 
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # no part outlives this process
     about, until, rows = machine(), time.monotonic() + 60 * args.minutes, []
     with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
         for part in args.parts:
@@ -102,18 +104,20 @@ def rows_of(part: str, place: Path, until: float) -> Iterator[Row]:
     }
     command = [sys.executable, "-m", "bench.gpu", "--parts", part, "--inside", str(place)]
     with open(place / f"{part}.errors", "w+", encoding="utf-8") as errors:
-        pipes = {"stdout": subprocess.PIPE, "stderr": errors, "text": True}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
         process = subprocess.Popen(command, cwd=place, env=environment, start_new_session=True, **pipes)
         timer = threading.Timer(seconds, kill_all, [process])
         timer.start()
         try:
             for line in process.stdout:
-                yield Row(part, *(json.loads(line) if line.startswith("[") else (line.strip(), "", None)))
+                what = line.strip()
+                yield Row(part, *(json.loads(what[len(ROW) :]) if what.startswith(ROW) else (what, "", None)))
             status = process.wait()
         finally:
             timer.cancel()
             kill_all(process)
             process.wait()
+            process.stdin.close()
             process.stdout.close()
         if time.monotonic() >= until:
             yield Row(part, "the rest was not reached", "the time was up", None)
@@ -130,14 +134,21 @@ def kill_all(process: subprocess.Popen) -> None:
 
 
 def run_part(part: str, place: Path) -> None:
-    """The part itself, in its own process: a line of JSON for each thing seen."""
+    """The part itself, in its own process: a line for each thing seen."""
+    threading.Thread(target=end_with_the_other, daemon=True).start()
     from transformers import logging
 
     from bench import gpu_parts
 
     logging.disable_progress_bar()
     for row in getattr(gpu_parts, part)(place):
-        print(json.dumps(row), flush=True)
+        print(ROW + json.dumps(row), flush=True)
+
+
+def end_with_the_other() -> None:
+    """End this process and all that it has begun when the one that it is told by is no more, however that ended."""
+    sys.stdin.read()
+    os.killpg(0, signal.SIGKILL)
 
 
 def markdown(about: dict, rows: list[Row]) -> str:

@@ -93,27 +93,40 @@ def losses(place: Path) -> Iterator[Seen]:
 
 
 def waits(place: Path) -> Iterator[Seen]:
-    """A step, while whatever waits for the device is an error."""
+    """Steps, while whatever PyTorch knows to wait for the device is an error."""
     from bench.ours import open_kit
 
     teachers_in(place)
     pairs = {"weight": {"llama": 0.1, "gpt2": 0.1}, "layer_map": PAIRS}
-    losses = Losses.model_validate(SOFT_AND_HARD | {"hidden": pairs}).model_dump(mode="json")
-    what = "a step with two teachers: waits for the device"
-    with quiet():
-        kit = open_kit(distil_config("waits", losses=losses, precision="bf16"))
-        kit.step(0)
-    if not torch.cuda.is_available():
-        yield what, "no GPU", None
-        return
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        kit.step(1)
-        waited = ""
-    except RuntimeError as error:
-        waited = str(error).splitlines()[0]
-    torch.cuda.set_sync_debug_mode("default")
-    yield what, waited or "never", not waited
+    of_layers = Losses.model_validate(SOFT_AND_HARD | {"hidden": pairs}).model_dump(mode="json")
+    of_outputs = Losses.model_validate(SOFT_AND_HARD).model_dump(mode="json")
+    configs = {
+        "two teachers, bf16": distil_config("waits", losses=of_layers, precision="bf16"),
+        "two teachers, fp16": distil_config("waits", losses=of_layers, precision="fp16"),
+        "a cache, bf16": distil_config(
+            "waits", losses=of_outputs, cache="top-waits", precision="bf16", **OFFSETS
+        ),
+    }
+    for name, config in configs.items():
+        what, waited = f"{name}: a step waits for the device", ""
+        if not torch.cuda.is_available():
+            yield what, "no GPU", None
+            continue
+        if config.caches:
+            write_cache(config)
+        with quiet():
+            kit = open_kit(config)
+            kit.step(0)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            kit.step(1)
+        except RuntimeError as error:
+            if "synchroniz" not in str(error):
+                raise
+            waited = str(error).splitlines()[0]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        yield what, waited or "not that PyTorch knows", not waited
 
 
 def cache(place: Path) -> Iterator[Seen]:
@@ -188,9 +201,8 @@ def train(recipe: str, name: str, *, kill: bool = False, **options) -> str:
     path = ROOT / f"train_teachers/configs/{recipe}.yaml"
     overrides = written(name, options)
     if kill:
-        kill_at(
-            f"runs/{name}/state/step-*", "train_teachers", str(path), *overrides, "checkpoint_seconds=1e-9"
-        )
+        started = f"runs/{name}/state/step-*[1-9]"  # the first is saved before any step
+        kill_at(started, "train_teachers", str(path), *overrides, "checkpoint_seconds=1e-9")
     with quiet():
         run_training(
             load_config(TrainConfig, path, overrides),

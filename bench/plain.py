@@ -1,11 +1,13 @@
 """The field's plain loop, as BabyLlama's descendants have it: a Trainer whose loss runs the teachers.
 
 Each step is one forward and one backward pass over the whole batch. The target is the softmax of the mean of the
-teachers' logits, the soft loss KLDivLoss over the full vocabulary, AdamW the Trainer's. Kinder than the field in one
-thing: teachers compute no loss of their own. Batches, first weights and targets are those of the kit, and so are the
-losses of the first step.
+teachers' logits, the soft loss KLDivLoss over the full vocabulary, AdamW the Trainer's. Kinder than the field in two
+things: teachers compute no loss of their own, and in a half format they run in it as the student does. Batches, first
+weights and targets are those of the kit, and so are the losses of the first step.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,10 @@ TEMPERATURE, HARD, SOFT = 2.0, 0.5, 0.5
 
 
 def plain_losses(
-    student: nn.Module, teachers: list[PreTrainedModel], inputs: dict[str, Tensor]
+    student: nn.Module,
+    teachers: list[PreTrainedModel],
+    inputs: dict[str, Tensor],
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> dict[str, Tensor]:
     """`hard`, and with teachers `soft`.
 
@@ -35,7 +40,7 @@ def plain_losses(
     seen = student(**inputs)
     losses = {"hard": seen.loss}
     if teachers:
-        with torch.no_grad():
+        with torch.no_grad(), autocast():
             every = [teacher(input_ids=inputs["input_ids"]).logits for teacher in teachers]
             target = F.softmax(torch.stack(every).mean(dim=0) / TEMPERATURE, dim=-1)
         distance = nn.KLDivLoss(reduction="batchmean")
@@ -53,7 +58,7 @@ class PlainTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> Tensor:
         """The weighted sum; `num_items_in_batch` counts for accumulation, of which there is none."""
-        losses = plain_losses(model, self.teachers, inputs)
+        losses = plain_losses(model, self.teachers, inputs, self.accelerator.autocast)
         self.first = self.first or {name: loss.detach() for name, loss in losses.items()}
         return HARD * losses["hard"] + SOFT * losses["soft"] if "soft" in losses else losses["hard"]
 

@@ -4,8 +4,8 @@
     python -m distill.cache CONFIG teachers.llama.cache.top=8 teachers.llama.cache.path=runs/llama-top8
 
 Writes the folders that `teachers.NAME.cache` names; a run of `python -m distill` with the same config reads them, and
-so does any other with the same data, teachers, sequence length, offsets and temperature, whatever its seed or student.
-One that was stopped goes on with the same command.
+so does any other with the same data, teachers, sequence length, offsets, held-out sequences and temperature, whatever
+its seed or student. One that was stopped goes on with the same command.
 """
 
 import argparse

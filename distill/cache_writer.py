@@ -54,7 +54,7 @@ from train_teachers.device import (
 from train_teachers.language_model import num_parameters
 from train_teachers.loop import STOPPED, stop_signals
 from train_teachers.outputs import chunk_size
-from train_teachers.pretrained import model_hash
+from train_teachers.pretrained import model_hash, weights_of
 from train_teachers.targets import next_token
 
 TOKENS_WITHOUT_GRADIENT = 16_384  # of a forward pass on a GPU
@@ -64,7 +64,7 @@ LEAST_REST = -60.0  # log of a mass that rounding leaves nothing of
 
 
 def write_caches(config: DistillConfig) -> None:
-    """Write every cache of a config that is not there yet; all that can be refused is refused before the first."""
+    """Write every cache of a config that is not there yet; what is refused without loading is so before the first."""
     if not config.caches:
         raise UserError("no teacher of this config has a cache: give one `cache: {path: …, top: 32}`")
     open_data(config.data.path)
@@ -75,9 +75,12 @@ def write_caches(config: DistillConfig) -> None:
     for each in left:
         each.say_size()
     refuse_full_disk(left)
-    for each in left:
-        with memory_advice("in the teachers' pass: hold them in bf16 (teachers.NAME.precision)"):
-            each.write()
+    with contextlib.ExitStack() as stack:
+        for each in left:
+            each.begin(stack)
+        for each in left:
+            with memory_advice("in the teachers' pass: hold them in bf16 (teachers.NAME.precision)"):
+                each.write()
 
 
 def refuse_full_disk(passes: list["Pass"]) -> None:
@@ -102,8 +105,8 @@ class Pass:
         self.partial = folder.parent / f".{folder.name}.partial"
         self.partial.parent.mkdir(parents=True, exist_ok=True)
         self.device, self.tokenizer = _device(), fingerprint(data / "tokenizer")
-        hashes = {name: model_hash(folder_of(config, name, self.tokenizer)) for name in names}
-        self.identity = identity_of(config, names, hashes)
+        self.hashes = {name: model_hash(folder_of(config, name, self.tokenizer)) for name in names}
+        self.identity = identity_of(config, names, self.hashes)
         if self.identity.count >= self.identity.vocab_size:
             raise UserError(
                 f"a cache of {self.identity.count} tokens a position leaves no others of a vocabulary of "
@@ -151,46 +154,52 @@ class Pass:
     def _bytes(self) -> int:
         return sum(self.identity.bytes_of(len(starts)) for starts in self.starts.values())
 
+    def begin(self, stack: contextlib.ExitStack) -> None:
+        """Take the folder, for as long as `stack` is open, and see how far an earlier start came in it."""
+        self.partial.mkdir(exist_ok=True)
+        stack.enter_context(contextlib.closing(lock(self.partial / LOCK)))
+        self.done = self._begun()
+
     def write(self) -> None:
         """Do what is left of it."""
-        self.partial.mkdir(exist_ok=True)
-        with contextlib.closing(lock(self.partial / LOCK)):
-            if self.is_complete():  # by another process, meanwhile
-                shutil.rmtree(self.partial, ignore_errors=True)
-                return
-            done = self._begun()
-            self._load()
-            for split in SPLITS:
-                np.save(self.partial / f"{split}.starts.npy", self.starts[split])
-                self._write_split(split, done)
-            content = {"format": FORMAT, "identity": asdict(self.identity), "made": self.made}
-            write_whole(self.partial / MANIFEST, json.dumps(content, indent=1) + "\n")
-            seal(self.partial)
-            # a pass that was killed before this finds all blocks done, and seals again
-            os.rename(self.partial, self.folder)
-            (self.folder / LOCK).unlink()
+        if self.is_complete():  # by another process, meanwhile
+            shutil.rmtree(self.partial, ignore_errors=True)
+            return
+        made = self._load()
+        for split in SPLITS:
+            np.save(self.partial / f"{split}.starts.npy", self.starts[split])
+            self._write_split(split)
+        content = {"format": FORMAT, "identity": asdict(self.identity), "made": made}
+        write_whole(self.partial / MANIFEST, json.dumps(content, indent=1) + "\n")
+        seal(self.partial)
+        # a pass that was killed before this finds all blocks done, and seals again
+        os.rename(self.partial, self.folder)
+        (self.folder / LOCK).unlink()
         print(f"{self.folder}: {self._bytes() / 1e6:,.1f} MB")
 
-    def _load(self) -> None:
-        """The teachers, in the form in which they are fast."""
+    def _load(self) -> dict:
+        """The teachers, in the form in which they are fast; what a reader of the cache should know of its making."""
         config = self.config
         alone = {name: config.teachers[name].model_copy(update={"cache": None}) for name in self.names}
         of_these = config.model_copy(update={"teachers": alone})
         self.teachers = Teachers(of_these, self.tokenizer, self.identity.vocab_size, self.device)
+        for name, hashed in self.hashes.items():
+            if self.teachers.sources[f"teacher {name}"] != weights_of(hashed):
+                raise UserError(f"teacher '{name}' has changed since this pass began: start it again")
         models = self.teachers.models.values()
         tokens = len(self.starts["train"]) * self.identity.seq_len
-        self.made = {
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": command_line(),
+        flops = 2.0 * tokens * sum(num_parameters(model)[0] for model in models)
+        for model in models:
+            choose_attention(model, self.precision, self.device)
+        self.bodies = compiled_bodies(models) if choose_compile(config.compile, flops) else {}
+        return {
+            "started": self.done["started"],
+            "command": self.done["command"],
             "paths": [teacher.path for teacher in alone.values()],
             "precision": self.precision,
             "words_read": self.words_read,
-            "flops": 2.0 * tokens * sum(num_parameters(model)[0] for model in models),
+            "flops": flops,
         }
-        for model in models:
-            choose_attention(model, self.precision, self.device)
-        compiled = choose_compile(config.compile, self.made["flops"])
-        self.bodies = compiled_bodies(models) if compiled else {}
 
     def _begun(self) -> dict:
         """How far an earlier start came, in which steps and format it went; UserError if it was another pass."""
@@ -199,6 +208,7 @@ class Pass:
         tokens = CPU_TOKENS[self.precision] if self.device.type == "cpu" else TOKENS_WITHOUT_GRADIENT
         batch = max(1, tokens // self.identity.seq_len)
         fresh = {"identity": asdict(self.identity), "precision": self.precision, "batch": batch}
+        fresh |= {"started": datetime.now(UTC).isoformat(timespec="seconds"), "command": command_line()}
         fresh |= dict.fromkeys(SPLITS, 0)
         try:
             found = json.loads((self.partial / PROGRESS).read_text(encoding="utf-8"))
@@ -217,9 +227,10 @@ class Pass:
         there = all(_size(self.partial / f"{s}.bin") >= self.identity.bytes_of(found[s]) for s in SPLITS)
         return found if there else found | dict.fromkeys(SPLITS, 0)
 
-    def _write_split(self, split: str, done: dict) -> None:
+    def _write_split(self, split: str) -> None:
         """The blocks of a split from number `done[split]` on."""
-        starts, batch = self.starts[split], done["batch"]
+        starts, done = self.starts[split], self.done
+        batch = done["batch"]
         options = {"total": len(starts), "initial": done[split], "unit": " blocks", "disable": None}
         with (
             open(self.partial / f"{split}.bin", "ab") as file,
@@ -232,13 +243,13 @@ class Pass:
                 blocks = Blocks.at(self.splits[split], starts[first : first + batch], self.identity.seq_len)
                 file.write(self._kept(blocks, compiled=len(blocks.starts) == batch).tobytes())
                 bar.update(len(blocks.starts))
-                ends = first + batch >= len(starts)
-                if ends or signals or time.monotonic() - flushed_at > self.config.checkpoint_seconds:
+                ends, stopping = first + batch >= len(starts), bool(signals)
+                if ends or stopping or time.monotonic() - flushed_at > self.config.checkpoint_seconds:
                     file.flush()
                     os.fsync(file.fileno())
                     done[split], flushed_at = min(first + batch, len(starts)), time.monotonic()
                     write_whole(self.partial / PROGRESS, json.dumps(done))
-                if signals:
+                if stopping:
                     bar.close()
                     told = f"stopped at block {done[split]} of {len(starts)}: the same command goes on"
                     print(told, file=sys.stderr)
@@ -267,8 +278,8 @@ class Pass:
             kept_N[field] = torch.cat([part[field] for part in parts]).cpu().numpy()
         if not np.isfinite(kept_N["rest"]).all():
             raise UserError(
-                f"{', '.join(self.names)}: not finite at some positions of {blocks.split} in {self.precision}: "
-                "compute in a wider format (precision=bf16 or fp32), or train that teacher again"
+                f"{', '.join(self.names)}: not finite at some positions of {blocks.split} in {self.precision}: delete "
+                f"{self.partial}, and compute in a wider format (precision=bf16 or fp32) or train that teacher again"
             )
         return kept_N
 

@@ -2,8 +2,8 @@
 
 A cache holds, for every block that the batches of a run can have (and for the held-out blocks of dev), at each
 position either the likeliest tokens with their probabilities and the exact mass of all others, or tokens drawn from the
-teacher. It belongs to one set of data, tokenizer, teachers' weights, sequence length, offsets and temperature; to any
-other it is refused.
+teacher. It belongs to one set of data, tokenizer, teachers' weights and proportions, sequence length, offsets, held-out
+sequences and temperature; to any other it is refused.
 
     top      A divergence is taken between the distributions over (each kept token, all others). Lumping tokens
              together can only bring two distributions nearer: every f-divergence is a lower bound of the whole one.
@@ -32,7 +32,7 @@ from distill.config import DistillConfig, value
 from train_teachers.outputs import part_of
 from train_teachers.targets import Batch
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, SPLITS = "manifest.json", ("train", "dev")
 
 
@@ -193,7 +193,7 @@ def identity_from(written: dict) -> Identity:
 def _in_words(key: str, there: object, here: object) -> str:
     """Which of two things a cache is for, without hashes, of which nobody reads two."""
     if key == "teachers":
-        return "other weights or another config of its teachers"
+        return "teachers with other weights or another config, or in another order"
     if key in ("data", "tokenizer"):
         return f"another {key}"
     return f"another {key} ({there}, here {here})"

@@ -30,7 +30,8 @@ def commands(lineup: Lineup, evaluated: Evaluated) -> list[Command]:
     lines = [line for run in runs for line in training(run)]
     lines += [
         Command(made["started"], f"write the cache {made['path']}", made["command"])
-        for made in lineup.student.summary.get("caches", [])
+        for run in runs
+        for made in run.summary.get("caches", [])
     ]
     lines += [
         Command(time, f"score {run.name}", command) for run in lineup.runs for time, command in run.scoring

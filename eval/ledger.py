@@ -37,7 +37,7 @@ def ledger(lineup: Lineup) -> dict:
     exposure = None if adopted or unknown_before(trained) else words + sum_of(trained, "words_seen")
     return {
         "track": track,
-        "entries": [tokenizer, *caches(student), *(entry(run) for run in [*lineup.forebears, *lineup.runs])],
+        "entries": [tokenizer, *caches(trained), *(entry(run) for run in [*lineup.forebears, *lineup.runs])],
         "readings": {
             "student_alone": reading(lineup.line, own_exposure(lineup.line), [student], track),
             "everything": reading(trained, exposure, trained, track),
@@ -141,19 +141,19 @@ def reading(runs: list[Run], words_seen: int | None, ending: list[Run], track: s
     return checks
 
 
-def caches(student: Run) -> list[dict]:
-    """A line for each cache of soft targets that the student learned from."""
-    words = student.train["words"]
+def caches(runs: list[Run]) -> list[dict]:
+    """A line for each cache of soft targets that one of these learned from."""
     return [
         {
             "name": f"{made['path']}, of {', '.join(made['teachers'])}",
             "role": "soft targets",
             "words_seen": made["words_read"],
             "tokens_seen": None,
-            "corpus_words": words,
-            "passes": made["words_read"] / words,
+            "corpus_words": run.train["words"],
+            "passes": made["words_read"] / run.train["words"],
         }
-        for made in student.summary.get("caches", [])
+        for run in runs
+        for made in run.summary.get("caches", [])
     ]
 
 

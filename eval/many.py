@@ -86,6 +86,7 @@ def score_each(commands: list[list[str]], processes: int) -> Iterator[tuple[str,
             except BrokenProcessPool:
                 if processes == 1:
                     done += 1
+                    bar.update()
                     yield "error: its process was killed, as it is where memory is short", 1
                 else:
                     processes = 1

@@ -1,11 +1,13 @@
 """The speed benchmark: that its sides do the same work, and what their turns come to. No time is asserted."""
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -344,13 +346,39 @@ def test_what_is_seen_on_a_gpu_is_told_as_far_as_the_time_goes(tmp_path):
     assert row.good is False and "invalid choice: 'nothing'" in row.figure
 
 
-def test_what_a_part_says_beside_its_rows_is_told_as_it_comes(tmp_path, monkeypatch):
-    code, honest = "print('turn 1 of 1'); print('[\"a\", \"b\", true]')", subprocess.Popen
+def play(monkeypatch, code):
+    """Have this code in the place of a part's program."""
+    honest = subprocess.Popen
     monkeypatch.setattr(
         gpu.subprocess, "Popen", lambda _, **options: honest([sys.executable, "-c", code], **options)
     )
+
+
+def test_what_a_part_says_beside_its_rows_is_told_as_it_comes(tmp_path, monkeypatch):
+    play(monkeypatch, "print('turn 1 of 1'); print('row [\"a\", \"b\", true]')")
     rows = list(gpu.rows_of("ratios", tmp_path, time.monotonic() + 60))
     assert rows == [gpu.Row("ratios", "turn 1 of 1", "", None), gpu.Row("ratios", "a", "b", True)]
+
+
+def test_nothing_of_a_part_is_left_when_its_time_is_up(tmp_path, monkeypatch):
+    play(
+        monkeypatch,
+        "import subprocess, time; child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL); "
+        "print(child.pid, flush=True); time.sleep(60)",
+    )
+    child, ended = gpu.rows_of("bits", tmp_path, time.monotonic() + 3)
+    assert ended.what == "the rest was not reached"
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(child.what)).wait(timeout=10)  # or a TimeoutExpired
+
+
+def test_a_part_ends_with_the_program_that_began_it():
+    code = "from bench.gpu import end_with_the_other; end_with_the_other()"
+    part = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=ROOT, start_new_session=True
+    )
+    part.stdin.close()
+    assert part.wait(timeout=60) == -9
 
 
 def test_a_program_that_ends_by_itself_was_not_killed(workplace):

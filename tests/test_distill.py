@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import PAIRS, VOCAB, make_data, write_corpus
 from torch import nn
 
@@ -578,9 +579,17 @@ def test_compiling_every_loss_at_once_changes_no_more_than_rounding(make_distill
         assert metrics(plain, key) == pytest.approx(metrics(compiled, key), rel=2e-2), key
 
 
-def test_what_learns_by_itself_is_logged(make_distill, workplace):
-    losses = {**BOTH_USED, "wasserstein": EVERY["wasserstein"], "ted": EVERY["ted"]}
+def test_what_learns_by_itself_is_logged_as_the_mean_over_processes(make_distill, workplace, monkeypatch):
+    """Or a loss that is not finite on one of them would pass the step over there alone."""
+    losses, reductions = {**BOTH_USED, "wasserstein": EVERY["wasserstein"], "ted": EVERY["ted"]}, []
+
+    def reduce(self, value, reduction="sum", honest=Accelerator.reduce):
+        reductions.append(reduction)
+        return honest(self, value, reduction)
+
+    monkeypatch.setattr(Accelerator, "reduce", reduce)
     folder = distil(make_distill(losses=losses))
+    assert "mean" in reductions
     for key in ("critic.a@3-2", "filter.a@3-2", "wasserstein.a@3-2"):
         assert metrics(folder, f"layer/{key}"), key
 

@@ -8,6 +8,8 @@ from run_tree import edit, write_data, write_runs
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, sha256
+from eval.commands import commands
+from eval.evaluated import read_evaluated
 from eval.ledger import ledger, said
 from eval.lineup import read_lineup
 
@@ -192,3 +194,8 @@ def test_the_words_that_teachers_read_for_a_cache_are_listed_and_are_no_training
     assert found["readings"] == before["readings"]
     (line,) = [entry for entry in found["entries"] if entry["role"] == "soft targets"]
     assert (line["name"], line["words_seen"], line["passes"]) == ("runs/soft, of llama", 300_000, 1.0)
+    lineup = read_lineup(student)
+    written = [
+        line.text for line in commands(lineup, read_evaluated(lineup.student)) if "cache" in line.purpose
+    ]
+    assert written == ["python -m distill.cache c.yaml"]

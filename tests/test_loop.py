@@ -442,6 +442,11 @@ def test_seconds_are_those_of_the_steps_whoever_waits_for_them(train_tiny, monke
         clock[0] += 100.0
         return 1.0
 
+    def load_state(*state, load=loop.load_state):
+        clock[0] += 1000.0
+        return load(*state)
+
+    monkeypatch.setattr(loop, "load_state", load_state)
     monkeypatch.setattr(Stepper, "__call__", step)
     monkeypatch.setattr(loop, "validate", validate)
     monkeypatch.setattr(

@@ -105,10 +105,11 @@ def test_chunks_give_the_values_and_gradients_of_whole_outputs(in_float64, losse
             torch.testing.assert_close(mine, right, **EXACT)
 
 
-def test_the_mean_of_logits_is_one_product_with_the_states_of_all_teachers(in_float64):
+@pytest.mark.parametrize("rule", ["mean_logits", "mean_log_probs"])
+def test_the_mean_of_logits_is_one_product_with_the_states_of_all_teachers(in_float64, rule):
     """A loss that asks each teacher by itself keeps them apart."""
     weight = {"b": 0.75, "a": 0.25}  # in another order than the teachers have in the config
-    soft = {"soft": {"weight": weight, "combine": "mean_logits"}}
+    soft = {"soft": {"weight": weight, "combine": rule}}
     student, objective, batch = in_float64(soft)
     (merged,) = objective.targets_of(objective.see(student, batch, "ab")).values()
     merged_value = objective(student, batch).sums["soft"]

@@ -52,14 +52,19 @@ def choose_formats(asked: Literal["auto", "fp32", "bf16", "fp16"]) -> dict[str, 
     """Number formats of a run: `precision` of the forward pass, `muon` of that optimiser's products.
 
     `auto` is the first of bf16, fp16 (on a GPU) and fp32 that the device multiplies fast; Muon's products have too few
-    bits to spare for fp16. On every process those of the first, which may have measured otherwise.
+    bits to spare for fp16.
     """
+    refuse_absent_format(asked)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "fp16" and device == "cpu":
-        raise UserError("precision: fp16 needs a GPU; write auto, bf16 or fp32")
     half = "bf16" if multiplies_fast("bf16", device) else "fp32"
     best = "fp16" if half == "fp32" and device == "cuda" and multiplies_fast("fp16", device) else half
     return {"precision": best if asked == "auto" else asked, "muon": "fp32" if asked == "fp32" else half}
+
+
+def refuse_absent_format(asked: str) -> None:
+    """UserError if nothing here trains in that number format."""
+    if asked == "fp16" and not torch.cuda.is_available():
+        raise UserError("precision: fp16 needs a GPU; write auto, bf16 or fp32")
 
 
 def choose_micro_batch(

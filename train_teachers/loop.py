@@ -112,6 +112,7 @@ def train(
         tracking(config, run, on=first) as log,
         revisions,
     ):
+        watch.lap()  # what came before is no training
         while True:
             if progress.step in validate_at:
                 with watch.halted(progress):

@@ -34,6 +34,7 @@ from train_teachers.device import (
     choose_compile,
     choose_formats,
     choose_micro_batch,
+    refuse_absent_format,
 )
 from train_teachers.language_model import build, build_from, checkpoint_activations, num_parameters
 from train_teachers.loop import Progress, train
@@ -260,9 +261,9 @@ def _held_out(config: TrainConfig) -> Blocks:
 
 def _decided(config: TrainConfig) -> dict[str, str]:
     """What the first start of this run decided, else what this machine is best at; the same on every process."""
-    with PartialState().main_process_first():  # whose measurement counts, and is not disturbed by another
-        formats = choose_formats(config.precision)
-    return broadcast_object_list([formats | begun(config)])[0]
+    refuse_absent_format(config.precision)  # every process for itself: they are about to wait for the first
+    here = choose_formats(config.precision) | begun(config) if PartialState().is_main_process else None
+    return broadcast_object_list([here])[0]
 
 
 def _accelerator(config: TrainConfig, precision: str) -> Accelerator:
