@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
+from transformers import logging
 
 from babylm_data.errors import UserError
 from babylm_data.memory import keep_freed_memory, memory_advice
@@ -56,6 +56,7 @@ from train_teachers.loop import STOPPED, stop_signals
 from train_teachers.outputs import chunk_size
 from train_teachers.pretrained import model_hash, weights_of
 from train_teachers.targets import next_token
+from train_teachers.tracking import progress_bar
 
 TOKENS_WITHOUT_GRADIENT = 16_384  # of a forward pass on a GPU
 PROGRESS = "progress.json"
@@ -67,6 +68,7 @@ def write_caches(config: DistillConfig) -> None:
     """Write every cache of a config that is not there yet; what is refused without loading is so before the first."""
     if not config.caches:
         raise UserError("no teacher of this config has a cache: give one `cache: {path: …, top: 32}`")
+    logging.disable_progress_bar()  # of the loading: a blink, and noise in a log
     open_data(config.data.path)
     keep_freed_memory()
     be_deterministic(_device())
@@ -231,10 +233,9 @@ class Pass:
         """The blocks of a split from number `done[split]` on."""
         starts, done = self.starts[split], self.done
         batch = done["batch"]
-        options = {"total": len(starts), "initial": done[split], "unit": " blocks", "disable": None}
         with (
             open(self.partial / f"{split}.bin", "ab") as file,
-            tqdm(desc=f"{self.folder.name}, {split}", **options) as bar,
+            progress_bar(len(starts), done[split], "blocks", desc=f"{self.folder.name}, {split}") as bar,
             stop_signals() as signals,
         ):
             file.truncate(self.identity.bytes_of(done[split]))

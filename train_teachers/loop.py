@@ -108,7 +108,7 @@ def train(
     saved_at = time.monotonic()
     with (
         stop_signals() as signals,
-        progress_bar(config, progress.words_seen, shown=first) as bar,
+        progress_bar(config.data.words, progress.words_seen, "words", shown=first) as bar,
         tracking(config, run, on=first) as log,
         revisions,
     ):

@@ -12,13 +12,14 @@ from train_teachers.run import Run
 SECONDS_BETWEEN_LINES = 30.0  # where nobody watches a terminal
 
 
-def progress_bar(config: TrainConfig, words_seen: int, *, shown: bool) -> tqdm:
-    """Words seen of the budget, with speed and time left; in a log file a line every half minute."""
+def progress_bar(total: int, done: int, unit: str, *, shown: bool = True, desc: str | None = None) -> tqdm:
+    """How much of it is done, with speed and time left; in a log file a line every half minute."""
     terminal = sys.stderr.isatty()
     bar = tqdm(
-        total=config.data.words,
-        initial=words_seen,
-        unit=" words",
+        desc=desc,
+        total=total,
+        initial=done,
+        unit=f" {unit}",
         unit_scale=True,
         mininterval=0.5 if terminal else SECONDS_BETWEEN_LINES,
         disable=not shown,
