@@ -57,6 +57,12 @@ def _rate(dtype: torch.dtype, device_type: str) -> float:
     return 2 * size**3 / min(time_products(size, dtype, device_type, SECONDS))
 
 
+def synchronise(device_type: str) -> None:
+    """Wait until the device has done all that this process gave it."""
+    if device_type == "cuda":
+        torch.cuda.synchronize()
+
+
 def time_products(size: int, dtype: torch.dtype, device_type: str, seconds: float) -> list[float]:
     """What each product of two random square matrices takes, one after the other for so many seconds."""
     # random: on a GPU, products of equal numbers draw less power and run faster; and not from the generator of a run
@@ -65,11 +71,9 @@ def time_products(size: int, dtype: torch.dtype, device_type: str, seconds: floa
     product = a @ b  # the first sets a library up
     taken: list[float] = []
     while sum(taken) < seconds:
-        if device_type == "cuda":
-            torch.cuda.synchronize()
+        synchronise(device_type)
         begun = time.perf_counter()
         torch.mm(a, b, out=product)
-        if device_type == "cuda":
-            torch.cuda.synchronize()
+        synchronise(device_type)
         taken.append(time.perf_counter() - begun)
     return taken

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from babylm_data.speed import FORMATS, time_products
+from babylm_data.speed import FORMATS, synchronise, time_products
 from bench.spec import Result, Spec
 
 SIZES = {"cpu": (512, 768, 1024), "cuda": (4096, 8192)}  # of square matrices
@@ -22,12 +22,6 @@ SECONDS = 0.3  # of products at each size
 def device_type() -> str:
     """Where the steps run: the first GPU, else the processor."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def wait() -> None:
-    """Until the device has done all that it was given."""
-    if device_type() == "cuda":
-        torch.cuda.synchronize()
 
 
 def peak_bytes() -> int:
@@ -53,7 +47,7 @@ class Clock:
 
     def tick(self) -> None:
         """A step has ended; waits for the device."""
-        wait()
+        synchronise(device_type())
         self.ends.append(time.perf_counter())
 
     def result(self, spec: Spec, *, precision: str, muon: "Part | None" = None, **facts) -> Result:
@@ -98,7 +92,7 @@ class Part:
 
     def seconds(self) -> list[float]:
         """Of each call, in order."""
-        wait()
+        synchronise(device_type())
         if device_type() == "cuda":
             return [began.elapsed_time(end) / 1000 for began, end in self._marks]
         return [end - began for began, end in self._marks]

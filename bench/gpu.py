@@ -35,8 +35,6 @@ from bench.__main__ import refuse_absent_folders
 from bench.shapes import ROOT
 
 PARTS = ("bits", "speed", "losses", "waits", "cache", "compiled", "ratios")
-
-
 ROW = "row "  # before what a part tells as JSON
 
 

@@ -20,7 +20,7 @@ from babylm_data.__main__ import main as make_data
 from babylm_data.sealed import sha256
 from bench.shapes import ROOT, config_of, reference
 from bench.spec import Request, Result, Spec
-from distill.config import DistillConfig, Losses
+from distill.config import DistillConfig
 from train_teachers.config import Data, Model, Optim, TrainConfig, load_config
 
 Seen = tuple[str, str, bool | None]
@@ -78,7 +78,7 @@ def speed(place: Path) -> Iterator[Seen]:
 def losses(place: Path) -> Iterator[Seen]:
     """Every loss at once."""
     teachers_in(place)
-    every = Losses.model_validate(every_loss(["llama", "gpt2"])).model_dump(mode="json")
+    every = every_loss(["llama", "gpt2"])
     runs = [distil(name, losses=every) for name in ("every-loss", "every-loss-again")]
     yield same_bits("student of every loss", runs)
     lines = [line for line in metrics(runs[0]) if "val/hard" in line]
@@ -98,13 +98,12 @@ def waits(place: Path) -> Iterator[Seen]:
 
     teachers_in(place)
     pairs = {"weight": {"llama": 0.1, "gpt2": 0.1}, "layer_map": PAIRS}
-    of_layers = Losses.model_validate(SOFT_AND_HARD | {"hidden": pairs}).model_dump(mode="json")
-    of_outputs = Losses.model_validate(SOFT_AND_HARD).model_dump(mode="json")
+    of_layers = SOFT_AND_HARD | {"hidden": pairs}
     configs = {
         "two teachers, bf16": distil_config("waits", losses=of_layers, precision="bf16"),
         "two teachers, fp16": distil_config("waits", losses=of_layers, precision="fp16"),
         "a cache, bf16": distil_config(
-            "waits", losses=of_outputs, cache="top-waits", precision="bf16", **OFFSETS
+            "waits", losses=SOFT_AND_HARD, cache="top-waits", precision="bf16", **OFFSETS
         ),
     }
     for name, config in configs.items():
@@ -132,7 +131,7 @@ def waits(place: Path) -> Iterator[Seen]:
 def cache(place: Path) -> Iterator[Seen]:
     """Caches, and a student of each kind of them."""
     teachers_in(place)
-    soft = Losses.model_validate(SOFT_AND_HARD).model_dump(mode="json")
+    soft = SOFT_AND_HARD
     told = {"teachers": held_out_loss(distil("online", losses=soft, **OFFSETS))}
     for kind, count in CACHES.items():
         begun = time.perf_counter()

@@ -62,14 +62,11 @@ def spec_of(config: Config, side: Side, request: Request) -> Spec:
 
 def _with_cache(config: DistillConfig) -> dict[str, Teacher]:
     """The teachers with a cache beside the data: one for all where they are made into one target."""
-    each = config.losses.soft.combine == "separate"
-    caches = {
-        name: Cache(path=f"{config.data.path}-soft-targets{f'-{name}' if each else ''}", top=KEPT)
-        for name in config.teachers
-    }
-    return {
-        name: teacher.model_copy(update={"cache": caches[name]}) for name, teacher in config.teachers.items()
-    }
+    path, each, teachers = f"{config.data.path}-soft-targets", config.losses.soft.combine == "separate", {}
+    for name, teacher in config.teachers.items():
+        cache = Cache(path=f"{path}-{name}" if each else path, top=KEPT)
+        teachers[name] = teacher.model_copy(update={"cache": cache})
+    return teachers
 
 
 def take_turn(spec: Spec, place: Path, threads: int | None = None) -> Result:

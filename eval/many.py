@@ -21,8 +21,6 @@ from tqdm import tqdm
 from babylm_data.errors import LOOK_AFTER, UserError
 from babylm_data.words import revision_words
 
-KILLED = "a process was killed, as it is where memory is short: the rest is scored one at a time"
-
 
 def names_of(models: list[str]) -> dict[str, str]:
     """What each model is called below --out: the last part of its path that is not "export"."""
@@ -90,7 +88,8 @@ def score_each(commands: list[list[str]], processes: int) -> Iterator[tuple[str,
                     yield "error: its process was killed, as it is where memory is short", 1
                 else:
                     processes = 1
-                    print(f"warning: {KILLED}", file=sys.stderr)
+                    short = "as it is where memory is short: the rest is scored one at a time"
+                    print(f"warning: a process was killed, {short}", file=sys.stderr)
 
 
 def begin(threads: int) -> None:

@@ -95,9 +95,8 @@ def _bytes_of_a_token(model: PreTrainedModel, seq_len: int) -> float:
         getattr(shape, "intermediate_size", None) or getattr(shape, "n_inner", None) or 4 * shape.hidden_size
     )
     values = 10 * shape.hidden_size + 4 * inner
-    if (
-        shape._attn_implementation == "eager"
-    ):  # a row of each head's map, before the softmax, behind it and dropped
+    if shape._attn_implementation == "eager":
+        # a row of each head's map, before the softmax, behind it and dropped
         values += 3 * shape.num_attention_heads * seq_len
     return 4.0 * shape.num_hidden_layers * values
 

@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
+from babylm_data.speed import synchronise
 from babylm_data.tokens import Batches, Blocks
 from train_teachers.checkpoint import load_state, save_state
 from train_teachers.config import TrainConfig
@@ -147,12 +148,6 @@ def train(
                 bar.set_postfix(loss=f"{line['loss/hard']:.3f}", tok_s=speed, refresh=False)
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 class Stopwatch:
     """Seconds of training: between two looks, each of which waits for what the device was given."""
 
@@ -161,7 +156,7 @@ class Stopwatch:
 
     def lap(self) -> float:
         """Seconds since the last call."""
-        synchronise(self.device)
+        synchronise(self.device.type)
         before, self.since = self.since, time.perf_counter()
         return self.since - before
 

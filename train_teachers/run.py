@@ -29,7 +29,7 @@ MACHINE = ("device", "processor", "threads")
 def begun(config: TrainConfig) -> dict[str, str]:
     """The inputs of a run of this config that has a checkpoint: what was decided when it began; empty for any other."""
     folder = ROOT / config.name
-    if not (any((folder / "state").glob("step-*")) and _is_of(folder, config)):
+    if not (_has_state(folder) and _is_of(folder, config)):
         return {}
     try:
         return json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
@@ -46,9 +46,19 @@ def finished(config: TrainConfig) -> bool:
 def _is_of(folder: Path, config: TrainConfig) -> bool:
     """Whether a run folder is that of a config, but for what may change."""
     try:
-        return not changed(read_config(folder), config.model_dump(mode="json"), config.may_change)
+        return not _changed_config(folder, config)
     except OSError:
         return False
+
+
+def _changed_config(folder: Path, config: TrainConfig) -> dict[str, tuple]:
+    """As `changed`, from the config of a run folder to this one."""
+    return changed(read_config(folder), config.model_dump(mode="json"), config.may_change)
+
+
+def _has_state(folder: Path) -> bool:
+    """Whether a run folder has a checkpoint."""
+    return any((folder / "state").glob("step-*"))
 
 
 def read_config(folder: Path) -> dict:
@@ -84,14 +94,12 @@ class Run:
 
     def _claim(self, config: TrainConfig, inputs: dict[str, str]) -> None:
         """Write down what this run is; UserError if a run that has begun here is another one."""
-        if self.summary or self._has_state:
-            self._refuse_change(
-                "config", read_config(self.folder), config.model_dump(mode="json"), config.may_change
-            )
+        if self.summary or _has_state(self.folder):
+            self._refuse("config", _changed_config(self.folder, config))
             before = self.read_json("inputs.json")
             # an older version of the kit may have written down less
             known = {key: value for key, value in inputs.items() if key in before}
-            self._refuse_change("inputs", before, known, config.may_change)
+            self._refuse("inputs", changed(before, known, config.may_change))
         else:  # it may have been another run that wrote them, before its first checkpoint
             shutil.rmtree(self.folder / "revisions", ignore_errors=True)
         if not self.summary:
@@ -99,15 +107,9 @@ class Run:
             self.write_json("inputs.json", inputs)
             self._note_start()
 
-    @property
-    def _has_state(self) -> bool:
-        return any((self.folder / "state").glob("step-*"))
-
-    def _refuse_change(
-        self, what: str, before: dict, now: dict, allowed: frozenset[str] = frozenset()
-    ) -> None:
+    def _refuse(self, what: str, changes: dict[str, tuple]) -> None:
         """UserError that names the first entry in which this run is not the one begun in the folder."""
-        for key, (was, is_now) in changed(before, now, allowed).items():
+        for key, (was, is_now) in changes.items():
             raise UserError(
                 f"{self.folder} was begun with another {what}: {key} was {was}, now {is_now}; "
                 "pass name=… for a new run, or delete the folder"
@@ -116,7 +118,7 @@ class Run:
     def _note_start(self) -> None:
         """environment.json: the start that the first checkpoint came from, and `starts`, one entry each since then."""
         now = environment()
-        first = self.read_json("environment.json") if self._has_state else {**now, "starts": []}
+        first = self.read_json("environment.json") if _has_state(self.folder) else {**now, "starts": []}
         start = {key: now[key] for key in ("started", "command", "commit", "dirty", *MACHINE)}
         self.write_json("environment.json", first | {"starts": [*first["starts"], start]})
 
