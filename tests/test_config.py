@@ -123,6 +123,7 @@ BAD = {
     "too long a sequence": ("data.seq_len=999", "max_position_embeddings"),
     "micro batch does not divide": ("micro_batch_size=3", "no multiple"),
     "beta of one": ("optim.betas=[1.0, 0.95]", "optim.betas"),
+    "neurons without Muon": ("optim={lr: 1e-3, per_neuron: true}", "belongs to optimizer: muon"),
     "warm-up and decay overlap": ("optim={lr: 1e-3, schedule: wsd, warmup: 0.9}", "overlap"),
     "odd rotary width": (
         "model={family: llama, hidden_size: 6, num_hidden_layers: 1, num_attention_heads: 2}",

@@ -109,9 +109,11 @@ def stop_at(monkeypatch):
 
 
 @pytest.mark.parametrize("step", [0, 1, 5])
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_a_killed_run_goes_on_to_the_same_bits(train_tiny, stop_at, step, optimizer):
-    changes = {"optim": {"optimizer": optimizer}, "model": {"family": "gpt2", "dropout": 0.1}}
+@pytest.mark.parametrize(
+    "optim", [{"optimizer": "adamw"}, {"optimizer": "muon"}, {"optimizer": "muon", "per_neuron": True}]
+)
+def test_a_killed_run_goes_on_to_the_same_bits(train_tiny, stop_at, step, optim):
+    changes = {"optim": optim, "model": {"family": "gpt2", "dropout": 0.1}}
     whole = train_tiny(name="whole", **changes)
     revive = stop_at(step)
     with pytest.raises(Stopped):

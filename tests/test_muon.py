@@ -1,4 +1,6 @@
-"""Our Muon against torch's, in every number format, orientation and number of processes."""
+"""Our Muon against torch's, in every number format, orientation and number of processes; NorMuon against its paper."""
+
+import math
 
 import pytest
 import torch
@@ -29,6 +31,10 @@ def take_steps(optimizer: torch.optim.Optimizer, steps: int = 4) -> list[torch.T
     return [param.detach() for param in params]
 
 
+def with_neurons(neurons: int | None) -> list[dict]:
+    return [{"params": parameters()} if neurons is None else {"params": parameters(), "neurons": neurons}]
+
+
 def torchs(params: list[nn.Parameter], **options) -> torch.optim.Muon:
     return torch.optim.Muon(params, adjust_lr_fn="match_rms_adamw", **options)
 
@@ -47,6 +53,33 @@ def test_it_takes_the_steps_of_torchs_muon(exact, monkeypatch, options, numbers)
     theirs = take_steps(torchs(parameters(), lr=0.02, **options))
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, atol=2e-6, rtol=0)
+
+
+def normuon(neurons: int, lr: float = 0.02, decay: float = 0.1, steps: int = 4) -> list[torch.Tensor]:
+    """Algorithm 1 of Li et al. (2025), a matrix at a time."""
+    params = [p.detach().clone() for p in parameters()]
+    momenta, seconds = ([torch.zeros_like(p) for p in params] for _ in range(2))
+    for step in range(steps):
+        for param, momentum, second, gradient in zip(params, momenta, seconds, gradients(step), strict=True):
+            momentum.lerp_(gradient, 0.05)
+            direction = gradient.lerp(momentum, 0.95)
+            x = (direction / direction.norm())[None]
+            update = newton_schulz(x if x.shape[1] <= x.shape[2] else x.mT, COEFFICIENTS, 5)[0]
+            update = update if update.shape == param.shape else update.mT
+            second.lerp_(update.square().mean(1 - neurons, keepdim=True).expand_as(second), 0.05)
+            update = update / (second.sqrt() + 1e-8)
+            size = 0.2 * lr * math.sqrt(param.numel()) / update.norm()
+            param.mul_(1 - lr * decay).sub_(size * update)
+    return params
+
+
+@pytest.mark.parametrize("neurons", [0, 1])
+@pytest.mark.parametrize("numbers", [1, 150, 2**18])
+def test_with_neurons_it_takes_the_steps_of_normuon(monkeypatch, neurons, numbers):
+    monkeypatch.setattr(muon, "CPU_NUMBERS", numbers)
+    ours = take_steps(Muon(with_neurons(neurons), lr=0.02, dtype=torch.float32))
+    for mine, right in zip(ours, normuon(neurons), strict=True):
+        torch.testing.assert_close(mine, right, atol=1e-5, rtol=0)
 
 
 def test_in_bfloat16_it_is_as_near_to_the_exact_steps_as_torchs(exact, monkeypatch):
@@ -69,17 +102,23 @@ def test_its_state_goes_to_torchs_muon_and_back():
         assert torch.equal(mine["momentum_buffer"], other["momentum_buffer"])
 
 
+@pytest.mark.parametrize("neurons", [None, 0])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_step_that_found_an_infinite_gradient_changes_nothing(value):
-    optimizer = Muon(parameters(), lr=0.02, dtype=torch.float32)
+def test_a_step_that_found_an_infinite_gradient_changes_nothing(value, neurons):
+    optimizer = Muon(with_neurons(neurons), lr=0.02, dtype=torch.float32)
+
+    def tensors_of_state():
+        return [tensor for state in optimizer.state.values() for tensor in state.values()]
+
     before = [tensor.clone() for tensor in take_steps(optimizer)]
-    momenta = [state["momentum_buffer"].clone() for state in optimizer.state.values()]
+    earlier = [tensor.clone() for tensor in tensors_of_state()]
     params = optimizer.param_groups[0]["params"]
     params[1].grad[0, 0] = value
     optimizer.found_inf = torch.tensor(1.0)
     optimizer.step()
     assert all(map(torch.equal, params, before))
-    assert all(map(torch.equal, (state["momentum_buffer"] for state in optimizer.state.values()), momenta))
+    assert len(earlier) == len(before) * (1 if neurons is None else 2)
+    assert all(map(torch.equal, tensors_of_state(), earlier))
     optimizer.found_inf = torch.tensor(0.0)
     params[1].grad[0, 0] = 0.0
     optimizer.step()
@@ -110,10 +149,12 @@ def test_a_matrix_of_zeros_stays_where_it_is():
     assert torch.equal(param, torch.ones(4, 4))
 
 
+# exchanges of a step: shapes, up to orientation; with neurons those that are turned go apart
+@pytest.mark.parametrize(("neurons", "turns"), [(None, 3), (0, 4)])
 @pytest.mark.parametrize("world", [2, 5])
-def test_processes_that_share_the_work_get_the_update_of_one(monkeypatch, world):
+def test_processes_that_share_the_work_get_the_update_of_one(monkeypatch, world, neurons, turns):
     """The processes are played one after the other: each computes its share, all receive everybody's."""
-    alone = take_steps(Muon(parameters(), lr=0.02, dtype=torch.float32), steps=1)
+    alone = take_steps(Muon(with_neurons(neurons), lr=0.02, dtype=torch.float32), steps=1)
     shares: list[torch.Tensor] = []
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: world)
@@ -126,10 +167,9 @@ def test_processes_that_share_the_work_get_the_update_of_one(monkeypatch, world)
         for other in range(rank):
             every[other * count : (other + 1) * count] = shares[other * turns + place]
 
-    turns = 3  # shapes, up to orientation
     monkeypatch.setattr(torch.distributed, "all_gather_single", collect)
     for rank in range(world):
         monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
-        shared = take_steps(Muon(parameters(), lr=0.02, dtype=torch.float32), steps=1)
+        shared = take_steps(Muon(with_neurons(neurons), lr=0.02, dtype=torch.float32), steps=1)
     for mine, other in zip(alone, shared, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-6, rtol=0)

@@ -35,6 +35,19 @@ def test_muon_takes_the_matrices_of_the_blocks_and_nothing_else(trained):
     assert all(".layers." in name and "norm" not in name for name in taken)
 
 
+@pytest.mark.parametrize(("family", "neurons"), [("llama", 0), ("gpt2", 1), ("gptj", 0)])
+def test_a_neuron_is_what_gives_one_output(data_folder, family, neurons):
+    shape = Model(
+        family=family, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=8
+    )
+    trained = Trained(build(shape, load_tokenizer(data_folder / "tokenizer"), seed=0), HardObjective())
+    _, muon = build_optimizers(trained, Optim(lr=1e-3, optimizer="muon", per_neuron=True))
+    (group,) = muon.param_groups
+    assert group["neurons"] == neurons
+    wide = {p.shape[neurons] for p in group["params"] if 64 in p.shape and p.shape.count(16) == 1}
+    assert wide == {16, 64}  # into the MLP 64 neurons with 16 inputs each, out of it 16
+
+
 def test_norms_do_not_decay(trained):
     (adamw,) = build_optimizers(trained, Optim(lr=1e-3, weight_decay=0.5))
     decays = {p.ndim: group["weight_decay"] for group in adamw.param_groups for p in group["params"]}

@@ -118,6 +118,8 @@ class Optim(Strict):
 
     optimizer: Literal["adamw", "muon"] = "adamw"
     """muon: Muon (Jordan et al. 2024) for the matrices of the blocks, AdamW for all else."""
+    per_neuron: bool = False
+    """muon: neurons take steps of one size (NorMuon, Li et al. 2025)."""
     lr: float = Field(gt=0)
     """Peak learning rate (Muon's updates are scaled to AdamW's size, so one value serves both)."""
     betas: tuple[Beta, Beta] = Field(default=(0.9, 0.95), strict=False)
@@ -141,6 +143,8 @@ class Optim(Strict):
     def _possible(self) -> Self:
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} overlap: together at most 1")
+        if self.per_neuron and self.optimizer != "muon":
+            raise ValueError("per_neuron belongs to optimizer: muon")
         return self
 
 

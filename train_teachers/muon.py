@@ -15,6 +15,7 @@ from torch import Tensor, distributed
 
 # Numbers worked on at a time by a process: on a CPU what its cache likes; on a GPU what keeps it busy and little.
 CPU_NUMBERS, GPU_NUMBERS = 2**18, 2**26
+NEURON_BETA, NEURON_EPS = 0.95, 1e-8  # of NorMuon's running mean, as in its paper
 WIDE = 1.5  # N / M from which the iteration on (M, M) is the cheaper one: 4 N + 34 M against 20 N + 10 M, times M^2
 
 
@@ -24,6 +25,9 @@ class Muon(torch.optim.Muon):
     One learning rate serves it and AdamW (Liu et al. 2025). `dtype` is the number format of the products. While
     `found_inf` is a tensor other than 0, as a gradient scaler would set it, a step changes nothing; the tensor is not
     looked at, so that nobody waits for the device.
+
+    A group with `neurons` (0: its matrices have a neuron a row, as nn.Linear has; 1: a column) is NorMuon's
+    (Li et al. 2025): each neuron's part of an update is divided by the root of a running mean of its squares.
     """
 
     def __init__(self, params, *, dtype: torch.dtype, **options) -> None:
@@ -37,7 +41,7 @@ class Muon(torch.optim.Muon):
         for group in self.param_groups:
             params, grads, momenta = [], [], []
             self._init_group(group, params, grads, momenta)
-            for part in _parts(params):
+            for part in _parts(params, mixed=group.get("neurons") is None):
                 self._step_on(group, *([tensors[i] for i in part] for tensors in (params, grads, momenta)))
 
     def _step_on(self, group: dict, params: list[Tensor], grads: list[Tensor], momenta: list[Tensor]) -> None:
@@ -49,14 +53,30 @@ class Muon(torch.optim.Muon):
             lr = torch.where(bad, 0.0, lr)
         torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
         directions = torch._foreach_lerp(grads, momenta, group["momentum"]) if group["nesterov"] else momenta
+        updates_KMN = _shared(directions, lambda stack: self._orthogonal(stack, group))
+        if group.get("neurons") is not None:
+            updates_KMN = self._per_neuron(updates_KMN, params, group["neurons"])
         scale = 0.2 * math.sqrt(max(params[0].shape))  # makes the update as large as AdamW's
-        updates_KMN = _shared(directions, lambda stack: self._orthogonal(stack, group)) * (-lr * scale)
+        updates_KMN = updates_KMN * (-lr * scale)
         updates = [
             update if update.shape == param.shape else update.mT
             for update, param in zip(updates_KMN, params, strict=True)
         ]
         torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
         torch._foreach_add_(params, updates)
+
+    def _per_neuron(self, updates_KMN: Tensor, params: list[Tensor], neurons: int) -> Tensor:
+        """The stack with neurons of one size as their history has it, and of the norm of an orthogonal matrix."""
+        rows, columns = params[0].shape
+        others = 1 + ((1 - neurons) ^ (rows > columns))  # the stack is never taller than wide
+        powers = updates_KMN.square().mean(others)
+        history = [self.state[p].setdefault("second_moment", torch.zeros_like(powers[0])) for p in params]
+        if self.found_inf is not None:
+            powers = torch.where(self.found_inf != 0, torch.stack(history), powers)
+        torch._foreach_lerp_(history, list(powers.unbind()), 1 - NEURON_BETA)
+        updates_KMN = updates_KMN / (torch.stack(history).sqrt() + NEURON_EPS).unsqueeze(others)
+        norms_K11 = updates_KMN.norm(dim=(1, 2), keepdim=True).clamp_min(NEURON_EPS)
+        return updates_KMN * (math.sqrt(min(rows, columns)) / norms_K11)
 
     def _orthogonal(self, stack_KMN: Tensor, group: dict) -> Tensor:
         """The stack with its singular values near 1, in its own number format."""
@@ -115,11 +135,12 @@ def _shared(matrices: list[Tensor], compute) -> Tensor:
     return every[: len(matrices)]
 
 
-def _parts(params: list[Tensor]) -> Iterator[list[int]]:
-    """Places of parameters with one shape, up to orientation, as many at a time as all processes work on."""
+def _parts(params: list[Tensor], mixed: bool) -> Iterator[list[int]]:
+    """Places of parameters with one shape, as many at a time as all processes work on; `mixed`: up to orientation."""
     alike = defaultdict(list)
     for place, param in enumerate(params):
-        alike[(tuple(sorted(param.shape)), param.device, param.dtype)].append(place)
+        shape = tuple(sorted(param.shape) if mixed else param.shape)
+        alike[(shape, param.device, param.dtype)].append(place)
     world = distributed.get_world_size() if distributed.is_initialized() else 1
     for (shape, device, _), places in alike.items():
         numbers = CPU_NUMBERS if device.type == "cpu" else GPU_NUMBERS

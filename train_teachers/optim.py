@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from train_teachers.config import Optim
 from train_teachers.muon import Muon
@@ -49,7 +50,24 @@ def build_optimizers(
     )
     if not hidden:
         return [adamw]
-    return [adamw, Muon(hidden, lr=optim.lr, weight_decay=optim.weight_decay, dtype=products)]
+    return [
+        adamw,
+        Muon(
+            _muon_groups(module, hidden, optim), lr=optim.lr, weight_decay=optim.weight_decay, dtype=products
+        ),
+    ]
+
+
+def _muon_groups(module: nn.Module, hidden: list[nn.Parameter], optim: Optim) -> list[dict]:
+    """One group; with `per_neuron` two, for a layer of GPT-2 (Conv1D) has its neurons in columns."""
+    if not optim.per_neuron:
+        return [{"params": hidden}]
+    turned = {id(layer.weight) for layer in module.modules() if isinstance(layer, Conv1D)}
+    groups = [
+        {"params": [p for p in hidden if (id(p) in turned) == bool(neurons)], "neurons": neurons}
+        for neurons in (0, 1)
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def _is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
