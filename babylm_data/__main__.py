@@ -71,11 +71,11 @@ def main(argv: list[str]) -> None:
         )
     if args.workers:
         os.environ["RAYON_NUM_THREADS"] = str(args.workers)  # the tokenizer library's own threads
+    from babylm_data.fingerprint import fingerprint
     from babylm_data.hub import TOKENIZER_FILES, find_folder
     from babylm_data.prepare import Settings, prepare
     from babylm_data.provenance import command_line
     from babylm_data.sealed import write_whole
-    from babylm_data.tokenizer import fingerprint
 
     adopted = None
     if args.tokenizer:

@@ -36,17 +36,18 @@ class WordCounter:
     """Counts at each token the whitespace words that have their first byte in it, from token ids alone."""
 
     def __init__(self, tokenizer: "Tokenizer", start: str = OWN_MARKS.start):
-        special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+        added = {token.content: token.special for token in tokenizer.get_added_tokens_decoder().values()}
         size = tokenizer.get_vocab_size()
         self.inside = np.zeros(size, dtype=np.uint8)
         """Words that begin inside a token, after white space of its own."""
         self.starts_in_word = np.zeros(size, dtype=bool)
         self.ends_in_space = np.zeros(size, dtype=bool)
         for token, index in tokenizer.get_vocab().items():
-            if token in special:
+            if added.get(token):
                 self.ends_in_space[index] = token == start  # the first byte of a document begins a word
                 continue
-            space = [character in WHITE_SPACE for character in token]
+            # a word that somebody added stands in the vocabulary as it is
+            space = [c.isspace() if token in added else c in WHITE_SPACE for c in token]
             self.inside[index] = sum(a and not b for a, b in zip(space, space[1:], strict=False))
             self.starts_in_word[index] = not space[0]
             self.ends_in_space[index] = space[-1]

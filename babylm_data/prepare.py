@@ -13,9 +13,10 @@ from babylm_data.clean import Counts, Splits, carve_dev, clean_all, read_documen
 from babylm_data.corpus import RULES
 from babylm_data.encode import batched, encode_split
 from babylm_data.errors import UserError
+from babylm_data.fingerprint import fingerprint
 from babylm_data.sealed import damage, sealed_folder
 from babylm_data.sources import describe, find_inputs, raw_folder
-from babylm_data.tokenizer import OWN_MARKS, adopt_tokenizer, fingerprint, save_tokenizer, train_tokenizer
+from babylm_data.tokenizer import OWN_MARKS, adopt_tokenizer, save_tokenizer, train_tokenizer
 from babylm_data.tokens import FORMAT, read_manifest, token_dtype
 from babylm_data.words import Track, load_track
 
@@ -155,7 +156,13 @@ def tokenize(
     for split, sources in splits.items():
         counts = encode_split(documents(split, f"encoding {split}"), tokenizer, target, split, marks)
         # two independent counts: of the text, and of the token stream that the ledger is kept by
-        assert counts["words"] == sum(source["words"] for source in sources.values())
+        words = sum(source["words"] for source in sources.values())
+        if adopted and counts["words"] != words:
+            raise UserError(
+                f"{adopted}: by its tokens the {split} text has {counts['words']:,} words, by its white space "
+                f"{words:,}: a tokenizer that changes white space cannot be used"
+            )
+        assert counts["words"] == words
         origin = files.get(split, {})  # a dev split carved from train has no files of its own
         manifest["splits"][split] = counts | {
             "sources": {name: source | {"files": origin.get(name, [])} for name, source in sources.items()}

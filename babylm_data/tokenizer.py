@@ -1,17 +1,16 @@
-"""The byte-level BPE tokenizer: train it, or adopt one; save it, load it, and tell two of them apart.
+"""The byte-level BPE tokenizer: train it, or adopt one; save it and load it.
 
 Any text survives it (all 256 bytes are in the vocabulary). In one trained here special ids are fixed, and `<s>` is
 put in front by the tokenizer itself, so that training and evaluation cannot disagree about it.
 """
 
-import hashlib
 import json
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from babylm_data.errors import UserError
+from babylm_data.fingerprint import NO_TOKENIZER, read_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 PAD, BOS, EOS, UNK, MASK = 0, 1, 2, 3, 4
 SPECIAL_TOKENS = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]  # each at the id of its place in this list
-DECIDES_IDS = ("model", "normalizer", "pre_tokenizer", "post_processor", "added_tokens")
-NO_TOKENIZER = "holds no tokenizer.json: name the folder of a tokenizer or of a model"
 SMALLEST = len(SPECIAL_TOKENS) + 256
 NAMES = ("pad_token", "bos_token", "eos_token", "unk_token", "mask_token")
 
@@ -94,28 +91,45 @@ def _write_config(folder: Path, special_tokens: dict[str, str]) -> None:
 def adopt_tokenizer(source: str | Path, folder: Path) -> tuple["Tokenizer", Marks]:
     """Copy the tokenizer of `source`, a folder, into `folder`; returns it and its marks.
 
-    Its `tokenizer.json` stays as it is, so that models made with it elsewhere are known to share it. UserError if it
-    is no byte-level BPE, which the words of exposure are counted by, or has nothing to end a document with.
+    UserError if it is no byte-level BPE, which the words of exposure are counted by, cannot write every text, or has
+    nothing to end a document with.
     """
-    from tokenizers import Tokenizer
-
-    loaded, written = load_tokenizer(source), Path(source) / "tokenizer.json"
-    fingerprint(source)  # refuses what is damaged
-    content = json.loads(written.read_text(encoding="utf-8"))
-    if content["model"].get("type") != "BPE" or '"ByteLevel"' not in json.dumps(content["pre_tokenizer"]):
-        raise UserError(
-            f"{source}: not a byte-level BPE, so its words cannot be counted: use another tokenizer"
-        )
+    tokenizer, loaded = read_tokenizer(source), load_tokenizer(source)
+    _refuse_unfit(tokenizer, source)
     if loaded.eos_token is None:
         raise UserError(
             f"{source}: names no eos_token in tokenizer_config.json: a document would have no end"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(written, folder / "tokenizer.json")
+    tokenizer.save(str(folder / "tokenizer.json"))
     _write_config(folder, {name: token for name in NAMES if (token := getattr(loaded, name)) is not None})
     same = loaded.bos_token in (None, loaded.eos_token)
     marks = Marks(loaded.eos_token, None) if same else Marks(loaded.bos_token, loaded.eos_token)
-    return Tokenizer.from_file(str(written)), marks
+    return tokenizer, marks
+
+
+def _refuse_unfit(tokenizer: "Tokenizer", source: str | Path) -> None:
+    """UserError unless it is a byte-level BPE with all bytes, and with an entry for every id."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    content = json.loads(tokenizer.to_str())  # whatever older form the file has
+    if content["model"]["type"] != "BPE" or '"ByteLevel"' not in json.dumps(content["pre_tokenizer"]):
+        raise UserError(
+            f"{source}: not a byte-level BPE, so its words cannot be counted: use another tokenizer"
+        )
+    entries = tokenizer.get_vocab(with_added_tokens=False)
+    if absent := sorted(set(ByteLevel.alphabet()) - entries.keys()):
+        shown = " ".join(absent[:8])  # plain letters and signs stand for themselves, and come first
+        raise UserError(
+            f"{source}: cannot write all text: {len(absent)} of the 256 bytes have no entry ({shown} …) and would "
+            "vanish: use another tokenizer, or train it with initial_alphabet=ByteLevel.alphabet()"
+        )
+    ids = set(tokenizer.get_vocab().values())
+    if gaps := sorted(set(range(max(ids))) - ids):
+        raise UserError(
+            f"{source}: its ids have gaps, {len(ids)} entries reach to {max(ids)} and none is {gaps[0]}: "
+            "use another tokenizer"
+        )
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerFast":
@@ -125,16 +139,3 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerFast":
     if not (Path(folder) / "tokenizer.json").is_file():
         raise UserError(f"{folder} {NO_TOKENIZER}")
     return AutoTokenizer.from_pretrained(str(folder))
-
-
-def fingerprint(folder: str | Path) -> str:
-    """SHA-256 (hex) of all that decides ids in `tokenizer.json`: not layout, padding or truncation."""
-    path = Path(folder) / "tokenizer.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        deciding = {key: content[key] for key in DECIDES_IDS}
-    except FileNotFoundError:
-        raise UserError(f"{folder} {NO_TOKENIZER}") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is damaged or not a tokenizer: make it again") from None
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()

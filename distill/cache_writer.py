@@ -24,11 +24,11 @@ from torch import Tensor
 from transformers import logging
 
 from babylm_data.errors import UserError
+from babylm_data.fingerprint import fingerprint
 from babylm_data.memory import keep_freed_memory, memory_advice
 from babylm_data.provenance import command_line
 from babylm_data.sealed import LOCK, lock, seal, write_whole
 from babylm_data.speed import FORMATS
-from babylm_data.tokenizer import fingerprint
 from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
 from distill.config import DistillConfig
 from distill.losses import ONE

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from babylm_data.errors import UserError
+from babylm_data.fingerprint import fingerprint
 from babylm_data.sealed import SEAL, sha256, verify
-from babylm_data.tokenizer import fingerprint
 from babylm_data.tokens import open_tokens, token_dtype
 from distill.config import DistillConfig, value
 from train_teachers.outputs import part_of

@@ -35,19 +35,6 @@ def token_logprobs(model: PreTrainedModel, ids_ST: torch.Tensor, first: int = 1)
     return -torch.cat(losses).double().view(len(ids_ST), -1)
 
 
-def longest_input(model: PreTrainedModel) -> int | None:
-    """Most tokens the model has positions for, or None if its config does not say.
-
-    RoBERTa and its kin count positions from behind the one of the padding, so a table of 514 rows reads 512 tokens.
-    """
-    rows = getattr(model.config, "max_position_embeddings", None)
-    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
-    padding = next((getattr(table, "padding_idx", None) for table in tables), None)
-    if rows is None or rows < 1:
-        return None
-    return rows if padding is None else rows - padding - 1
-
-
 def turns_positions(model: PreTrainedModel) -> bool:
     """Are its positions angles (Llama's kind), which have no end, and not the rows of a table?"""
     return getattr(model.config, "rope_parameters", None) is not None

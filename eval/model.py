@@ -1,12 +1,11 @@
 """A Hugging Face folder or hub name -> a language model and its tokenizer, or one line that says why not."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-from babylm_data.hub import MODEL_FILES, find_folder, is_encoder
+from babylm_data.hub import MODEL_FILES, find_folder
 from babylm_data.sealed import SEAL, sha256, verify
 
 if TYPE_CHECKING:  # seconds to import, and not needed to find fault with a folder
@@ -54,45 +53,18 @@ def load(
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """The model in evaluation mode on `device`, and its tokenizer. Every weight must come from the file."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, logging
 
-    logging.disable_progress_bar()  # of the loading: a blink, and noise in a log
+    from babylm_data.models import load_model
+
     where = pick_device(device)
-    try:
-        kind = AutoModelForCausalLM if backend == "causal" else AutoModelForMaskedLM
-        model, info = kind.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            trust_remote_code=False,  # its default asks on a terminal, and runs the folder's code on "y"
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
-        what = "causal" if backend == "causal" else "masked"
-        raise load_error(folder, error, f" as a {what} language model") from error
-    _check_kind(folder, model, backend)
-    # the other heads of a masked model's training are no part of it
-    check_weights(folder, info, belongs=lambda key: "pooler." not in key and "seq_relationship." not in key)
-    check_tokenizer(folder, tokenizer)
+    model = load_model(folder, "causal" if backend == "causal" else "masked", dtype=getattr(torch, dtype))
+    tokenizer = load_tokenizer(folder)
     check_vocabulary(folder, model, tokenizer)
     try:
-        return model.to(where).eval(), tokenizer
+        return model.to(where), tokenizer
     except RuntimeError as error:  # its memory is full
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"the model cannot be put on --device {device}: {reason}") from error
-
-
-def load_error(folder: Path, error: Exception, kind: str = "") -> UserError:
-    """The one line that says why transformers does not load `folder`, `kind` as what."""
-    if "custom code" in str(error):
-        return UserError(
-            f"{folder} needs code of its own to load, as the official GPT-BERT baselines do, and such models are "
-            "refused: eval loads with trust_remote_code=False and runs no code that comes with a model"
-        )
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return UserError(f"{folder} does not load{kind}: {reason}")
 
 
 def pick_device(name: str) -> "Device":
@@ -110,35 +82,20 @@ def pick_device(name: str) -> "Device":
         raise UserError(f"--device {name} cannot be used: {reason}") from error
 
 
-def _check_kind(folder: Path, model: "PreTrainedModel", backend: str) -> None:
-    """An encoder loads as a causal model too, and then sees the very token that it is asked for."""
-    if backend == "causal" and is_encoder(model.config):
-        raise UserError(f"{folder} is a masked language model ({model.config.model_type}): use --backend mlm")
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    """The folder's tokenizer, which must give character spans; lengths are for the caller to check."""
+    from transformers import AutoTokenizer
 
+    from babylm_data.models import load_error
 
-def check_weights(folder: Path, info: dict, *, belongs: Callable[[str], bool]) -> None:
-    """Refuse weights that do not fit the config: what the file lacks would be random numbers, and the score with them.
-
-    `info` is what transformers says of the loading. Of the weights that it has no place for, those count of which
-    `belongs` says that they are the model's. The pooler of a bare encoder may be missing: no head here reads it.
-    """
-    found = {kind: sorted(map(str, info[f"{kind}_keys"])) for kind in ("missing", "unexpected", "mismatched")}
-    found["missing"] = [key for key in found["missing"] if not key.startswith("pooler.")]
-    found["unexpected"] = list(filter(belongs, found["unexpected"]))
-    for kind, keys in found.items():
-        if keys:
-            more = f" and {len(keys) - 1} more" if keys[1:] else ""
-            raise UserError(
-                f"the weights in {folder} do not fit its config.json ({kind} keys: {keys[0]}{more}): "
-                "export the model again"
-            )
-
-
-def check_tokenizer(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Refuse a tokenizer that gives no character spans; of those that do, lift the limit on lengths."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
+        raise load_error(folder, error) from error
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer in {folder} gives no character spans: save it as tokenizer.json")
-    tokenizer.model_max_length = 10**12  # we check lengths ourselves; documents are cut into windows
+    tokenizer.model_max_length = 10**12  # documents are cut into windows
+    return tokenizer
 
 
 def check_vocabulary(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:

@@ -66,7 +66,7 @@ def measure(
     window: int = WINDOW,
 ) -> dict:
     """Cross-entropy of each text, of each split and of all together, as `scores.json` holds it."""
-    from eval.logits import longest_input
+    from babylm_data.models import longest_input
 
     window = min(window, longest_input(model) or window)
     stride = window // 2

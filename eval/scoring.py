@@ -24,8 +24,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from babylm_data.errors import UserError
 from babylm_data.memory import is_full_memory, keep_freed_memory
+from babylm_data.models import longest_input
 from eval.items import Choice, Item, TooLong
-from eval.logits import judge, longest_input, turns_positions
+from eval.logits import judge, turns_positions
 from eval.rows import Encoded, Row, batches, distinct, masked_rows, plain_rows, tree_rows
 
 CELLS = {"cpu": 1024, "cuda": 16384}  # of a batch

@@ -194,7 +194,8 @@ def make_setting(make_distill, data_folder):
     import numpy as np
     import torch
 
-    from babylm_data.tokenizer import fingerprint, load_tokenizer
+    from babylm_data.fingerprint import fingerprint
+    from babylm_data.tokenizer import load_tokenizer
     from babylm_data.tokens import Blocks
     from distill.objective import DistillObjective
     from distill.teachers import Teachers

@@ -8,7 +8,7 @@ import pytest
 from conftest import write_corpus
 
 from babylm_data.__main__ import main as prepare
-from babylm_data.tokenizer import fingerprint
+from babylm_data.fingerprint import fingerprint
 
 CONFIG = """
 model: {{family: llama, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, max_position_embeddings: 64}}

@@ -10,8 +10,8 @@ from tiny_models import sentence_logprobs
 from transformers import MistralConfig, MistralForCausalLM, RobertaConfig, RobertaForMaskedLM
 
 from babylm_data.errors import UserError
+from babylm_data.models import longest_input
 from eval.items import Choice, Item
-from eval.logits import longest_input
 from eval.model import load
 from eval.rows import Encoded
 from eval.scoring import Scorer, encode
@@ -250,7 +250,7 @@ def test_an_encoder_is_refused_as_a_causal_model(tmp_path):
     tokenizer = tiny_models.tokenizer()
     tokenizer.add_special_tokens({"mask_token": "<mask>"})
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"is a masked language model \(bert\): use --backend mlm"):
+    with pytest.raises(UserError, match=r"\(bert\) is no causal language model: .* --backend mlm"):
         load(tmp_path)
     model, tokenizer = load(tmp_path, backend="mlm")
     assert np.isfinite(sentence_logprobs(model, tokenizer, ["cats"], backend="mlm")).all()

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
-from babylm_data.hub import is_encoder
-from babylm_data.sealed import SEAL, sha256, verify
+from babylm_data.fingerprint import fingerprint
+from babylm_data.models import load_model
+from babylm_data.sealed import sha256
 from babylm_data.speed import FORMATS
-from babylm_data.tokenizer import fingerprint
 
 
 def refuse_other_tokenizer(folder: Path, expected: str, what: str) -> None:
@@ -26,32 +25,7 @@ def load(folder: Path, *, precision: str = "fp32", attention: str | None = None)
 
     `attention` is an implementation by transformers' name; None: the best that the model has.
     """
-    if (folder / SEAL).is_file():
-        verify(folder, "train that model again")
-    try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=FORMATS[precision],
-            attn_implementation=attention,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,  # the default asks on a terminal
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{folder} does not load as a causal language model: {' '.join(str(error).split())}"
-        ) from None
-    if is_encoder(model.config):
-        raise UserError(
-            f"{folder} is a masked language model ({model.config.model_type}): it sees the very token that it is asked "
-            "for; name a causal model"
-        )
-    if wrong := sorted(map(str, [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]])):
-        raise UserError(
-            f"{folder}: weight '{wrong[0]}' is missing, unknown or of another shape: export it again"
-        )
-    return model.eval()
+    return load_model(folder, dtype=FORMATS[precision], attention=attention)
 
 
 def model_hash(folder: Path) -> str:

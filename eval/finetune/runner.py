@@ -91,6 +91,16 @@ class Runner:
         return longest_input(self.config)
 
     @cached_property
+    def sees_later(self) -> bool:
+        """Whether tokens see what comes later, as in an encoder: then the first one knows the whole text."""
+        from babylm_data.causality import sees_later_tokens
+        from eval.finetune.backbone import load_backbone
+
+        device = self.device  # one that is not there is told before anything is loaded
+        body = load_backbone(self.folder, self.config, random_weights=self.args.random_weights)
+        return sees_later_tokens(body.to(device).eval(), self.positions)
+
+    @cached_property
     def device(self) -> "torch.device":
         """Where the runs take place."""
         from eval.model import pick_device
@@ -99,7 +109,6 @@ class Runner:
 
     def settings(self, job: Job) -> "Settings":
         """What was asked, or the task's defaults, and no more tokens than the model has positions for."""
-        from babylm_data.hub import is_encoder
         from eval.finetune.tuning import Settings
 
         args, spans = self.args, job.task == "squad"
@@ -117,7 +126,7 @@ class Runner:
             max_length=length,
             precision=args.precision,
             head="span" if spans else args.head,
-            pool=None if spans else args.pool or ("first" if is_encoder(self.config) else "last"),
+            pool=None if spans else args.pool or ("first" if self.sees_later else "last"),
             stride=args.stride if spans else None,
             limit=args.limit,
             train_limit=args.train_limit,
@@ -126,7 +135,7 @@ class Runner:
     def problem(self, job: Job, settings: "Settings", seed: int) -> "Problem":
         """The task as token sequences; the tokenizer is a fresh one, since a task may change how it joins pairs."""
         from eval.finetune import classify, spans
-        from eval.finetune.backbone import load_tokenizer
+        from eval.model import load_tokenizer
 
         tokenizer, train = load_tokenizer(self.folder), job.subset(settings.train_limit, seed)
         if job.task == "squad":
@@ -137,9 +146,9 @@ class Runner:
         """Fine-tune once; the result as result.json holds it, and the predictions."""
         import torch
 
-        from eval.finetune.backbone import load_backbone, load_tokenizer
+        from eval.finetune.backbone import load_backbone
         from eval.finetune.tuning import tune
-        from eval.model import check_vocabulary
+        from eval.model import check_vocabulary, load_tokenizer
 
         started, label, device = time.monotonic(), f"{job.task}, seed {seed}", self.device
         problem = self.problem(job, settings, seed)

@@ -19,9 +19,9 @@ from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
 from babylm_data.errors import UserError
+from babylm_data.models import longest_input
 from eval.harness.files import OURS
 from eval.items import Choice
-from eval.logits import longest_input
 from eval.model import find_model, load
 from eval.perplexity import WINDOW, start_token, windows
 from eval.rows import Encoded

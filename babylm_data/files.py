@@ -1,0 +1,61 @@
+"""What people's folders hold beside what is meant: told from it in one place, for every stage.
+
+Clutter (what a Mac, an editor or a notebook leaves beside each file, and READMEs) is passed over. A name without its
+content (a link to nothing, as git-annex and DVC leave, or a pointer of Git LFS) is refused as what it is.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from babylm_data.errors import UserError
+
+CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
+PAPERS = ("README", "LICENSE", "LICENCE", "CITATION")
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def is_clutter(path: Path) -> bool:
+    """Is this beside what is meant, by its name: hidden, an editor's own, or a README?"""
+    name = path.name
+    return (
+        name.startswith((".", "~$", "#"))
+        or name.endswith("~")
+        or name in CLUTTER
+        or path.name.split(".", 1)[0].upper() in PAPERS
+    )
+
+
+def entries(folder: Path) -> list[Path]:
+    """What a folder holds, in order, without clutter."""
+    return sorted(path for path in folder.iterdir() if not is_clutter(path))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file at any depth, links to folders followed, without clutter, in a fixed order.
+
+    UserError for what is no file: a link to nothing or in a circle, a device.
+    """
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        here = Path(parent)
+        if any(here.resolve() == above.resolve() for above in here.parents):
+            raise UserError(f"{here} is a link to a folder that holds it: remove it")
+        folders[:] = sorted(name for name in folders if not is_clutter(here / name))
+        for name in sorted(names):
+            if not is_clutter(here / name):
+                refuse_hollow(here / name)
+                yield here / name
+
+
+def refuse_hollow(path: Path) -> None:
+    """UserError for a name without content: a link to nothing, a pointer of Git LFS, a device or a pipe."""
+    if not path.exists():
+        known = " (git-annex or DVC?)" if path.is_symlink() else ""
+        raise UserError(f"{path} is a link to nothing{known}: fetch the file, or remove the link")
+    if not path.is_file():
+        raise UserError(f"{path} is no file: replace it by one, or remove it")
+    with open(path, "rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise UserError(
+                f"{path} is a pointer of Git LFS and not the file: run `git lfs pull` in its folder"
+            )
