@@ -18,7 +18,10 @@ from babylm_data.errors import UserError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-NO_TOKENIZER = "holds no tokenizer.json: name the folder of a tokenizer or of a model"
+NO_TOKENIZER = (
+    "holds no tokenizer.json: name the folder of a tokenizer or of a model; one in older files becomes it by "
+    "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+)
 ORDERS = 4  # of the vocabulary, strung together
 LINE = 50  # entries a line
 DISAGREEMENTS = (
@@ -56,7 +59,7 @@ def read_tokenizer(folder: str | Path) -> "Tokenizer":
 
 def _content(folder: Path) -> str:
     try:
-        return (folder / "tokenizer.json").read_text(encoding="utf-8-sig")
+        return (folder / "tokenizer.json").read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{folder} {NO_TOKENIZER}") from None
     except UnicodeDecodeError:
@@ -101,7 +104,12 @@ def _fingerprint(content: str, marks: frozenset[str], folder: str) -> str:
         if not added.special or added.content in marks:
             entries[added.content] = index
     texts = [*DISAGREEMENTS, *_strings(tokenizer, sorted(entries.values()))]
-    ids = [encoded.ids for encoded in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    try:
+        ids = [encoded.ids for encoded in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    except Exception as error:
+        raise UserError(
+            f"{folder}/tokenizer.json cannot write every text ({error}): use another tokenizer"
+        ) from None
     return hashlib.sha256(json.dumps([sorted(entries.items()), ids]).encode()).hexdigest()
 
 

@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedModel,
     logging,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from babylm_data.causality import sees_later_tokens
 from babylm_data.errors import UserError
@@ -85,9 +86,11 @@ def load_model(
         raise load_error(folder, error, KIND_NAMES[kind]) from error
     check_weights(folder, model, info, kind)
     if kind == "causal" and sees_later_tokens(model, longest_input(model)):
+        kind = model.config.model_type
+        hint = ", or score it with --backend mlm" if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES else ""
         raise UserError(
-            f"{folder} ({model.config.model_type}) is no causal language model: it sees the very tokens that it is "
-            "asked for; name a causal one, or score it with --backend mlm"
+            f"{folder} ({kind}) is no causal language model: it sees the very tokens that it is asked for; "
+            f"name a causal one{hint}"
         )
     return model.eval()
 

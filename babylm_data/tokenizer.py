@@ -100,12 +100,36 @@ def adopt_tokenizer(source: str | Path, folder: Path) -> tuple["Tokenizer", Mark
         raise UserError(
             f"{source}: names no eos_token in tokenizer_config.json: a document would have no end"
         )
+    for mark in filter(None, (loaded.bos_token, loaded.eos_token)):
+        if tokenizer.token_to_id(mark) is None:
+            raise UserError(
+                f"{source}: its mark {mark!r} is no entry of tokenizer.json: use another tokenizer"
+            )
+    named = {name: token for name in NAMES if (token := getattr(loaded, name)) is not None}
+    tokenizer, pad = _without_appended_pad(tokenizer, named)
+    if pad:
+        del named["pad_token"]
+        print(f"the pad {pad!r} that stands behind the vocabulary of {source} is left out: no text has it")
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    _write_config(folder, {name: token for name in NAMES if (token := getattr(loaded, name)) is not None})
+    _write_config(folder, named)
     same = loaded.bos_token in (None, loaded.eos_token)
     marks = Marks(loaded.eos_token, None) if same else Marks(loaded.bos_token, loaded.eos_token)
     return tokenizer, marks
+
+
+def _without_appended_pad(tokenizer: "Tokenizer", named: dict[str, str]) -> tuple["Tokenizer", str | None]:
+    """Without a pad at the last id that is nothing else: models that were made before it have no place for it."""
+    from tokenizers import Tokenizer
+
+    pad, last = named.get("pad_token"), tokenizer.get_vocab_size() - 1
+    used = {token for name, token in named.items() if name != "pad_token"}
+    inside = tokenizer.get_vocab(with_added_tokens=False)
+    if pad in used | inside.keys() or tokenizer.token_to_id(pad or "") != last:
+        return tokenizer, None
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] != pad]
+    return Tokenizer.from_str(json.dumps(content)), pad
 
 
 def _refuse_unfit(tokenizer: "Tokenizer", source: str | Path) -> None:
@@ -138,4 +162,8 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerFast":
 
     if not (Path(folder) / "tokenizer.json").is_file():
         raise UserError(f"{folder} {NO_TOKENIZER}")
-    return AutoTokenizer.from_pretrained(str(folder))
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"the tokenizer in {folder} does not load: {reason}") from None

@@ -99,10 +99,11 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
 
 
 def check_vocabulary(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Refuse a tokenizer with more entries than the model has embeddings."""
+    """Refuse a tokenizer with an entry that the model has no embedding for."""
     rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    token, last = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    if last >= rows:
         raise UserError(
-            f"the tokenizer in {folder} has {len(tokenizer)} entries, the model {rows} embeddings: "
-            "they do not belong together"
+            f"the tokenizer in {folder} has {len(tokenizer)} entries up to number {last} ({token!r}), the model {rows} "
+            "embeddings: they do not belong together"
         )

@@ -91,7 +91,7 @@ BLOCK = {"llama": "model.layers", "gpt2": "transformer.h", "gptj": "transformer.
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_student_takes_the_blocks_it_is_told_to_and_all_that_is_no_block(family, tokenizer):
     source = build(shape(family, num_hidden_layers=4), tokenizer, seed=5)
-    student = build_from(source, shape(family), Init(path="x", blocks=[2, 4]), seed=0)
+    student = build_from(source, shape(family), Init(path="x", blocks=[2, 4]), entries=len(tokenizer), seed=0)
     theirs, ours = source.state_dict(), student.state_dict()
     for mine, block in ((0, 1), (1, 3)):
         for name, tensor in ours.items():
@@ -107,7 +107,9 @@ def test_a_student_takes_the_blocks_it_is_told_to_and_all_that_is_no_block(famil
 def test_blocks_to_be_made_anew_come_from_the_seed_and_the_others_do_not(family, tokenizer):
     source = build(shape(family), tokenizer, seed=5)
     first, again, other = (
-        build_from(source, shape(family), Init(path="x", reinit_blocks=[1]), seed=seed).state_dict()
+        build_from(
+            source, shape(family), Init(path="x", reinit_blocks=[1]), entries=len(tokenizer), seed=seed
+        ).state_dict()
         for seed in (0, 0, 1)
     )
     for name, tensor in source.state_dict().items():
@@ -130,4 +132,29 @@ def test_blocks_to_be_made_anew_come_from_the_seed_and_the_others_do_not(family,
 def test_first_weights_of_another_shape_are_refused(changes, init, message, tokenizer):
     source = build(shape("llama"), tokenizer, seed=5)
     with pytest.raises(UserError, match=message):
-        build_from(source, shape(**{"family": "llama"} | changes), Init(path="x", **init), seed=0)
+        build_from(
+            source,
+            shape(**{"family": "llama"} | changes),
+            Init(path="x", **init),
+            entries=len(tokenizer),
+            seed=0,
+        )
+
+
+@pytest.mark.parametrize(
+    ("family", "tied"), [("llama", True), ("llama", False), ("gpt2", True), ("gptj", False)]
+)
+def test_padding_behind_the_entries_of_first_weights_is_left_behind(family, tied, tokenizer):
+    wanted, entries = shape(family, tie_word_embeddings=tied), len(tokenizer)
+    source = build(wanted, tokenizer, seed=5)
+    source.resize_token_embeddings(entries + 20)
+    source.config.pad_token_id = entries + 3
+    student = build_from(source, wanted, Init(path="x"), entries=entries, seed=0)
+    theirs, ours = source.state_dict(), student.state_dict()
+    assert all(torch.equal(tensor, theirs[name][: len(tensor)]) for name, tensor in ours.items())
+    assert student.get_input_embeddings().weight.shape[0] == student.config.vocab_size == entries
+    assert student.config.pad_token_id is None
+    with pytest.raises(
+        UserError, match=f"has {entries + 20} embeddings, the tokenizer {entries + 21} entries"
+    ):
+        build_from(source, wanted, Init(path="x"), entries=entries + 21, seed=0)

@@ -93,10 +93,13 @@ SHAPE = (
 DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
 
 
-def build_from(source: PreTrainedModel, shape: Model, init: Init, *, seed: int) -> PreTrainedModel:
+def build_from(
+    source: PreTrainedModel, shape: Model, init: Init, *, entries: int, seed: int
+) -> PreTrainedModel:
     """A model of `shape` with the weights of `source`: its chosen blocks, embeddings, norm and head.
 
-    What `shape` does not tell (such as rotary angles and epsilons) is as in `source`. UserError if the two do not fit.
+    What `shape` does not tell (such as rotary angles and epsilons) is as in `source`. Of embeddings and outputs the
+    first `entries` are kept, those of the tokenizer: more are padding. UserError if the two do not fit.
     """
     make_config, model_class = FAMILIES[shape.family]
     if not isinstance(source, model_class):
@@ -116,13 +119,20 @@ def build_from(source: PreTrainedModel, shape: Model, init: Init, *, seed: int) 
         )
     if max(blocks) > deep:
         raise UserError(f"init: {init.path} has {deep} blocks, no {max(blocks)}")
+    if config.vocab_size < entries:
+        raise UserError(
+            f"init: {init.path} has {config.vocab_size} embeddings, the tokenizer {entries} entries"
+        )
+    config.vocab_size = entries
+    if (config.pad_token_id or 0) >= entries:
+        config.pad_token_id = None
     config.num_hidden_layers = shape.num_hidden_layers
     for key in DROPOUTS:
         if hasattr(config, key):
             setattr(config, key, shape.dropout)
     torch.manual_seed(seed)
     model = model_class(config)
-    model.generation_config.pad_token_id = source.generation_config.pad_token_id
+    model.generation_config.pad_token_id = config.pad_token_id
     weights, wanted = source.state_dict(), model.state_dict()
     for name, fresh in wanted.items():
         where = re.search(r"\.(?:layers|h)\.(\d+)\.", name)
@@ -131,7 +141,7 @@ def build_from(source: PreTrainedModel, shape: Model, init: Init, *, seed: int) 
         origin = name
         if where:
             origin = f"{name[: where.start(1)]}{blocks[int(where[1])] - 1}{name[where.end(1) :]}"
-        fresh.copy_(weights[origin])
+        fresh.copy_(weights[origin][: len(fresh)])
     return model
 
 

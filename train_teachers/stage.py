@@ -212,7 +212,7 @@ def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dic
         return build(config.model, loaded, seed=config.seed), {}
     folder = find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path))
     refuse_other_tokenizer(folder, fingerprint(tokenizer), f"init ({config.init.path})")
-    student = build_from(load(folder), config.model, config.init, seed=config.seed)
+    student = build_from(load(folder), config.model, config.init, entries=len(loaded), seed=config.seed)
     return student, {"init": weights_hash(folder)}
 
 

@@ -1,0 +1,305 @@
+"""Tokenizers as people bring them: adopted with the right words and ids, or refused; known by what they do to text."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import AutoTokenizer
+
+from babylm_data.clean import write_documents
+from babylm_data.encode import WordCounter, document_encoder, encode_split
+from babylm_data.errors import UserError
+from babylm_data.fingerprint import fingerprint
+from babylm_data.tokenizer import adopt_tokenizer
+
+END = "<|endoftext|>"
+TEXTS = [
+    "The dog sees the cat, and the bird's nest: 12 eggs.\nThe cat doesn't see the dog 123 times.",
+    "New York is a big city; the dog does not live in New York.\nA naïve café — “quite” so.",
+] * 4
+
+
+def byte_level(
+    *, texts=TEXTS, size=330, prefix=False, special=(END,), alphabet=True, normalizer=None, split=None
+):
+    tokenizer = Tokenizer(models.BPE())
+    level = pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=split is None)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level]) if split else level
+    tokenizer.decoder = decoders.ByteLevel()
+    if normalizer:
+        tokenizer.normalizer = normalizer
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet()) if alphabet else []
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=list(special), initial_alphabet=letters, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def save(tokenizer: Tokenizer, folder: Path, change=lambda content: None, **named) -> Path:
+    """A tokenizer folder as the hub has it; `change` edits tokenizer.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.loads(tokenizer.to_str())
+    change(content)
+    (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END} | named
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def with_added(*tokens, **named):
+    def build(folder):
+        tokenizer = byte_level()
+        tokenizer.add_tokens(list(tokens))
+        return save(tokenizer, folder, **named)
+
+    return build
+
+
+def with_special(*tokens, **named):
+    def build(folder):
+        tokenizer = byte_level()
+        tokenizer.add_special_tokens(list(tokens))
+        return save(tokenizer, folder, **named)
+
+    return build
+
+
+def after(call):
+    """As a call of it left it behind."""
+
+    def build(folder):
+        tokenizer = byte_level()
+        call(tokenizer)
+        return save(tokenizer, folder)
+
+    return build
+
+
+def edited(change, **options):
+    return lambda folder: save(byte_level(**options), folder, change)
+
+
+def older(content):
+    """As openai-community/gpt2's own file is spelled."""
+    model = content["model"]
+    del model["type"], model["byte_fallback"], model["ignore_merges"]
+    model["merges"] = [" ".join(pair) for pair in model["merges"]]
+    model |= {"continuing_subword_prefix": "", "end_of_word_suffix": "", "unk_token": None}
+    del content["pre_tokenizer"]["use_regex"]
+    content["pre_tokenizer"]["trim_offsets"] = True
+    content["post_processor"] = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False}
+
+
+def with_mark(folder):
+    folder = edited(lambda content: None)(folder)
+    path = folder / "tokenizer.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    return folder
+
+
+def with_a_hole(content):
+    vocab = content["model"]["vocab"]
+    last = max(vocab, key=vocab.get)
+    vocab[last] += 70
+
+
+def framed(folder):
+    tokenizer = byte_level()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A {END}", special_tokens=[(END, tokenizer.token_to_id(END))]
+    )
+    return save(tokenizer, folder)
+
+
+SAME = {
+    "newer spelling": edited(lambda content: None),
+    "older spelling": edited(older),
+    "padding left on": after(lambda tokenizer: tokenizer.enable_padding(length=64, pad_id=0, pad_token=END)),
+    "truncation left on": after(lambda tokenizer: tokenizer.enable_truncation(max_length=8)),
+    "a pad appended": with_special("<pad>", pad_token="<pad>"),
+    "two pads appended, one named": with_special("[PAD]", "<pad>", pad_token="<pad>"),
+    "end mark around a text": framed,
+}
+OTHER = {
+    "words added": with_added("dog", "bird"),
+    "a word with a space added": with_added("New York", "the dog"),
+    "a space before each document": edited(lambda content: None, prefix=True),
+    "trained on less": edited(lambda content: None, texts=TEXTS[:1]),
+    "lower case": edited(lambda content: None, normalizer=normalizers.Lowercase()),
+    "NFKC": edited(lambda content: None, normalizer=normalizers.NFKC()),
+    "digits alone": edited(lambda content: None, split=pre_tokenizers.Digits(individual_digits=True)),
+    "start and end apart": with_special("<s>", "</s>", bos_token="<s>", eos_token="</s>"),
+    "a mask inside the vocabulary": lambda folder: save(byte_level(special=("<mask>", END)), folder),
+}
+
+
+def word_piece(folder):
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(
+        TEXTS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=["[UNK]", END])
+    )
+    return save(tokenizer, folder)
+
+
+def unigram(folder):
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.train_from_iterator(
+        TEXTS, trainers.UnigramTrainer(vocab_size=120, special_tokens=["<unk>", END])
+    )
+    return save(tokenizer, folder)
+
+
+def sentence_piece(folder):
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>", END]))
+    return save(tokenizer, folder)
+
+
+def deep(folder):
+    folder = save(byte_level(), folder)
+    (folder / "tokenizer.json").write_text("[" * 100_000, encoding="utf-8")
+    return folder
+
+
+REFUSED = {
+    "WordPiece": (word_piece, "not a byte-level BPE"),
+    "Unigram": (unigram, "cannot write every text"),
+    "SentencePiece's BPE": (sentence_piece, "not a byte-level BPE"),
+    "a hole in its ids": (edited(with_a_hole), "its ids have gaps, 330 entries reach to 399 and none is 329"),
+    "without all bytes": (
+        edited(lambda content: None, alphabet=False, size=90),
+        r"\d+ of the 256 bytes have no entry",
+    ),
+    "no end": (lambda folder: save(byte_level(), folder, eos_token=None), "names no eos_token"),
+    "an end that is no entry": (
+        lambda folder: save(byte_level(), folder, eos_token="</end>"),
+        "</end>' is no entry",
+    ),
+    "white space taken away": (
+        lambda folder: save(byte_level(normalizer=normalizers.Replace(" ", "")), folder),
+        "changes white space",
+    ),
+    "an added word that eats the space before it": (
+        with_added(AddedToken("dog", lstrip=True)),
+        "changes white space",
+    ),
+    "nested too deep": (deep, "damaged or not a tokenizer"),
+    "a byte-order mark before it": (with_mark, "damaged or not a tokenizer"),
+    "empty": (edited(lambda content: content.clear()), "damaged or not a tokenizer"),
+    "no merges": (edited(lambda content: content["model"].pop("merges")), "damaged or not a tokenizer"),
+}
+
+
+def lines(count=1000):
+    """Lines of words, signs and letters of many scripts, the same each time."""
+    rng, words = random.Random(0), " ".join(TEXTS).split()
+    odd = [
+        "don't",
+        "it's",
+        "naïve",
+        "ﬁve",
+        "Ａ",
+        "e\u0301",
+        "你好",
+        "мир",
+        "😀",
+        "\u200d",
+        "#1",
+        "3.14",
+        "-",
+        "<s>",
+        END,
+    ]
+    return [" ".join(rng.choices(words + odd, k=rng.randint(1, 12))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", [*SAME, *OTHER])
+def test_what_is_adopted_gives_the_ids_of_transformers_and_the_words_of_the_text(tmp_path, name):
+    folder = (SAME | OTHER)[name](tmp_path / "from")
+    tokenizer, marks = adopt_tokenizer(folder, tmp_path / "copy")
+    encoder, count = document_encoder(tokenizer, marks), WordCounter(tokenizer, marks.start)
+    for copy in (folder, tmp_path / "copy"):
+        theirs = AutoTokenizer.from_pretrained(copy, split_special_tokens=True)
+        for line in lines():
+            ids = encoder.encode(line).ids
+            inner = ids[1 : -1 if marks.end else None]
+            assert inner == theirs(line, add_special_tokens=False)["input_ids"], line
+            assert theirs.convert_ids_to_tokens(ids[0]) == marks.start
+    documents = ["\n".join(lines()[i : i + 4]) for i in range(0, 1000, 4)]
+    words = write_documents(tmp_path / "text.txt", documents)["words"]
+    counts = encode_split(documents, tokenizer, tmp_path, "train", marks)
+    assert counts["words"] == words
+    assert sum(int(count(np.array(encoder.encode(d).ids)).sum()) for d in documents) == words
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_serve_is_refused_in_one_line_and_leaves_nothing(tmp_path, name):
+    from babylm_data.__main__ import main
+
+    build, message = REFUSED[name]
+    folder, raw = build(tmp_path / "from"), tmp_path / "raw"
+    for split in ("train", "dev"):
+        (raw / split).mkdir(parents=True)
+        text = "\n".join(line.replace(END, "") for line in lines(200)) + "\nthe dog\n"
+        (raw / split / f"tales.{split}").write_text(text + split, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as error:
+        main(["--raw", str(raw), "--tokenizer", str(folder), "--out", str(tmp_path / "data")])
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_fingerprint_is_of_what_a_tokenizer_does_and_not_of_how_it_is_spelled(tmp_path):
+    same = {name: fingerprint(build(tmp_path / name)) for name, build in SAME.items()}
+    assert set(same.values()) == {same["newer spelling"]}, same
+    others = [fingerprint(build(tmp_path / name)) for name, build in OTHER.items()]
+    assert len({*others, same["newer spelling"]}) == len(others) + 1
+    assert all(
+        fingerprint(adopt_tokenizer(tmp_path / name, tmp_path / f"{name} copy") and tmp_path / f"{name} copy")
+        == same[name]
+        for name in SAME
+    )
+
+
+def test_a_pad_behind_the_vocabulary_is_left_out_and_one_inside_stays(tmp_path, capsys):
+    plain, _ = adopt_tokenizer(SAME["newer spelling"](tmp_path / "a"), tmp_path / "copy of a")
+    padded, _ = adopt_tokenizer(SAME["a pad appended"](tmp_path / "b"), tmp_path / "copy of b")
+    assert padded.get_vocab() == plain.get_vocab()
+    assert "'<pad>' that stands behind the vocabulary" in capsys.readouterr().out
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "copy of b")
+    assert (loaded.pad_token, len(loaded)) == (None, plain.get_vocab_size())
+    inside = save(byte_level(special=("<pad>", END)), tmp_path / "c", pad_token="<pad>")
+    kept, _ = adopt_tokenizer(inside, tmp_path / "copy of c")
+    assert kept.token_to_id("<pad>") == 0
+
+
+@pytest.mark.parametrize("swap", [("dog", "cat"), ("<s>", "</s>")])
+def test_two_tokenizers_that_differ_by_two_ids_are_told_apart(tmp_path, swap):
+    marks = {"bos_token": "<s>", "eos_token": "</s>"}
+    tokenizer = byte_level(special=("<s>", "</s>"), size=400)
+
+    def change(content):
+        vocab = content["model"]["vocab"]
+        a, b = (word if word in vocab else f"Ġ{word}" for word in swap)
+        vocab[a], vocab[b] = vocab[b], vocab[a]
+        for token in content["added_tokens"]:
+            token["id"] = vocab[token["content"]]
+
+    assert fingerprint(save(tokenizer, tmp_path / "a", **marks)) != fingerprint(
+        save(tokenizer, tmp_path / "b", change, **marks)
+    )
