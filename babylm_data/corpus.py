@@ -11,13 +11,15 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 
-RULES = 1
+RULES = 2
 MAX_LINE_BYTES = 10_000_000
+CHUNK_BYTES = 1_000_000
 
 # Speech comes as one running stream without marks. Eight lines keep a turn with its context, and are so short
 # that the model often meets `<s>`, which stands before every sentence it is later scored on.
 LINES_PER_DOCUMENT = 8
-# A text without any blank line must not become one document: about two contexts of 256 tokens stay together.
+# A text without any blank line, or without any line, must not become one document: about two contexts of 256 tokens
+# stay together.
 WORDS_PER_DOCUMENT = 500
 
 # Not printed and not white space: control characters, byte-order marks, soft hyphens, zero-width spaces and
@@ -42,24 +44,34 @@ Documents = Iterator[str]
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    r"""Lines of a UTF-8 file in bounded memory; they end at "\n" only. A byte-order mark is dropped."""
+    r"""Lines of a UTF-8 file in bounded memory; "\n", "\r\n" or "\r" ends them. A byte-order mark is dropped."""
     offset = 0
+    for number, line in enumerate(_byte_lines(path), start=1):
+        if len(line) > MAX_LINE_BYTES:
+            raise UserError(
+                f"{path}: line {number} is over {MAX_LINE_BYTES:,} bytes long; split it into lines"
+            )
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path} is not UTF-8: line {number}, byte offset {offset + error.start:,}; convert it"
+            ) from None
+        offset += len(line)
+
+
+def _byte_lines(path: Path) -> Iterator[bytes]:
+    """Lines with their ends; one over `MAX_LINE_BYTES` is the last, and not whole."""
+    rest = b""
     with open(path, "rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(line) > MAX_LINE_BYTES:
-                length = len(line)
-                while not line.endswith(b"\n") and (line := file.readline(MAX_LINE_BYTES)):
-                    length += len(line)
-                raise UserError(f"{path}: line {number} is {length:,} bytes long; split it into lines")
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path} is not UTF-8: line {number}, byte offset {offset + error.start:,}; convert it"
-                ) from None
-            offset += len(line)
+        while chunk := file.read(CHUNK_BYTES):
+            lines = (rest + chunk).splitlines(keepends=True)
+            rest = lines.pop()  # it may go on, and a "\r" at its end may be half of an end
+            yield from lines
+            if len(rest) > MAX_LINE_BYTES:
+                break
+    if rest:
+        yield rest
 
 
 def tidy(line: str) -> str:
@@ -76,14 +88,30 @@ def documents(lines: Iterable[str | None], *, max_lines: int | None = None) -> D
     for line in lines:
         if line is None:
             continue
-        if text := tidy(line):
-            document.append(text)
-            words += text.count(" ") + 1
-        if document and (not text or len(document) == max_lines or words >= WORDS_PER_DOCUMENT):
-            yield "\n".join(document)
-            document, words = [], 0
+        for text, count in _pieces(tidy(line)):
+            if document and (not text or count == WORDS_PER_DOCUMENT):  # what fills a document stands alone
+                yield "\n".join(document)
+                document, words = [], 0
+            if text:
+                document.append(text)
+                words += count
+            if len(document) == max_lines or words >= WORDS_PER_DOCUMENT:
+                yield "\n".join(document)
+                document, words = [], 0
     if document:
         yield "\n".join(document)
+
+
+def _pieces(line: str) -> list[tuple[str, int]]:
+    """A tidy line and its number of words; one that is longer than a document in pieces of that length."""
+    count = line.count(" ") + 1
+    if count <= WORDS_PER_DOCUMENT:
+        return [(line, count)]
+    words = line.split(" ")
+    return [
+        (" ".join(words[i : i + WORDS_PER_DOCUMENT]), min(WORDS_PER_DOCUMENT, count - i))
+        for i in range(0, count, WORDS_PER_DOCUMENT)
+    ]
 
 
 def clean_plain(lines: Lines) -> Documents:
