@@ -13,6 +13,9 @@ from babylm_data.errors import UserError
 CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 PAPERS = ("README", "LICENSE", "LICENCE", "CITATION")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+BAD_JSON = (ValueError, RecursionError)
+"""What json.loads raises for text that is no JSON, or is nested beyond its stack."""
+NAMED = 6  # of what is not read, before "and n more"
 
 
 def is_clutter(path: Path) -> bool:
@@ -45,6 +48,14 @@ def files_below(folder: Path) -> Iterator[Path]:
             if not is_clutter(here / name):
                 refuse_hollow(here / name)
                 yield here / name
+
+
+def say_unread(folder: Path, paths: list[Path]) -> None:
+    """Name what lies in `folder` and is not read, if anything."""
+    if paths:
+        names = [f"{path.name}/" if path.is_dir() else path.name for path in paths]
+        more = f" and {len(names) - NAMED} more" if names[NAMED:] else ""
+        print(f"not read in {folder}: {', '.join(names[:NAMED])}{more}")
 
 
 def refuse_hollow(path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from babylm_data.errors import UserError
+from babylm_data.files import BAD_JSON
 
 SEAL, LOCK = "SHA256.json", ".lock"
 
@@ -137,7 +138,7 @@ def damage(path: str | Path) -> str | None:
     try:
         digests = json.loads((path / SEAL).read_text())
         items = sorted(digests.items())
-    except (ValueError, AttributeError):
+    except (*BAD_JSON, AttributeError):
         return f"{path / SEAL} is damaged"
     for name, digest in items:
         if not (path / name).is_file():

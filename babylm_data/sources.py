@@ -5,11 +5,13 @@ Each ends as a folder of raw text files in one of the official layouts: later st
 
 import contextlib
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import entries, files_below, refuse_hollow, say_unread
 from babylm_data.sealed import sha256
 from babylm_data.words import MILLION, Track
 
@@ -28,16 +30,24 @@ def find_inputs(raw: Path, track: Track) -> Inputs:
         raise UserError(f"{raw} is not a folder: name the folder of the downloaded corpus")
     size = f"{track.corpus_words // MILLION}M"  # a download may hold the 10M and the 100M corpus side by side
     folders = {
-        "train": ["train", f"train_{size}", f"babylm_{size}", "."],
-        "dev": ["dev", "babylm_dev", "."],
-        "test": ["test", "babylm_test", "."],
+        "train": ["train", f"train_{size}", f"babylm_{size}"],
+        "dev": ["dev", "babylm_dev"],
+        "test": ["test", "babylm_test"],
     }
     inputs: Inputs = {}
+    read: set[Path] = set()
     for split in SPLITS:
-        found = next(
-            (files for name in folders[split] if (files := _files(raw / name, split, name == "."))), []
-        )
+        found: list[Path] = []
+        for folder in [*(raw / name for name in folders[split]), raw]:
+            if folder.is_symlink() and not folder.exists():
+                refuse_hollow(folder)
+            if folder.is_dir() and (
+                found := [p for p in entries(folder) if _belongs(p, split, folder == raw)]
+            ):
+                read |= {folder, *found}
+                break
         for path in found:
+            refuse_hollow(path)
             if path.stat().st_size == 0:
                 raise UserError(f"{path} is empty: download it again, or remove it")
             source = CHUNK_NUMBER.sub("", path.stem)
@@ -47,21 +57,23 @@ def find_inputs(raw: Path, track: Track) -> Inputs:
         raise UserError(
             f"{raw} holds no *.train or *.txt to train on (expected train/*.train, found {there})"
         )
+    for folder in sorted(read | {raw}):
+        if folder.is_dir():
+            say_unread(folder, [path for path in entries(folder) if path not in read])
+    if strange := sorted(inputs.get("dev", {}).keys() - inputs["train"].keys()):
+        print(f"dev has sources that train has not: {', '.join(strange)}")
     return inputs
 
 
-def _files(folder: Path, split: str, flat: bool) -> list[Path]:
-    """Files of one split; in a flat folder a .txt is train text unless it is called dev or test."""
-    if not folder.is_dir():
-        return []
-    names = {name: "dev" for name in HUB_SPLITS["dev"]} | {"test": "test"}
-
-    def belongs(path: Path) -> bool:
-        if path.suffix == ".txt":
-            return not flat or names.get(path.stem, "train") == split
-        return path.suffix == f".{split}"
-
-    return [p for p in sorted(folder.iterdir()) if belongs(p) and p.is_file() and not p.name.startswith(".")]
+def _belongs(path: Path, split: str, flat: bool) -> bool:
+    """Is this a file of the split? In a flat folder a .txt is train text unless it is called dev or test."""
+    ending = path.suffix.lower()
+    if path.is_dir():
+        return False
+    if ending == ".txt":
+        names = {name: "dev" for name in HUB_SPLITS["dev"]} | {"test": "test"}
+        return not flat or names.get(path.stem.lower(), "train") == split
+    return ending == f".{split}"
 
 
 def describe(inputs: Inputs) -> dict[str, dict[str, list[dict]]]:
@@ -123,24 +135,37 @@ def _official_files(name: str) -> Path | None:
         from huggingface_hub import snapshot_download
 
         folder = Path(snapshot_download(name, repo_type="dataset", allow_patterns=[f"*.{s}" for s in SPLITS]))
-    return folder if any(folder.rglob("*.train")) else None
+    return folder if any(path.suffix.lower() == ".train" for path in files_below(folder)) else None
 
 
 def _write_rows(name: str, config: str | None, folder: Path) -> Path:
     """Write the column "text" of each split to a file. One line is a line, more are a document."""
     from datasets import load_dataset
 
+    for path in files_below(Path(name)) if Path(name).is_dir() else ():
+        linked = next((up for up in path.parents if up.is_symlink() and Path(name) in up.parents), None)
+        if linked:
+            raise UserError(f"{linked} is a link, and `datasets` follows none: put the folder itself there")
     data = load_dataset(name, config, streaming=True)
     for split, names in HUB_SPLITS.items():
         rows = next((data[n] for n in names if n in data), None)
         if rows is None:
             continue
-        (folder / split).mkdir()
-        with open(folder / split / f"{Path(name).name}.{split}", "w", encoding="utf-8", newline="\n") as file:
+        path, nulls = folder / split / f"{Path(name).name}.{split}", 0
+        path.parent.mkdir()
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
             for row in rows:
                 text = row.get(TEXT_COLUMN)
+                if text is None and TEXT_COLUMN in row:
+                    nulls += 1
+                    continue
                 if not isinstance(text, str):
                     raise UserError(f"{name} has no text in a column {TEXT_COLUMN!r}, only {', '.join(row)}")
                 text = text.removesuffix("\n")
                 file.write(f"\n{text}\n\n" if "\n" in text else f"{text}\n")
+        if nulls:
+            print(f"{split}: {nulls:,} rows of {name} have no text and are left out")
+        if not path.stat().st_size:
+            print(f"{split} of {name} has no rows with text: it is left out")
+            shutil.rmtree(path.parent)
     return folder

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from babylm_data.errors import UserError
+from babylm_data.files import BAD_JSON
 from babylm_data.sealed import verify
 
 FORMAT = 1
@@ -47,7 +48,7 @@ def read_manifest(data_dir: str | Path) -> dict:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{data_dir} is not a data folder (no manifest.json): {REMEDY}") from None
-    except ValueError:
+    except BAD_JSON:
         raise UserError(f"{path} is damaged: {REMEDY}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError(f"{path} has another format than this version of the kit reads ({FORMAT}): {REMEDY}")

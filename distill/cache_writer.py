@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import logging
 
 from babylm_data.errors import UserError
+from babylm_data.files import BAD_JSON
 from babylm_data.fingerprint import fingerprint
 from babylm_data.memory import keep_freed_memory, memory_advice
 from babylm_data.provenance import command_line
@@ -215,7 +216,7 @@ class Pass:
         try:
             found = json.loads((self.partial / PROGRESS).read_text(encoding="utf-8"))
             identity = identity_from(found["identity"])
-        except (OSError, ValueError, KeyError, TypeError):  # none, or of another version
+        except (OSError, *BAD_JSON, KeyError, TypeError):  # none, or of another version
             return fresh
         unfinished, remedy = f"the unfinished {self.partial}", "go on with its config, or delete it"
         self.identity.refuse_other(identity, unfinished, remedy)

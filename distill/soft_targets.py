@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from babylm_data.errors import UserError
+from babylm_data.files import BAD_JSON
 from babylm_data.fingerprint import fingerprint
 from babylm_data.sealed import SEAL, sha256, verify
 from babylm_data.tokens import open_tokens, token_dtype
@@ -172,7 +173,7 @@ def read_cache(folder: Path) -> tuple[Identity, dict]:
         raise UserError(
             f"there is no cache {folder}: write it with `python -m distill.cache CONFIG`"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (*BAD_JSON, KeyError, TypeError):
         raise UserError(f"{folder / MANIFEST} is damaged: write the cache again") from None
 
 

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import BAD_JSON
 
 
 def read_json(path: Path, remedy: str, keys: Sequence[str] = ()) -> dict:
     """The JSON object in `path`, which must hold `keys`; else a UserError that ends with `remedy`."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path} is missing: {remedy}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
-    except ValueError as error:
+    except BAD_JSON as error:
         raise UserError(f"{path} is not valid JSON ({error}): {remedy}") from None
     require(value, keys, str(path), remedy)
     return value
@@ -36,7 +37,7 @@ def read_metrics(path: Path) -> list[dict]:
     for number, text in enumerate(lines, start=1):
         try:
             found.append(json.loads(text))
-        except ValueError:
+        except BAD_JSON:
             if number < len(lines):
                 raise UserError(
                     f"{path}, line {number}, is not valid JSON: repair or delete that line"

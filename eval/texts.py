@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import files_below, refuse_hollow, say_unread
 
 SUFFIXES = (
     ".txt",
@@ -40,12 +41,15 @@ def find_texts(paths: list[str]) -> list[Path]:
     found: dict[str, Path] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+            below = list(files_below(path))
+            files = [p for p in below if p.suffix.lower() in SUFFIXES]
+            say_unread(path, [p for p in below if p not in files])
             if not files:
                 raise UserError(
                     f"there is no text in {path} (looked for {', '.join('*' + s for s in SUFFIXES)})"
                 )
-        elif path.is_file():
+        elif path.exists():
+            refuse_hollow(path)
             files = [path]
         else:
             raise UserError(f"there is no text file or folder {path}: correct --text")
@@ -66,7 +70,7 @@ def text_name(path: Path) -> str:
 def read_text(path: Path, max_words: int | None = None) -> Text:
     """The documents of a file, up to its first `max_words` whitespace words."""
     try:
-        whole = path.read_text(encoding="utf-8")
+        whole = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}): convert it first") from error
     if max_words is not None:

@@ -249,6 +249,31 @@ def test_a_data_set_of_parquet_jsonl_or_text_files_is_read_by_its_text_column(ki
     assert prepare(tmp_path / "data", settings(source=f"hf:{folder}", vocab_size=270))[1] is True
 
 
+def test_rows_without_text_and_splits_without_rows_are_left_out_and_counted(tmp_path, capsys):
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = {"train": [*ROWS, None, None], "validation": [row.upper() for row in ROWS], "test": [None]}
+    (tmp_path / "set").mkdir()
+    for split, texts in rows.items():
+        table = pyarrow.table({"text": pyarrow.array(texts, pyarrow.string())})
+        pyarrow.parquet.write_table(table, tmp_path / "set" / f"{split}.parquet")
+    manifest, _ = prepare(tmp_path / "data", settings(source=f"hf:{tmp_path / 'set'}", vocab_size=270))
+    assert list(manifest["splits"]) == ["train", "dev"]
+    assert manifest["splits"]["train"]["words"] == 9 * 7 + 5
+    said = capsys.readouterr().out
+    assert "train: 2 rows of" in said and "test of" in said and "has no rows with text" in said
+
+
+def test_a_linked_folder_of_a_data_set_is_not_passed_over(tmp_path):
+    for folder in ("set", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    (tmp_path / "set/test").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="set/test is a link, and `datasets` follows none"):
+        prepare(tmp_path / "data", settings(source=f"hf:{tmp_path / 'set'}"))
+
+
 def test_a_data_set_without_text_or_without_a_name_is_refused(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/train.jsonl").write_text('{"story": "a"}\n', encoding="utf-8")

@@ -151,7 +151,7 @@ def test_traps_of_json_are_named(tmp_path, rules, data, before, after, said):
     [
         (lambda text: text[:-9], "is not JSON"),
         (lambda text: b"", "is not JSON"),
-        (lambda text: b"\xef\xbb\xbf" + text, "is not JSON"),
+        (lambda text: b"\xef\xbb\xbf" + text, "begins with a byte-order mark"),
         (lambda text: b"[" * 100_000, "nested too deeply"),
         (lambda text: text.replace(b"The", b"\xff", 1), "is not UTF-8"),
     ],

@@ -18,6 +18,7 @@ import torch
 import transformers
 
 from babylm_data.errors import UserError
+from babylm_data.files import BAD_JSON
 from babylm_data.provenance import command_line
 from babylm_data.sealed import LOCK, lock, write_whole
 from train_teachers.config import TrainConfig, dump_config
@@ -33,7 +34,7 @@ def begun(config: TrainConfig) -> dict[str, str]:
         return {}
     try:
         return json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # whoever opens the run tells of it
+    except (OSError, *BAD_JSON):  # whoever opens the run tells of it
         return {}
 
 
@@ -136,7 +137,7 @@ class Run:
         """A JSON file of the folder; UserError if it is missing or damaged."""
         try:
             return json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, *BAD_JSON):
             raise UserError(
                 f"{self.folder / name} is missing or damaged: delete the folder to train again"
             ) from None

@@ -16,6 +16,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, logging
 
 from babylm_data.errors import UserError
+from babylm_data.files import BAD_JSON
 from babylm_data.fingerprint import fingerprint
 from babylm_data.hub import find_folder
 from babylm_data.memory import keep_freed_memory, memory_advice
@@ -238,7 +239,7 @@ def _exposure_of(folder: Path) -> int | None:
         found = json.loads((folder.parent / "summary.json").read_text(encoding="utf-8"))
         before = found.get("words_before", 0)
         return None if before is None else before + found["words_seen"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, *BAD_JSON, KeyError):
         return None
 
 

@@ -120,7 +120,7 @@ def read_examples(path: Path, task: GlueTask) -> list[Example]:
 def _tab_separated(path: Path) -> list[Row]:
     """Rows of GLUE's own form: names in the first line, no quoting, the label as a digit."""
     try:
-        head, *lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: U+2028 ends no row
+        head, *lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: U+2028 ends no row
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}): fetch the file again") from None
     names, rows = head.split("\t"), []

@@ -81,7 +81,7 @@ def metrics(answers: dict[str, str], questions: Sequence[Question]) -> dict[str,
 def read_questions(path: Path) -> list[Question]:
     """Every question of a SQuAD v1.1 file, in its order."""
     try:
-        articles = json.loads(path.read_text(encoding="utf-8"))["data"]
+        articles = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
         found = [
             _question(path, paragraph["context"], row)
             for article in articles
@@ -94,6 +94,8 @@ def read_questions(path: Path) -> list[Question]:
         raise UserError(
             f"{path}, line {error.lineno} is not JSON ({error.msg}): fetch the file again"
         ) from error
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply: fetch the file again") from None
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{path} has not the form of SQuAD v1.1 ({type(error).__name__}: {error}): fetch the file again"

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import is_clutter, refuse_hollow
 from eval.items import Questions
 from eval.tasks import aoa, comps, entity_tracking, ewok, global_piqa, minimal_pairs, reading, wug
 
@@ -29,7 +30,9 @@ class Task:
         Some official files lie under full_eval/ and, the very same, under fast_eval/: either copy will do.
         """
         for folder in (self.folder, self.folder.replace("full_eval/", "fast_eval/")):
-            if found := sorted((data / folder).glob(self.pattern)):
+            if found := sorted(p for p in (data / folder).glob(self.pattern) if not is_clutter(p)):
+                for path in found:
+                    refuse_hollow(path)
                 return found
         return []
 

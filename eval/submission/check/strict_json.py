@@ -24,6 +24,11 @@ def read_submission(path: Path) -> object:
     remedy = "name the file that the collator wrote"
     try:
         text = path.read_bytes().decode("utf-8")
+        if text.startswith("\ufeff"):
+            raise UserError(
+                f"{path} begins with a byte-order mark, and the leaderboard's reader takes none: save it as UTF-8 "
+                "without one"
+            )
         return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
     except FileNotFoundError:
         raise UserError(f"{path} is not there: {remedy}") from None
