@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import io
 import sys
 from collections.abc import Callable
 
@@ -34,6 +35,9 @@ def run_stage(main: Callable[[list[str]], int | None]) -> None:
     """Run `main(argv)` as a program: a user's error becomes one line on stderr and exit status 2."""
     give_way()
     gc.set_threshold(LOOK_AFTER)
+    for stream in (sys.stdout, sys.stderr):  # a log or a terminal that is not UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as error:

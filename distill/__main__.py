@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from train_teachers.stage import MakeObjective
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> int | None:
     """Parse, load the config, train the student or its control."""
     parser = argparse.ArgumentParser(
         prog="python -m distill",
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
         "--check",
         action="store_true",
         help="load everything, audit the gradients of one sequence, write nothing; data and models that are not "
-        "there become random ones of the declared shape",
+        "there become random ones of the declared shape, and the exit status is 3",
     )
     args = parser.parse_intermixed_args(argv)  # key=value may stand behind an option
     scale = [f"words_scale={args.words_scale}"] if args.words_scale else []
@@ -54,10 +54,11 @@ def main(argv: list[str]) -> None:
 
     if args.check:
         from distill.stand_ins import filled_in
+        from train_teachers.stand_ins import verdict
 
-        with filled_in(config) as config:
-            check(config, objective_of(config))
-        return
+        with filled_in(config) as filled:
+            check(filled, objective_of(filled))
+        return verdict(config, filled)
     if args.control:
         run_training(config.control(), kind="control", make_objective=objective_of(config.without_teachers()))
         return

@@ -47,9 +47,11 @@ def check(workplace, capsys):
             CONFIG.format(data=data, teacher=teacher, shape=shape, init=init, vocab=vocab), encoding="utf-8"
         )
         before = sorted(os.listdir())
-        main(["tiny.yaml", "--check"])
+        status = main(["tiny.yaml", "--check"])
         assert sorted(os.listdir()) == before
-        return capsys.readouterr().out
+        out, loud = capsys.readouterr()
+        assert (status == 3) == ("is not there" in out) == ("made-up stand-ins" in loud)
+        return out
 
     return run
 

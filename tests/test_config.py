@@ -107,6 +107,39 @@ def test_the_control_is_the_same_config_without_teachers_and_losses(load):
     assert config.revisions and not control.revisions  # nothing scores a control's
 
 
+@pytest.mark.parametrize("text", ["4e5", "400000", "400_000", "4.0e5"])
+def test_a_whole_number_is_whole_however_it_is_written(load, text):
+    assert load(YAML, f"data.words={text}").data.words == 400_000
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("my config.yaml", "my-config"),
+        ("café (2).yaml", "caf-2-"),
+        ("_x.yml", "x"),
+        ("2026.yaml", "2026"),
+        ("a.b-c_d.yaml", "a.b-c_d"),
+    ],
+)
+def test_a_run_is_named_after_any_file(tmp_path, file, name):
+    (tmp_path / file).write_text(YAML)
+    assert load_config(TrainConfig, tmp_path / file).name == name
+
+
+def test_a_name_may_be_a_number(load):
+    assert load(YAML, "name=2026").name == load(YAML, "name='2026'").name == "2026"
+    assert load(YAML, "wandb.project=2026").wandb.project == "2026"
+
+
+@pytest.mark.parametrize("deep", ["[" * 5000, "a: {" + "a: {" * 5000, "- " * 5000])
+def test_a_config_nested_too_deeply_is_one_line(tmp_path, deep):
+    (tmp_path / "deep.yaml").write_text(YAML + f"seed: {deep}")
+    with pytest.raises(UserError, match=r"deep.yaml: ") as error:
+        load_config(TrainConfig, tmp_path / "deep.yaml")
+    assert "\n" not in str(error.value)
+
+
 BAD = {
     "unknown key names the nearest": ("optim.lrr=1", "optim: unknown key 'lrr' (nearest: 'lr')"),
     "unknown top-level key": ("batchsize=1", "unknown key 'batchsize' (nearest: 'batch_size')"),
@@ -134,7 +167,17 @@ BAD = {
     "value without key": ("=1", "write key.path=value"),
     "broken YAML in a value": ("seed=[", "override 'seed=['"),
     "broken path": ("[=1", "override '[=1'"),
-    "section replaced by a number": ("optim=3", "optim: "),
+    "section replaced by a number": ("optim=3", "optim: write a table of `key: value` lines, not 3"),
+    "no value": ("name=", "override 'name=' has no value"),
+    "a name that leaves letters": ("name='my run'", "name: write letters, digits, and - _ . between them"),
+    "a name that is too long": (f"name={'a' * 300}", "name: write a text of at most 200 letters, not "),
+    "a list for a text": ("data.path=[a, b]", 'data.path: write a text, not ["a", "b"]'),
+    "a text for a list": ("optim.betas=high", "optim.betas: write a list, [a, b], not "),
+    "a text for truth": ("competition=perhaps", 'competition: write true or false, not "perhaps"'),
+    "a table for a number": ("batch_size={a: 1}", "batch_size: write a whole number"),
+    "too few": ("optim.betas=[0.9]", "optim.betas"),
+    "a project with a slash": ("wandb.project=babylm/strict-small", "wandb takes no / in a name"),
+    "a project with signs": ("wandb.project='a#b%c'", "wandb takes no # % in a name"),
     "missing value of an interpolation": ("name=${nowhere}", "nowhere"),
 }
 
@@ -146,6 +189,9 @@ def test_a_bad_value_is_one_line_that_names_file_and_key(load, override, expecte
     message = str(error.value)
     assert expected in message
     assert "\n" not in message
+    assert not any(
+        words in message for words in ("Input should", "valid dictionary", "should match", "instance")
+    )
     assert "my-run.yaml" in message or "override" in message
 
 

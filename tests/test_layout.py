@@ -1,6 +1,7 @@
 """The one rule of structure, and what every module must not do."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -42,18 +43,32 @@ def test_nothing_runs_code_from_a_file_or_the_hub(path):
     assert not re.search(r"trust_remote_code(?!=False\b)", text)
 
 
-@pytest.mark.parametrize("stage", ["babylm_data", "train_teachers", "distill", "eval"])
-def test_help_explains_itself_without_loading_torch(stage):
+PROGRAMS = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+    for stage in [*UPSTREAM, "bench"]
+    for path in (ROOT / stage).rglob("*.py")
+    if "run_stage(main)" in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_explains_itself_without_loading_torch_on_a_terminal_of_any_kind(program):
     code = (
-        f"import sys, runpy; sys.argv = ['{stage}', '--help']\n"
-        f"try: runpy.run_module('{stage}', run_name='__main__')\n"
+        f"import sys, runpy; sys.argv = ['{program}', '--help']\n"
+        f"try: runpy.run_module('{program}', run_name='__main__', alter_sys=True)\n"
         "except SystemExit as end: code = end.code\n"
         "loaded = [m for m in ('torch', 'transformers', 'datasets', 'accelerate') if m in sys.modules]\n"
         "sys.exit(f'loaded {loaded}' if loaded else code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
-    assert f"python -m {stage}" in done.stdout
+    assert f"python -m {program}" in done.stdout and len(done.stdout.splitlines()) > 3
 
 
 @pytest.mark.parametrize(

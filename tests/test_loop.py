@@ -10,6 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from conftest import make_data, write_corpus
 from safetensors.torch import load_file
 
 from babylm_data.errors import UserError
@@ -199,6 +200,37 @@ def test_a_run_goes_on_with_another_micro_batch_size_but_not_with_another_rate(t
     with pytest.raises(UserError, match="another config: optim.lr was 0.003, now 0.1"):
         train_tiny(optim={"lr": 0.1})
     train_tiny(micro_batch_size=2)
+
+
+def test_a_run_goes_on_where_its_data_have_moved_but_not_on_other_data(
+    train_tiny, stop_at, tmp_path, data_folder
+):
+    shutil.copytree(data_folder, tmp_path / "first")
+    whole = train_tiny(name="whole", data={"path": str(data_folder)})
+    revive = stop_at(4)
+    with pytest.raises(Stopped):
+        train_tiny(name="moved", checkpoint_seconds=1e-9, data={"path": str(tmp_path / "first")})
+    revive()
+    (tmp_path / "first").rename(tmp_path / "second")
+    assert weights(train_tiny(name="moved", data={"path": str(tmp_path / "second")})) == weights(whole)
+    other = make_data(tmp_path / "other", write_corpus(tmp_path / "raw", seed=1))
+    with pytest.raises(UserError, match="begun with another inputs: data was"):
+        train_tiny(name="whole", data={"path": str(other)})
+
+
+def test_a_run_is_not_put_into_a_folder_of_data(train_tiny, data_folder):
+    shutil.copytree(data_folder, "runs/some-data")
+    before = sorted(Path("runs/some-data").rglob("*"))
+    with pytest.raises(
+        UserError, match="runs/some-data holds data, or a cache, and no run: pass another name"
+    ):
+        train_tiny(name="some-data")
+    assert sorted(Path("runs/some-data").rglob("*")) == before
+
+
+def test_a_step_larger_than_the_text_is_refused_at_once(train_tiny):
+    with pytest.raises(UserError, match="batch_size 1,000,000,000 is more than the .* sequences of"):
+        train_tiny(batch_size=1_000_000_000)
 
 
 def test_a_run_that_never_took_a_step_may_be_corrected(train_tiny, stop_at):

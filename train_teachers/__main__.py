@@ -16,7 +16,7 @@ from babylm_data.tokens import read_manifest
 from train_teachers.config import TrainConfig, describe, load_config
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str]) -> int | None:
     """Parse, load the config, train."""
     parser = argparse.ArgumentParser(
         prog="python -m train_teachers",
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
         "--check",
         action="store_true",
         help="load everything, audit the gradients of one sequence, write nothing; data and first weights that are "
-        "not there become random ones of the declared shape",
+        "not there become random ones of the declared shape, and the exit status is 3",
     )
     args = parser.parse_intermixed_args(argv)
     config = load_config(TrainConfig, args.config, args.overrides)
@@ -41,11 +41,11 @@ def main(argv: list[str]) -> None:
     from train_teachers.stage import check, run_training
 
     if args.check:
-        from train_teachers.stand_ins import filled_in
+        from train_teachers.stand_ins import filled_in, verdict
 
-        with filled_in(config) as (config, _):
-            check(config, lambda *_: HardObjective())
-        return
+        with filled_in(config) as (filled, _):
+            check(filled, lambda *_: HardObjective())
+        return verdict(config, filled)
     run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
 
 

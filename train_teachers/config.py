@@ -5,12 +5,13 @@ Units stand in the docstrings of the fields; `python -m train_teachers --help` p
 
 import difflib
 import json
+import re
 import types
 import typing
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from babylm_data.errors import UserError
 
@@ -33,6 +34,10 @@ class Strict(BaseModel):
                 if value == "None":
                     raise ValueError(f"'{key}' is the text 'None': write null for no value")
         return values
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Model(Strict):
@@ -151,16 +156,26 @@ class Optim(Strict):
 class Wandb(Strict):
     """Weights & Biases, beside metrics.jsonl and never instead of it."""
 
-    project: str
+    project: Annotated[str, BeforeValidator(_as_text)] = Field(min_length=1, max_length=128)
     """Project name."""
     mode: Literal["offline", "online"] = "offline"
     """offline writes into the run folder; `wandb sync` sends it later."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if signs := sorted(set(self.project) & set("/\\#?%:")):
+            raise ValueError(
+                f"project: wandb takes no {' '.join(signs)} in a name, such as in '{self.project}'"
+            )
+        return self
 
 
 class TrainConfig(Strict):
     """One training run: a teacher, or a student without distillation."""
 
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: Annotated[str | None, BeforeValidator(_as_text)] = Field(
+        default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200
+    )
     """Run name, the folder under runs/; null: the name of the YAML file."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides initial weights, order of the data and dropout."""
@@ -245,11 +260,13 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
             raise UserError(f"{path}: not a table of `key: value` lines")
         for item in overrides:
             _replace(written, item)
-        values = OmegaConf.to_container(written, resolve=True)
+        values = _whole_numbers(OmegaConf.to_container(written, resolve=True))
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply") from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, ValueError, OSError) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
     if values.get("name") is None:
-        values["name"] = path.stem
+        values["name"] = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).lstrip("_.-") or path.stem
     try:
         return schema.model_validate(values)
     except ValidationError as error:
@@ -264,14 +281,63 @@ def _first_fault(error: ValidationError, schema: type[BaseModel]) -> str:
     """
     kinds = {"float", "int", "str", "bool"} | _names(schema)
     faults = [
-        (".".join(_place(fault["loc"], kinds)), fault["type"], fault["msg"]) for fault in error.errors()
+        (".".join(_place(fault["loc"], kinds)), fault["type"], _said(fault)) for fault in error.errors()
     ]
     field = faults[0][0]
     here = [fault for fault in faults if f"{fault[0]}.".startswith(f"{field}.")]
     place, _, reason = max(here, key=lambda fault: (fault[0].count("."), fault[1] == "value_error"))
-    reason = reason.removeprefix("Value error, ")
     more = f" (and {len(faults) - len(here)} more)" if len(faults) > len(here) else ""
     return f"{place + ': ' if place else ''}{reason}{more}"
+
+
+TABLE, WHOLE, LIST = "write a table of `key: value` lines", "write a whole number", "write a list, [a, b]"
+SAID = {
+    "missing": "is not there, and has no default",
+    "int_type": WHOLE,
+    "int_from_float": WHOLE,
+    "float_type": "write a number",
+    "finite_number": "write a finite number",
+    "bool_type": "write true or false",
+    "string_type": "write a text",
+    "string_pattern_mismatch": "write letters, digits, and - _ . between them",
+    "string_too_short": "write a text of at least {min_length} letters",
+    "string_too_long": "write a text of at most {max_length} letters",
+    "list_type": LIST,
+    "tuple_type": LIST,
+    "dict_type": TABLE,
+    "model_type": TABLE,
+    "literal_error": "write {expected}",
+    "greater_than": "write a number above {gt}",
+    "greater_than_equal": "write a number from {ge} on",
+    "less_than": "write a number below {lt}",
+    "less_than_equal": "write a number up to {le}",
+    "too_short": "write at least {min_length} of them",
+    "too_long": "write at most {max_length} of them",
+}
+"""What to do about a fault, by pydantic's name for it."""
+
+
+def _said(fault: dict) -> str:
+    """What to write in place of what is there."""
+    if fault["type"] not in SAID:
+        return fault["msg"].removeprefix("Value error, ")
+    told = SAID[fault["type"]].format(**fault.get("ctx", {}))
+    return told if fault["type"] == "missing" else f"{told}, not {_shown(fault['input'])}"
+
+
+def _shown(value: Any) -> str:
+    """A value on one line, cut where it is long."""
+    text = " ".join(json.dumps(value, default=str, ensure_ascii=False).split())
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Floats without a fraction as the whole numbers that they are: 4e5 words are 400,000."""
+    if isinstance(value, dict):
+        return {key: _whole_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _place(location: tuple[int | str, ...], kinds: set[str]) -> list[str]:
@@ -292,6 +358,8 @@ def _replace(written: Any, item: str) -> None:
     key, equals, text = item.partition("=")
     if not key or not equals:
         raise UserError(f"'{item}' is no override: write key.path=value")
+    if not text:
+        raise UserError(f"override '{item}' has no value: write one, or null")
     try:
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
         OmegaConf.update(written, key, value, merge=False)

@@ -53,8 +53,12 @@ def _is_of(folder: Path, config: TrainConfig) -> bool:
 
 
 def _changed_config(folder: Path, config: TrainConfig) -> dict[str, tuple]:
-    """As `changed`, from the config of a run folder to this one."""
-    return changed(read_config(folder), config.model_dump(mode="json"), config.may_change)
+    """As `changed`, from the config of a run folder to this one; where things lie is no part of it.
+
+    What they are stands among the inputs of a run, by its hash.
+    """
+    found = changed(read_config(folder), config.model_dump(mode="json"), config.may_change)
+    return {key: values for key, values in found.items() if not key.endswith(".path")}
 
 
 def _has_state(folder: Path) -> bool:
@@ -85,6 +89,8 @@ class Run:
         self._held = None
         if not owner:  # another process of the same run: it reads, and the owner writes
             return
+        if (self.folder / "manifest.json").exists():
+            raise UserError(f"{self.folder} holds data, or a cache, and no run: pass another name=…")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held = lock(self.folder / LOCK)
         try:

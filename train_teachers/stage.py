@@ -44,6 +44,7 @@ from train_teachers.objective import Objective
 from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
 from train_teachers.revisions import RevisionWriter, due_revisions, told
 from train_teachers.run import Run, begun, finished
+from train_teachers.tracking import wandb_mode
 
 AUDIT_SEQUENCES = 4
 INIT_ABSENT = "init: {} does not exist: train it first"
@@ -119,6 +120,8 @@ class Ready:
     def __init__(self, config: TrainConfig, make_objective: MakeObjective) -> None:
         logging.disable_progress_bar()  # of loading and saving: a blink, and noise in a log
         self.config, data = config, Path(config.data.path)
+        if config.wandb:
+            wandb_mode(config)
         manifest = open_data(data)
         self.track = load_track(manifest["track"])
         self.words_before = words_of_init(config) if config.init else 0
@@ -126,6 +129,11 @@ class Ready:
             corpus = manifest["splits"]["train"]["words"]
             check_exposure(self.track, corpus, config.data.words, self.words_before)
         self.batches, self.held_out = batches_of(config), _held_out(config)
+        if config.batch_size > self.batches.sequences_per_epoch:
+            raise UserError(
+                f"batch_size {config.batch_size:,} is more than the {self.batches.sequences_per_epoch:,} sequences of "
+                f"{config.data.seq_len} tokens that the text has: lower it"
+            )
         self.steps = self.batches.steps_for(config.data.words)
         if config.competition:
             ends_at = self.words_before + self.batches.words_seen(self.steps)

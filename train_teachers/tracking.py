@@ -1,14 +1,22 @@
 """What a person sees of a run while it goes on: a progress bar, metrics.jsonl, and wandb where asked."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from babylm_data.errors import UserError
 from train_teachers.config import TrainConfig
 from train_teachers.run import Run
 
+if TYPE_CHECKING:
+    from wandb import Run as WandbRun
+
+WANDB_MODES = {"online": "online", "offline": "offline", "disabled": "disabled"}
+WANDB_MODES |= {"shared": "shared", "run": "online", "dryrun": "offline"}
 SECONDS_BETWEEN_LINES = 30.0  # where nobody watches a terminal
 
 
@@ -29,31 +37,47 @@ def progress_bar(total: int, done: int, unit: str, *, shown: bool = True, desc: 
     return bar
 
 
+def wandb_mode(config: TrainConfig) -> str:
+    """online, offline or disabled: what WANDB_MODE says, else the config; UserError for another word."""
+    mode = os.environ.get("WANDB_MODE", config.wandb.mode)
+    if mode not in WANDB_MODES:
+        raise UserError(f"WANDB_MODE is {mode!r}: set it to one of {', '.join(WANDB_MODES)}, or unset it")
+    return WANDB_MODES[mode]
+
+
 @contextlib.contextmanager
 def tracking(config: TrainConfig, run: Run, *, on: bool) -> Iterator[Callable[[dict], None]]:
     """A function that logs one record to metrics.jsonl and, where asked, to wandb; if not `on`, it does nothing."""
     if not on:
         yield lambda record: None
-    elif config.wandb is None:
+    elif config.wandb is None or (mode := wandb_mode(config)) == "disabled":
         yield run.log
     else:
-        import wandb
-
-        settings = wandb.Settings(init_timeout=5)
-        options = {"project": config.wandb.project, "name": run.name, "dir": run.folder, "settings": settings}
-        options |= {"id": run.tracking_id(), "resume": "allow", "config": config.model_dump()}
-        try:
-            tracker = wandb.init(mode=config.wandb.mode, **options)
-        except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-            reason = " ".join(str(error).split())
-            print(
-                f"warning: wandb: {reason}; going on offline (`wandb sync` sends it later)", file=sys.stderr
-            )
-            tracker = wandb.init(mode="offline", **options)
+        tracker = _tracker(config, run, mode)
 
         def log(record: dict) -> None:
             run.log(record)
-            tracker.log(record, step=record["step"])
+            if tracker:
+                tracker.log(record, step=record["step"])
 
-        with tracker:
+        with tracker or contextlib.nullcontext():
             yield log
+
+
+def _tracker(config: TrainConfig, run: Run, mode: str) -> "WandbRun | None":
+    """A run of wandb; offline where it cannot be online, and none where that fails too: training goes on."""
+    import wandb
+
+    settings = wandb.Settings(init_timeout=5)
+    options = {"project": config.wandb.project, "name": run.name, "dir": run.folder, "settings": settings}
+    options |= {"id": run.tracking_id(), "resume": "allow", "config": config.model_dump()}
+    for way in dict.fromkeys((mode, "offline")):
+        try:
+            return wandb.init(mode=way, **options)
+        except Exception as error:  # a key that is refused, no server, a full disk: nothing of it stops a run
+            reason = " ".join(str(error).split()) or type(error).__name__
+            then = "offline (`wandb sync` sends it later)" if way != "offline" else "without it"
+            with contextlib.suppress(Exception):
+                wandb.teardown()  # its service would hold on to the id
+            print(f"warning: wandb {way}: {reason}; going on {then}", file=sys.stderr)
+    return None

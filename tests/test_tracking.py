@@ -1,0 +1,112 @@
+"""wandb beside metrics.jsonl: offline, disabled, refused; nothing of it stops a run, and metrics.jsonl has it all."""
+
+import http.server
+import json
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from babylm_data.errors import UserError
+from train_teachers.tracking import tracking, wandb_mode
+
+RECORDS = [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 2.0}]
+
+
+@pytest.fixture
+def track(tmp_path, make_config, monkeypatch):
+    """track("offline"): log two records with that mode in the config; the folder of the run."""
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(mode="offline"):
+        folder = tmp_path / "runs/x"
+        folder.mkdir(parents=True)
+
+        def log(record):
+            with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+
+        here = SimpleNamespace(name="x", folder=folder, log=log, tracking_id=lambda: "abcd1234")
+        config = make_config(wandb={"project": "babylm", "mode": mode})
+        with tracking(config, here, on=True) as record:
+            for one in RECORDS:
+                record(one)
+        assert [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] == RECORDS
+        return folder
+
+    return run
+
+
+def offline_runs(folder):
+    return [path for path in (folder / "wandb").glob("offline-run-*") if any(path.glob("*.wandb"))]
+
+
+def test_a_run_offline_leaves_what_wandb_can_send_later(track):
+    assert len(offline_runs(track("offline"))) == 1
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_the_environment_may_disable_it_and_then_wandb_is_not_loaded(track, monkeypatch, mode):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert not (track(mode) / "wandb").exists()
+
+
+def test_the_environment_may_say_offline(track, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    assert len(offline_runs(track("online"))) == 1
+
+
+@pytest.mark.parametrize("word", ["ofline", "", "ONLINE", "true"])
+def test_another_word_in_the_environment_is_a_users_mistake_before_anything_is_loaded(
+    make_config, monkeypatch, word, train_tiny
+):
+    monkeypatch.setenv("WANDB_MODE", word)
+    with pytest.raises(UserError, match=f"WANDB_MODE is '{word}': set it to one of online, offline"):
+        wandb_mode(make_config(wandb={"project": "x"}))
+    with pytest.raises(UserError, match="WANDB_MODE"):
+        train_tiny(wandb={"project": "x"})
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(401)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_GET = do_POST
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize("key", ["a" * 40, "short", None])
+def test_a_key_that_is_refused_or_not_there_leaves_a_run_offline(track, monkeypatch, capsys, key):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    if key:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+    else:
+        monkeypatch.setenv("HOME", "/nonexistent")
+    with server:
+        folder = track("online")
+        server.shutdown()
+    assert len(offline_runs(folder)) == 1
+    assert "warning: wandb online: " in capsys.readouterr().err
+
+
+def test_where_wandb_cannot_write_at_all_training_goes_on_without_it(track, monkeypatch, capsys):
+    import wandb
+
+    def full(**options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(wandb, "init", full)
+    track("online")
+    said = capsys.readouterr().err
+    assert "going on offline" in said and "No space left on device; going on without it" in said
