@@ -39,6 +39,8 @@ def run_stage(main: Callable[[list[str]], int | None]) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
+        for word in sys.argv[1:]:
+            word.encode()  # what is no text in this locale could not be written down at the end of the work
         sys.exit(main(sys.argv[1:]))
     except UserError as error:
         fault = str(error)
@@ -46,6 +48,9 @@ def run_stage(main: Callable[[list[str]], int | None]) -> None:
         sys.exit(141)
     except KeyboardInterrupt:
         sys.exit(130)
+    except UnicodeEncodeError as error:  # a name that Python could not read in this locale
+        name = error.object.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        fault = f"{name[:200]!r} is no text in this locale: export LC_ALL=C.UTF-8 and try again"
     except OSError as error:  # a full disk, a folder that may not be written
         fault = f"{error.filename or 'the file system'}: {error.strerror or error}"
     finally:

@@ -28,8 +28,17 @@ def find_folder(name: str, absent: str, files: tuple[str, ...] = MODEL_FILES) ->
         raise UserError(absent)
     from huggingface_hub import snapshot_download
 
+    refuse_bad_endpoint()
     try:
         return Path(snapshot_download(name, allow_patterns=list(files)))
     except Exception as error:  # a dozen kinds: offline, no such name, gated, the connection broke
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{name} is neither a folder nor a hub name that can be fetched: {reason}") from error
+
+
+def refuse_bad_endpoint() -> None:
+    """UserError for an address of a hub that is none; the libraries would try it for a minute."""
+    from huggingface_hub.constants import ENDPOINT
+
+    if not re.match(r"https?://\w", ENDPOINT):
+        raise UserError(f"HF_ENDPOINT is {ENDPOINT!r}: begin it with https://, or unset it")

@@ -72,6 +72,8 @@ def sealed_folder(path: str | Path) -> Iterator[Path]:
     folder is refused.
     """
     path = Path(path)
+    if path.is_mount():
+        raise UserError(f"{path} is a mounted volume, which cannot be replaced: name a folder inside it")
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(path)
     temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"

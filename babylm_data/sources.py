@@ -12,6 +12,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.files import entries, files_below, refuse_hollow, say_unread
+from babylm_data.hub import refuse_bad_endpoint
 from babylm_data.sealed import sha256
 from babylm_data.words import MILLION, Track
 
@@ -134,6 +135,7 @@ def _official_files(name: str) -> Path | None:
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
+        refuse_bad_endpoint()
         folder = Path(snapshot_download(name, repo_type="dataset", allow_patterns=[f"*.{s}" for s in SPLITS]))
     return folder if any(path.suffix.lower() == ".train" for path in files_below(folder)) else None
 

@@ -91,8 +91,13 @@ def save_tokenizer(tokenizer: "Tokenizer", folder: str | Path) -> None:
     """Write a tokenizer that was trained here as files that transformers 4 and 5 read alike."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    _write(tokenizer, folder)
     _write_config(folder, dict(zip(NAMES, SPECIAL_TOKENS, strict=True)))
+
+
+def _write(tokenizer: "Tokenizer", folder: Path) -> None:
+    # its own `save` says of a full disk no more than Exception
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
 
 
 def _write_config(folder: Path, special_tokens: dict[str, str]) -> None:
@@ -128,7 +133,7 @@ def adopt_tokenizer(source: str | Path, folder: Path) -> tuple["Tokenizer", Mark
         del named["pad_token"]
         print(f"the pad {pad!r} that stands behind the vocabulary of {source} is left out: no text has it")
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    _write(tokenizer, folder)
     _write_config(folder, named)
     same = loaded.bos_token in (None, loaded.eos_token)
     marks = Marks(loaded.eos_token, None) if same else Marks(loaded.bos_token, loaded.eos_token)

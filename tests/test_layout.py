@@ -48,6 +48,7 @@ PROGRAMS = sorted(
     for stage in [*UPSTREAM, "bench"]
     for path in (ROOT / stage).rglob("*.py")
     if "run_stage(main)" in path.read_text(encoding="utf-8")
+    and path.name != "side.py"  # called by a program alone
 )
 
 

@@ -3,12 +3,14 @@
 import json
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from babylm_data import prepare as preparing
 from babylm_data.__main__ import main
 from babylm_data.errors import UserError, run_stage
+from babylm_data.hub import find_folder
 from babylm_data.prepare import Settings, check_budget, prepare
 from babylm_data.sealed import damage
 from babylm_data.sources import find_inputs
@@ -314,6 +316,44 @@ def test_the_command_line_wants_exactly_one_kind_of_text(tmp_path):
     for arguments in ([], ["--raw", "a", "--source", "nursery"]):
         with pytest.raises(UserError, match="either --raw DIR, or --source"):
             main([*arguments, "--out", str(tmp_path / "data")])
+
+
+def test_a_mounted_volume_is_refused_before_the_work(raw, tmp_path, monkeypatch):
+    (tmp_path / "volume").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "volume")
+    monkeypatch.setattr(preparing, "clean_all", None)
+    with pytest.raises(
+        UserError, match="volume is a mounted volume, which cannot be replaced: name a folder inside"
+    ):
+        prepare(tmp_path / "volume", settings(), raw=raw)
+
+
+def test_a_full_disk_is_told_while_the_tokenizer_is_saved(raw, tmp_path, monkeypatch):
+    def full(path, *args, **options):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left on device.*tokenizer.json"):
+        prepare(tmp_path / "data", settings(), raw=raw)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_data_folder_may_be_a_link(raw, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk/data")
+    made, _ = prepare(tmp_path / "data", settings(), raw=raw)
+    assert prepare(tmp_path / "data", settings(), raw=raw) == (made, True)
+    assert open_tokens(tmp_path / "data", "train").words.any() and (tmp_path / "data").is_symlink()
+
+
+@pytest.mark.parametrize("endpoint", ["huggingface.co", "", "ftp://x"])
+def test_an_address_of_a_hub_that_is_none_is_told_at_once(tmp_path, monkeypatch, endpoint):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    for name in ("hf:someone/words",):
+        with pytest.raises(UserError, match="HF_ENDPOINT is .*: begin it with https://"):
+            prepare(tmp_path / "data", settings(source=name))
+    with pytest.raises(UserError, match="HF_ENDPOINT is"):
+        find_folder("someone/model", absent="absent")
 
 
 def test_an_out_folder_that_cannot_be_made_is_one_line(raw, tmp_path, monkeypatch, capsys):

@@ -249,7 +249,7 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
     """Read `path`, apply `key.path=value` overrides, check everything; UserError on the first fault."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from yaml import MarkedYAMLError, YAMLError
 
     path = Path(path)
     if not path.is_file():
@@ -263,6 +263,9 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
         values = _whole_numbers(OmegaConf.to_container(written, resolve=True))
     except RecursionError:
         raise UserError(f"{path}: nested too deeply") from None
+    except MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{line}: no YAML ({' '.join((error.problem or 'damaged').split())})") from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, ValueError, OSError) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
     if values.get("name") is None:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.hub import refuse_bad_endpoint
 from eval.submission.push.branches import Branch, doubts, planned
 from eval.submission.push.repository import Repository
 
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Show what would be pushed, or push it."""
     check_name(arguments.repo)
+    refuse_bad_endpoint()
     branches = planned(arguments.run, arguments.repo)
     if (lines := doubts(arguments.run)) and not arguments.partial:
         print("\n".join(lines))

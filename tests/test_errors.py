@@ -1,0 +1,59 @@
+"""How a program begins and ends: one line and status 2 for a user's mistake, on any terminal and in any locale."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from babylm_data.errors import UserError, run_stage
+
+def main(argv):
+    print("naïve … 你好")
+    if argv[0] == "refuse":
+        raise UserError("café is closed: come again")
+    if argv[0] == "full":
+        raise OSError(28, "No space left on device", "/some/file")
+    return int(argv[0])
+
+run_stage(main)
+"""
+
+
+def run(*words, **environment):
+    names = ("LANG", "LC_ALL", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE")
+    clean = {key: value for key, value in os.environ.items() if key not in names}
+    clean |= {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words], env=clean | environment, capture_output=True
+    )
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, ASCII]
+)
+@pytest.mark.parametrize(
+    ("word", "status", "said"),
+    [
+        ("0", 0, b""),
+        ("3", 3, b""),
+        ("refuse", 2, b"is closed: come again\n"),
+        ("full", 2, b"/some/file: No space"),
+    ],
+)
+def test_a_program_ends_as_it_should_whatever_its_terminal_can_show(environment, word, status, said):
+    done = run(word, **environment)
+    assert (done.returncode, done.stderr.count(b"\n")) == (status, int(bool(said)))
+    assert said in done.stderr and done.stdout
+
+
+def test_a_name_that_is_no_text_in_the_locale_is_told_before_the_work(tmp_path):
+    done = run("1", str(tmp_path / "café"), **ASCII)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"is no text in this locale: export LC_ALL=C.UTF-8" in done.stderr
+    assert run("1", str(tmp_path / "café"), LC_ALL="C").returncode == 1
