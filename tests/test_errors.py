@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -22,13 +23,18 @@ run_stage(main)
 """
 
 
-def run(*words, **environment):
+@pytest.fixture
+def run(tmp_path):
+    """run("0", LC_ALL="C"): the program with these words in this environment."""
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")  # not -c: that is read in the locale
+    return partial(_run, tmp_path / "program.py")
+
+
+def _run(program, *words, **environment):
     names = ("LANG", "LC_ALL", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE")
     clean = {key: value for key, value in os.environ.items() if key not in names}
     clean |= {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], env=clean | environment, capture_output=True
-    )
+    return subprocess.run([sys.executable, program, *words], env=clean | environment, capture_output=True)
 
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -46,13 +52,13 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
         ("full", 2, b"/some/file: No space"),
     ],
 )
-def test_a_program_ends_as_it_should_whatever_its_terminal_can_show(environment, word, status, said):
+def test_a_program_ends_as_it_should_whatever_its_terminal_can_show(run, environment, word, status, said):
     done = run(word, **environment)
     assert (done.returncode, done.stderr.count(b"\n")) == (status, int(bool(said)))
     assert said in done.stderr and done.stdout
 
 
-def test_a_name_that_is_no_text_in_the_locale_is_told_before_the_work(tmp_path):
+def test_a_name_that_is_no_text_in_the_locale_is_told_before_the_work(run, tmp_path):
     done = run("1", str(tmp_path / "café"), **ASCII)
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"is no text in this locale: export LC_ALL=C.UTF-8" in done.stderr
