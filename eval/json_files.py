@@ -1,15 +1,18 @@
 """JSON files of other stages, read with one line about whatever is wrong with them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from babylm_data.files import BAD_JSON
+from babylm_data.files import BAD_JSON, refuse_hollow
 
 
 def read_json(path: Path, remedy: str, keys: Sequence[str] = ()) -> dict:
     """The JSON object in `path`, which must hold `keys`; else a UserError that ends with `remedy`."""
+    if path.exists():
+        refuse_hollow(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
@@ -20,6 +23,18 @@ def read_json(path: Path, remedy: str, keys: Sequence[str] = ()) -> dict:
         raise UserError(f"{path} is not valid JSON ({error}): {remedy}") from None
     require(value, keys, str(path), remedy)
     return value
+
+
+@contextmanager
+def damage_named(what: object, remedy: str) -> Iterator[None]:
+    """Turn what goes wrong with values of other kinds than a file should hold into one UserError that names `what`."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(
+            f"{what} holds something else than the kit wrote there ({reason}): {remedy}"
+        ) from error
 
 
 def require(value: object, keys: Sequence[str], name: str, remedy: str) -> None:

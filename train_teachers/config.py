@@ -242,6 +242,7 @@ class TrainConfig(Strict):
         return self
 
 
+DEEPEST = 50
 Config = TypeVar("Config", bound=TrainConfig)
 
 
@@ -255,14 +256,13 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
     if not path.is_file():
         raise UserError(f"{path}: no such config file")
     try:
+        _refuse_deep(path)
         written = OmegaConf.load(path)
         if not OmegaConf.is_dict(written):
             raise UserError(f"{path}: not a table of `key: value` lines")
         for item in overrides:
             _replace(written, item)
         values = _whole_numbers(OmegaConf.to_container(written, resolve=True))
-    except RecursionError:
-        raise UserError(f"{path}: nested too deeply") from None
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path}{line}: no YAML ({' '.join((error.problem or 'damaged').split())})") from None
@@ -274,6 +274,17 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
         return schema.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{path}: {_first_fault(error, schema)}") from None
+
+
+def _refuse_deep(path: Path) -> None:
+    """UserError for a file that is nested beyond any config: the readers go as deep as it, and crash."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise UserError(f"{path}: nested too deeply, more than {DEEPEST} tables and lists in one another")
 
 
 def _first_fault(error: ValidationError, schema: type[BaseModel]) -> str:

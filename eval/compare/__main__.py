@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError, run_stage
 from babylm_data.sealed import write_whole
+from eval.json_files import damage_named
 
 if TYPE_CHECKING:
     from eval.compare.scored import Scored
@@ -158,16 +159,18 @@ def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     sides = read_sides(args)
 
-    from eval.compare.scored import check_models, read_scored, shared_tasks
+    from eval.compare.scored import AGAIN, check_models, read_scored, shared_tasks
     from eval.compare.table import table
     from eval.scores import as_json
 
-    scored = [[read_scored(folder) for folder in side] for side in sides]
-    check_models([run for side in scored for run in side])
-    tasks, missing = shared_tasks(scored, args.tasks)
-    found = [compare(scored[0], other, tasks) for other in scored[1:]]
-    notes = {task: scored[0][0].tasks[task] for task in tasks}
-    print("\n\n".join(table(comparison, notes) for comparison in found))
+    with damage_named(" or ".join(str(folder) for side in sides for folder in side), AGAIN):
+        scored = [[read_scored(folder) for folder in side] for side in sides]
+        check_models([run for side in scored for run in side])
+        tasks, missing = shared_tasks(scored, args.tasks)
+        found = [compare(scored[0], other, tasks) for other in scored[1:]]
+        notes = {task: scored[0][0].tasks[task] for task in tasks}
+        tables = [table(comparison, notes) for comparison in found]
+    print("\n\n".join(tables))
     print("\n".join(missing), end="\n" if missing else "")
     if args.json:
         write_whole(args.json, as_json({"comparisons": found, "left_out": missing}))

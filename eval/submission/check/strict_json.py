@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import refuse_hollow
 
 DIGITS = 18
 
@@ -22,6 +23,8 @@ class Doubled(dict):
 def read_submission(path: Path) -> object:
     """The JSON value in `path`; a UserError if there is none."""
     remedy = "name the file that the collator wrote"
+    if path.exists():
+        refuse_hollow(path)
     try:
         text = path.read_bytes().decode("utf-8")
         if text.startswith("\ufeff"):

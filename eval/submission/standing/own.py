@@ -7,7 +7,7 @@ from babylm_data.errors import UserError
 from eval.caveats import caveats
 from eval.finetune.glue import OFFICIAL
 from eval.finetune.results import read_tuned
-from eval.json_files import read_json
+from eval.json_files import damage_named, read_json
 from eval.many import names_of
 from eval.model import model_sha256
 from eval.submission.leaderboard import MARKS, files_in
@@ -34,6 +34,11 @@ class Own:
 
 def read_own(path: Path, data: Path | None) -> Own:
     """The scores in `path`; `data` is the gold data, which only a submission needs."""
+    with damage_named(path, WHAT):
+        return _read_own(path, data)
+
+
+def _read_own(path: Path, data: Path | None) -> Own:
     if path.is_dir():
         own = of_folder(path)
     else:
