@@ -69,6 +69,8 @@ def load_model(
         verify(folder, "export the model again")
     _refuse_strange(folder, config or read_config(folder))
     logging.disable_progress_bar()  # of the loading: a blink, and noise in a log
+    # its report of keys: what matters in it is checked below
+    logging.get_logger("transformers.modeling_utils").setLevel(logging.ERROR)
     try:
         model, info = CLASSES[kind].from_pretrained(
             folder,

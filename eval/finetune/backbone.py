@@ -41,11 +41,10 @@ def load_backbone(
     Every weight must come from the file but a pooler's, which no head here reads.
     """
     import torch
-    from transformers import AutoModel, logging
+    from transformers import AutoModel
 
     from babylm_data.models import load_model
 
-    logging.set_verbosity_error()  # its report of keys: what matters in it is checked
     if random_weights:
         return AutoModel.from_config(config, dtype=torch.float32)
     return load_model(folder, "body", config=config)
