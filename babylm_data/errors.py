@@ -13,21 +13,24 @@ from babylm_data.threads import give_way
 LOOK_AFTER = 10_000
 
 
+DIGITS = 15  # of a whole number on a command line: the libraries count in 64 bits
+
+
 class UserError(Exception):
     """Something the user can mend. The message is one line that says what is wrong and what to do."""
 
 
 def positive(text: str) -> int:
     """A whole number above 0, as a type for argparse."""
-    if not text.isdecimal() or int(text) < 1:
+    if from_zero(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def from_zero(text: str) -> int:
     """A whole number from 0 on, such as a seed, as a type for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    if not text.isdecimal() or len(text) > DIGITS:
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number of at most {DIGITS} digits")
     return int(text)
 
 
