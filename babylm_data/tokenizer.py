@@ -21,6 +21,7 @@ PAD, BOS, EOS, UNK, MASK = 0, 1, 2, 3, 4
 SPECIAL_TOKENS = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]  # each at the id of its place in this list
 LONG_WORD = 1000
 LONG_PIECE, CUT = re.compile(rf"\S{{{LONG_WORD}}}(?=\S)"), "\0"  # no clean text holds the latter
+LARGEST = 2**20
 SMALLEST = len(SPECIAL_TOKENS) + 256
 NAMES = ("pad_token", "bos_token", "eos_token", "unk_token", "mask_token")
 
@@ -50,6 +51,8 @@ def train_tokenizer(
         raise UserError(
             f"a vocabulary of {vocab_size} is too small: special tokens and bytes alone are {SMALLEST}"
         )
+    if vocab_size > LARGEST:  # the library would ask for memory for all of them first
+        raise UserError(f"a vocabulary of {vocab_size:,} is too large: at most {LARGEST:,}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space, use_regex=True)

@@ -69,6 +69,8 @@ def test_a_corpus_too_small_for_the_vocabulary_is_refused_with_the_number_reache
         train_tokenizer(TEXTS, vocab_size=5000)
     with pytest.raises(UserError, match="too small"):
         train_tokenizer(TEXTS, vocab_size=SMALLEST - 1)
+    with pytest.raises(UserError, match="too large: at most 1,048,576"):
+        train_tokenizer(TEXTS, vocab_size=10**15)
 
 
 def test_the_start_of_text_is_put_in_front_by_the_tokenizer_itself(folder):
