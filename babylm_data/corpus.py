@@ -7,6 +7,7 @@ line because of a word in it. Lines and paragraphs stay. Raise RULES when a rule
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from babylm_data.errors import UserError
@@ -14,6 +15,7 @@ from babylm_data.errors import UserError
 RULES = 2
 MAX_LINE_BYTES = 10_000_000
 CHUNK_BYTES = 1_000_000
+LINE_END = re.compile(rb"\r+\n?|\n")  # "\r\r\n" is what a conversion made of "\r\n"
 
 # Speech comes as one running stream without marks. Eight lines keep a turn with its context, and are so short
 # that the model often meets `<s>`, which stands before every sentence it is later scored on.
@@ -64,11 +66,20 @@ def _byte_lines(path: Path) -> Iterator[bytes]:
     """Lines with their ends; one over `MAX_LINE_BYTES` is the last, and not whole."""
     rest = b""
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            lines = (rest + chunk).splitlines(keepends=True)
-            rest = lines.pop()  # it may go on, and a "\r" at its end may be half of an end
-            yield from lines
-            if len(rest) > MAX_LINE_BYTES:
+        while len(rest) <= MAX_LINE_BYTES:
+            chunk = file.read(CHUNK_BYTES)
+            data, start = rest + chunk, 0
+            # what stands at the end of a chunk may be half of an end
+            whole = len(data.rstrip(b"\r")) if chunk else len(data)
+            for end in LINE_END.finditer(data):
+                if end.start() >= whole:
+                    break
+                yield data[start : end.end()]
+                start = end.end()
+                if end[0].endswith(b"\r"):  # each of several is an end, where no "\n" follows
+                    yield from [b"\r"] * (len(end[0]) - 1)
+            rest = data[start:]
+            if not chunk:
                 break
     if rest:
         yield rest
@@ -88,30 +99,25 @@ def documents(lines: Iterable[str | None], *, max_lines: int | None = None) -> D
     for line in lines:
         if line is None:
             continue
-        for text, count in _pieces(tidy(line)):
-            if document and (not text or count == WORDS_PER_DOCUMENT):  # what fills a document stands alone
-                yield "\n".join(document)
-                document, words = [], 0
+        for text, count in _pieces(tidy(line), WORDS_PER_DOCUMENT - words):
             if text:
                 document.append(text)
                 words += count
-            if len(document) == max_lines or words >= WORDS_PER_DOCUMENT:
+            if document and (not text or len(document) == max_lines or words >= WORDS_PER_DOCUMENT):
                 yield "\n".join(document)
                 document, words = [], 0
     if document:
         yield "\n".join(document)
 
 
-def _pieces(line: str) -> list[tuple[str, int]]:
-    """A tidy line and its number of words; one that is longer than a document in pieces of that length."""
+def _pieces(line: str, room: int) -> list[tuple[str, int]]:
+    """A tidy line and its number of words; one longer than a document in pieces, the first of `room` words."""
     count = line.count(" ") + 1
     if count <= WORDS_PER_DOCUMENT:
         return [(line, count)]
     words = line.split(" ")
-    return [
-        (" ".join(words[i : i + WORDS_PER_DOCUMENT]), min(WORDS_PER_DOCUMENT, count - i))
-        for i in range(0, count, WORDS_PER_DOCUMENT)
-    ]
+    edges = [0, *range(room, count, WORDS_PER_DOCUMENT), count]
+    return [(" ".join(words[a:b]), b - a) for a, b in pairwise(edges)]
 
 
 def clean_plain(lines: Lines) -> Documents:

@@ -22,15 +22,17 @@ class UserError(Exception):
 
 def positive(text: str) -> int:
     """A whole number above 0, as a type for argparse."""
-    if from_zero(text) < 1:
+    if not text.isdecimal() or int(text[:DIGITS]) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+    return from_zero(text)
 
 
 def from_zero(text: str) -> int:
     """A whole number from 0 on, such as a seed, as a type for argparse."""
-    if not text.isdecimal() or len(text) > DIGITS:
-        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number of at most {DIGITS} digits")
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    if len(text) > DIGITS:
+        raise argparse.ArgumentTypeError(f"{text[:20]}… is too large: at most {DIGITS} digits")
     return int(text)
 
 

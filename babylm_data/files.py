@@ -5,13 +5,15 @@ content (a link to nothing, as git-annex and DVC leave, or a pointer of Git LFS)
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from babylm_data.errors import UserError
 
-CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
-PAPERS = ("README", "LICENSE", "LICENCE", "CITATION")
+CLUTTER = re.compile(
+    r"\..*|~\$.*|#.*#|.*~|__MACOSX|Thumbs\.db|desktop\.ini|(?i:(README|LICEN[CS]E|CITATION)(\.(md|txt|rst|cff|pdf))?)"
+)
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 BAD_JSON = (ValueError, RecursionError)
 """What json.loads raises for text that is no JSON, or is nested beyond its stack."""
@@ -20,13 +22,7 @@ NAMED = 6  # of what is not read, before "and n more"
 
 def is_clutter(path: Path) -> bool:
     """Is this beside what is meant, by its name: hidden, an editor's own, or a README?"""
-    name = path.name
-    return (
-        name.startswith((".", "~$", "#"))
-        or name.endswith("~")
-        or name in CLUTTER
-        or path.name.split(".", 1)[0].upper() in PAPERS
-    )
+    return CLUTTER.fullmatch(path.name) is not None
 
 
 def entries(folder: Path) -> list[Path]:
@@ -37,16 +33,16 @@ def entries(folder: Path) -> list[Path]:
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file at any depth, links to folders followed, without clutter, in a fixed order.
 
-    UserError for what is no file: a link to nothing or in a circle, a device.
+    Some may be names without content. UserError for links in a circle.
     """
     for parent, folders, names in os.walk(folder, followlinks=True):
         here = Path(parent)
-        if any(here.resolve() == above.resolve() for above in here.parents):
+        between = [above for above in here.parents if above == folder or folder in above.parents]
+        if any(here.resolve() == above.resolve() for above in between):
             raise UserError(f"{here} is a link to a folder that holds it: remove it")
         folders[:] = sorted(name for name in folders if not is_clutter(here / name))
         for name in sorted(names):
             if not is_clutter(here / name):
-                refuse_hollow(here / name)
                 yield here / name
 
 

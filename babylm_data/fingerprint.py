@@ -53,7 +53,10 @@ def fingerprint(folder: str | Path) -> str:
 
 
 def read_tokenizer(folder: str | Path) -> "Tokenizer":
-    """The tokenizer in `folder` without what its last call left behind (padding, truncation); UserError if damaged."""
+    """The tokenizer in `folder` without what a call or its training left behind (padding, truncation, dropout).
+
+    UserError if it is damaged.
+    """
     return _tokenizer(_content(Path(folder)), str(folder))
 
 
@@ -78,6 +81,8 @@ def _tokenizer(content: str, folder: str) -> "Tokenizer":
         ) from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    if getattr(tokenizer.model, "dropout", None):
+        tokenizer.model.dropout = None  # of its training: it would cut the same text anew each time
     return tokenizer
 
 

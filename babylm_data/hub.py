@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from babylm_data.files import refuse_hollow
+from babylm_data.files import is_clutter, refuse_hollow
 
 # weights, config and tokenizer: what decides what a model computes
 MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
@@ -21,7 +21,8 @@ def find_folder(name: str, absent: str, files: tuple[str, ...] = MODEL_FILES) ->
     folder = Path(name)
     if folder.is_dir():
         for path in chain.from_iterable(map(folder.glob, files)):
-            refuse_hollow(path)
+            if not (path.is_dir() or is_clutter(path)):
+                refuse_hollow(path)
         return folder
     local = name.startswith("runs/") or ("/" in name and folder.parent.is_dir())
     if local or not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", name):
@@ -34,6 +35,11 @@ def find_folder(name: str, absent: str, files: tuple[str, ...] = MODEL_FILES) ->
     except Exception as error:  # a dozen kinds: offline, no such name, gated, the connection broke
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{name} is neither a folder nor a hub name that can be fetched: {reason}") from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with a model's weights, in order."""
+    return sorted(path for path in folder.glob("*.safetensors") if not is_clutter(path))
 
 
 def refuse_bad_endpoint() -> None:

@@ -23,6 +23,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 
 from babylm_data.causality import sees_later_tokens
 from babylm_data.errors import UserError
+from babylm_data.hub import weight_files
 from babylm_data.memory import is_full_memory
 from babylm_data.sealed import SEAL, verify
 
@@ -37,10 +38,8 @@ CONSTANTS = re.compile(
     r"|(^|\.)(position_ids|token_type_ids|version)$"
 )
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-ANY_SIZE, BEYOND = (
-    2**21,
-    100,
-)  # what a config may say of any size, or that many times the longest side of a tensor
+WIDTHS = ("hidden_size", "n_embd", "d_model", "intermediate_size", "n_inner", "vocab_size", "head_dim")
+WIDTHS += ("num_attention_heads", "n_head", "num_key_value_heads")
 MASK = re.compile(r"\.(bias|causal_mask)$")
 
 
@@ -80,6 +79,7 @@ def load_model(
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
             trust_remote_code=False,  # the default asks on a terminal, and runs the folder's code on "y"
         )
     except Exception as error:
@@ -104,12 +104,12 @@ def _refuse_strange(folder: Path, config: PreTrainedConfig) -> None:
             f"{folder} has an adapter (LoRA?) that would not be applied: merge it into the weights with peft's "
             "merge_and_unload, or remove adapter_config.json"
         )
-    shapes = [shape for path in sorted(folder.glob("*.safetensors")) for shape in _shapes(path)]
+    shapes = [shape for path in weight_files(folder) for shape in _shapes(path)]
     longest, said = max(chain.from_iterable(shapes), default=1), config.get_text_config().to_dict()
-    for key, value in said.items():
-        if not isinstance(value, int) or key.endswith("token_id"):
-            continue
-        if key in LAYERS and value > len(shapes) or value > max(ANY_SIZE, BEYOND * longest):
+    most = {**dict.fromkeys(WIDTHS, max(2**16, 4 * longest)), **dict.fromkeys(LAYERS, max(1000, len(shapes)))}
+    for key in most.keys() & said.keys():
+        value = said[key]
+        if isinstance(value, int) and value > most[key]:
             raise UserError(
                 f"{folder}: config.json says {key} {value:,}, and the weights have {len(shapes)} tensors, the longest "
                 f"{longest:,}: they do not belong together"
@@ -187,7 +187,7 @@ def _constants(folder: Path, model: PreTrainedModel) -> dict[str, bool]:
     buffers = [(name.rsplit(".", 1)[-1], buffer.squeeze().float()) for name, buffer in model.named_buffers()]
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
     found = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         with safe_open(path, "pt") as file:
             for key in file.keys():
                 if not CONSTANTS.search(key) or key.endswith(learned):
@@ -199,7 +199,8 @@ def _constants(folder: Path, model: PreTrainedModel) -> dict[str, bool]:
                 if last == "inv_freq" and rope.get("rope_type", "default") != "default":
                     made = []  # scaled since, and not when it was saved
                 found[key] = not made or any(
-                    buffer.shape == saved.shape and torch.allclose(buffer, saved, rtol=1e-2)
+                    buffer.shape == saved.shape
+                    and torch.allclose(buffer, saved, rtol=1e-2, atol=0.0 if last == "inv_freq" else 1e-3)
                     for buffer in made
                 )
     return found

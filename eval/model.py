@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
+from babylm_data.files import is_clutter
 from babylm_data.hub import MODEL_FILES, find_folder
 from babylm_data.sealed import SEAL, sha256, verify
 
@@ -32,7 +33,12 @@ def find_model(name: str) -> Path:
 
 
 def _digest(folder: Path, patterns: tuple[str, ...]) -> str:
-    files = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.name != SEAL)
+    files = sorted(
+        path
+        for pattern in patterns
+        for path in folder.glob(pattern)
+        if path.name != SEAL and not is_clutter(path)
+    )
     if len(files) == 1:
         return sha256(files[0])
     return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
@@ -94,6 +100,8 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
         raise load_error(folder, error) from error
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer in {folder} gives no character spans: save it as tokenizer.json")
+    if getattr(tokenizer.backend_tokenizer.model, "dropout", None):
+        tokenizer.backend_tokenizer.model.dropout = None  # it would cut the same text anew each time
     tokenizer.model_max_length = 10**12  # documents are cut into windows
     return tokenizer
 

@@ -1,5 +1,6 @@
 """Held-out text as documents: found, read and counted before any model is loaded."""
 
+import os
 import re
 from dataclasses import dataclass
 from itertools import groupby
@@ -43,6 +44,8 @@ def find_texts(paths: list[str]) -> list[Path]:
         if path.is_dir():
             below = list(files_below(path))
             files = [p for p in below if p.suffix.lower() in SUFFIXES]
+            for file in files:
+                refuse_hollow(file)
             say_unread(path, [p for p in below if p not in files])
             if not files:
                 raise UserError(
@@ -64,7 +67,12 @@ def find_texts(paths: list[str]) -> list[Path]:
 
 def text_name(path: Path) -> str:
     """What a file is called in the scores: its folder and its name."""
-    return f"{path.resolve().parent.name}/{path.name}"
+    return f"{_folder(path)}/{path.name}"
+
+
+def _folder(path: Path) -> str:
+    """The name of the folder that a file was found in, which may be a link."""
+    return Path(os.path.abspath(path)).parent.name
 
 
 def read_text(path: Path, max_words: int | None = None) -> Text:
@@ -79,7 +87,7 @@ def read_text(path: Path, max_words: int | None = None) -> Text:
     documents = ["\n".join(lines) for is_text, lines in runs if is_text]
     if not documents:
         raise UserError(f"{path} holds no text: leave it out of --text")
-    parent = path.resolve().parent.name
+    parent = _folder(path)
     return Text(text_name(path), parent if parent in SPLITS else None, documents)
 
 

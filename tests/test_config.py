@@ -168,6 +168,8 @@ BAD = {
     "broken YAML in a value": ("seed=[", "override 'seed=['"),
     "broken path": ("[=1", "override '[=1'"),
     "section replaced by a number": ("optim=3", "optim: write a table of `key: value` lines, not 3"),
+    "a name that YAML reads otherwise": ("name=007", "YAML reads 007 as 7: quote it"),
+    "a number for a name": ("name=1e5", "quote it"),
     "no value": ("name=", "override 'name=' has no value"),
     "a name that leaves letters": ("name='my run'", "name: write letters, digits, and - _ . between them"),
     "a name that is too long": (f"name={'a' * 300}", "name: write a text of at most 200 letters, not "),

@@ -27,7 +27,6 @@ CLUTTER = [
     ".~lock.childes.train#",
     "Thumbs.db",
     "README.txt",
-    "README.train",
     "readme.md",
     "LICENSE.txt",
 ]
@@ -66,7 +65,18 @@ def test_clutter_is_passed_over_in_a_corpus_in_texts_and_in_evaluation_data(raw,
     assert [path.name for path in TASKS["blimp_filtered"].find(data)] == ["a.jsonl"]
 
 
-@pytest.mark.parametrize("name", ["childes.train", "a.b.txt", "new-york_2.txt", "readmes.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "childes.train",
+        "a.b.txt",
+        "new-york_2.txt",
+        "readmes.txt",
+        "citation_stories.train",
+        "#1 Story.train",
+        "License.to.kill.train",
+    ],
+)
 def test_a_name_like_any_other_is_no_clutter(tmp_path, name):
     assert not is_clutter(tmp_path / name)
 

@@ -229,7 +229,7 @@ def test_a_run_is_not_put_into_a_folder_of_data(train_tiny, data_folder):
 
 
 def test_a_step_larger_than_the_text_is_refused_at_once(train_tiny):
-    with pytest.raises(UserError, match="batch_size 1,000,000,000 is more than the .* sequences of"):
+    with pytest.raises(UserError, match="batch_size 1,000,000,000 is over 100 times the .* sequences of"):
         train_tiny(batch_size=1_000_000_000)
 
 

@@ -132,6 +132,7 @@ def test_what_it_would_not_make_is_no_constant(saved, kind, family, extra, fault
             "says hidden_size 1,000,000,000, and the weights have 21 tensors, the longest 64",
         ),
         ({"vocab_size": 2**40}, "they do not belong together"),
+        ({"head_dim": 2_000_000}, "says head_dim 2,000,000"),
         ({"num_hidden_layers": 3}, "do not fit its config.json"),
     ],
 )
@@ -142,6 +143,23 @@ def test_a_shape_that_no_machine_could_hold_is_refused_at_once(saved, change, me
     with pytest.raises(UserError, match=message) as error:
         load_model(folder)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", [{"tokens_seen": 10**9}, {"max_position_embeddings": 10_485_760}])
+def test_a_number_that_is_no_width_is_no_fault(saved, change):
+    folder = saved("llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    (folder / "._model.safetensors").write_bytes(b"AppleDouble")
+    (folder / "tokenizer").mkdir()
+    load_model(find_folder(str(folder), absent="absent"))
+
+
+def test_weights_of_another_shape_are_named(saved):
+    folder = saved("llama")
+    change_weights(folder, lambda weights: weights.update({"model.norm.weight": torch.ones(3)}))
+    with pytest.raises(UserError, match=r"mismatched keys: .*model.norm.weight"):
+        load_model(folder)
 
 
 def test_an_adapter_is_not_ignored(saved):

@@ -374,7 +374,7 @@ def due_of(name: str) -> list:
             {"data": {"words": 40_000}},
             "data.words 40,000 is over the .* words that 10 epochs of the corpus have",
         ),
-        ({"data": {"words": 19_800}, "batch_size": 200}, "the last step, .* more than 1% over the"),
+        ({"data": {"words": 19_800}, "batch_size": 400}, "the last step, .* more than 1% over the"),
     ],
 )
 def test_a_budget_of_the_track_is_not_crossed_unless_outside_the_competition(train_tiny, changes, message):

@@ -6,6 +6,7 @@ from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
+from babylm_data.hub import weight_files
 from babylm_data.models import load_model
 from babylm_data.sealed import sha256
 from babylm_data.speed import FORMATS
@@ -40,4 +41,4 @@ def weights_of(hashed: str) -> str:
 
 def weights_hash(folder: Path) -> str:
     """The SHA-256 of each of its *.safetensors."""
-    return ",".join(sha256(file) for file in sorted(folder.glob("*.safetensors")))
+    return ",".join(sha256(file) for file in weight_files(folder))

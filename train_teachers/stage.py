@@ -47,6 +47,7 @@ from train_teachers.run import Run, begun, finished
 from train_teachers.tracking import wandb_mode
 
 AUDIT_SEQUENCES = 4
+EPOCHS_A_STEP = 100  # beyond that a step is a slip of the pen
 INIT_ABSENT = "init: {} does not exist: train it first"
 MakeObjective = Callable[[PreTrainedModel, str, torch.device], Objective]
 """From the student, the fingerprint of its tokenizer, and the device."""
@@ -129,10 +130,11 @@ class Ready:
             corpus = manifest["splits"]["train"]["words"]
             check_exposure(self.track, corpus, config.data.words, self.words_before)
         self.batches, self.held_out = batches_of(config), _held_out(config)
-        if config.batch_size > self.batches.sequences_per_epoch:
+        if config.batch_size > EPOCHS_A_STEP * self.batches.sequences_per_epoch:
             raise UserError(
-                f"batch_size {config.batch_size:,} is more than the {self.batches.sequences_per_epoch:,} sequences of "
-                f"{config.data.seq_len} tokens that the text has: lower it"
+                f"batch_size {config.batch_size:,} is over {EPOCHS_A_STEP} times the "
+                f"{self.batches.sequences_per_epoch:,} sequences of {config.data.seq_len} tokens that the text has: "
+                "lower it"
             )
         self.steps = self.batches.steps_for(config.data.words)
         if config.competition:
