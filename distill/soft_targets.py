@@ -33,7 +33,7 @@ from distill.config import DistillConfig, value
 from train_teachers.outputs import part_of
 from train_teachers.targets import Batch
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST, SPLITS = "manifest.json", ("train", "dev")
 
 
