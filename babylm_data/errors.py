@@ -11,8 +11,6 @@ from babylm_data.threads import give_way
 # New objects after which Python looks for unused ones. The libraries make a million that live to the end: to look after
 # every 700, as is the default, takes half a second of a start, and to look through all at the end most of another.
 LOOK_AFTER = 10_000
-
-
 DIGITS = 15  # of a whole number on a command line: the libraries count in 64 bits
 
 

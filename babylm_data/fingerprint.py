@@ -81,9 +81,14 @@ def _tokenizer(content: str, folder: str) -> "Tokenizer":
         ) from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    if getattr(tokenizer.model, "dropout", None):
-        tokenizer.model.dropout = None  # of its training: it would cut the same text anew each time
+    without_dropout(tokenizer)
     return tokenizer
+
+
+def without_dropout(tokenizer: "Tokenizer") -> None:
+    """Take out the dropout of a BPE's training: it would cut the same text anew each time."""
+    if getattr(tokenizer.model, "dropout", None):
+        tokenizer.model.dropout = None
 
 
 def _marks(folder: Path) -> frozenset[str]:

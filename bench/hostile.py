@@ -135,7 +135,10 @@ def flip(path: Path, rng: Random) -> None:
 
 
 def replace_by(content: bytes) -> Callable[[Path, Random], None]:
-    return lambda path, rng: path.write_bytes(content) and None
+    def spoil(path: Path, rng: Random) -> None:
+        path.write_bytes(content)
+
+    return spoil
 
 
 def link_to(target: str) -> Callable[[Path, Random], None]:
@@ -312,22 +315,18 @@ def play(piece: Piece, usual: dict[str, float]) -> str | None:
     command = [*PYTHON, name, *(word for word in sub if word in ("check", "standing")), *piece.arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"} | piece.environment
     start = time.monotonic()
-    process = subprocess.Popen(
-        command,
-        cwd=piece.place,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
     try:
-        _, errors = process.communicate(timeout=LIMIT)
+        process = subprocess.run(
+            command,
+            cwd=piece.place,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LIMIT,
+        )
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
         return f"killed after {LIMIT:.0f} s"
-    seconds, said = time.monotonic() - start, errors.decode("utf-8", "replace")
+    seconds, said = time.monotonic() - start, process.stderr.decode("utf-8", "replace")
     last = said.strip().splitlines()[-1] if said.strip() else ""
     fine = (0, 1, 2) if piece.program == "eval.submission check" else (0, 2)
     if "Traceback" in said or process.returncode not in fine:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
 from babylm_data.files import is_clutter
-from babylm_data.hub import MODEL_FILES, find_folder
+from babylm_data.fingerprint import without_dropout
+from babylm_data.hub import MODEL_FILES, find_folder, weight_files
 from babylm_data.sealed import SEAL, sha256, verify
 
 if TYPE_CHECKING:  # seconds to import, and not needed to find fault with a folder
@@ -23,7 +24,7 @@ def find_model(name: str) -> Path:
     folder = find_folder(name, absent=f"there is no model folder {name}")
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is not a model folder: it has no config.json (an export has one)")
-    if not any(folder.glob("*.safetensors")):
+    if not weight_files(folder):
         raise UserError(f"{folder} has no *.safetensors file: save the weights in that format")
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         raise UserError(f"{folder} has no tokenizer (tokenizer.json): save it beside the model")
@@ -100,8 +101,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
         raise load_error(folder, error) from error
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer in {folder} gives no character spans: save it as tokenizer.json")
-    if getattr(tokenizer.backend_tokenizer.model, "dropout", None):
-        tokenizer.backend_tokenizer.model.dropout = None  # it would cut the same text anew each time
+    without_dropout(tokenizer.backend_tokenizer)
     tokenizer.model_max_length = 10**12  # documents are cut into windows
     return tokenizer
 

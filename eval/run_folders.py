@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.hub import weight_files
 from babylm_data.sealed import SEAL, sha256, verify
 from eval.json_files import read_json, read_metrics, require
 from eval.model import model_sha256
@@ -102,7 +103,7 @@ class Run:
 
 def weights(export: Path) -> str:
     """The SHA-256 of each of an export's *.safetensors, as inputs.json holds them."""
-    files = sorted(export.glob("*.safetensors"))
+    files = weight_files(export)
     return ",".join(_sha256_as_of(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 

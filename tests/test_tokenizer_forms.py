@@ -59,31 +59,21 @@ def save(tokenizer: Tokenizer, folder: Path, change=lambda content: None, **name
     return folder
 
 
-def with_added(*tokens, **named):
-    def build(folder):
-        tokenizer = byte_level()
-        tokenizer.add_tokens(list(tokens))
-        return save(tokenizer, folder, **named)
-
-    return build
+def with_added(*tokens):
+    return after(lambda tokenizer: tokenizer.add_tokens(list(tokens)))
 
 
 def with_special(*tokens, **named):
-    def build(folder):
-        tokenizer = byte_level()
-        tokenizer.add_special_tokens(list(tokens))
-        return save(tokenizer, folder, **named)
-
-    return build
+    return after(lambda tokenizer: tokenizer.add_special_tokens(list(tokens)), **named)
 
 
-def after(call):
+def after(call, **named):
     """As a call of it left it behind."""
 
     def build(folder):
         tokenizer = byte_level()
         call(tokenizer)
-        return save(tokenizer, folder)
+        return save(tokenizer, folder, **named)
 
     return build
 

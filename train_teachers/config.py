@@ -376,13 +376,11 @@ def _replace(written: Any, item: str) -> None:
         raise UserError(f"override '{item}' has no value: write one, or null")
     try:
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
-        if key in ("name", "wandb.project") and isinstance(value, (int, float)) and str(value) != text:
-            raise UserError(f"override '{item}': YAML reads {text} as {value}: quote it, \"{key}='{text}'\"")
         OmegaConf.update(written, key, value, merge=False)
-    except UserError:
-        raise
     except Exception as error:  # YAML and OmegaConf have a dozen kinds for a text that they cannot read
         raise UserError(f"override '{item}': {' '.join(str(error).split())}") from None
+    if key in ("name", "wandb.project") and isinstance(value, (int, float)) and str(value) != text:
+        raise UserError(f"override '{item}': YAML reads {text} as {value}: quote it, \"{key}='{text}'\"")
 
 
 def dump_config(config: TrainConfig) -> str:

@@ -8,7 +8,7 @@ from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
 from babylm_data.hub import weight_files
 from babylm_data.models import load_model
-from babylm_data.sealed import sha256
+from babylm_data.sealed import SEAL, sha256, verify
 from babylm_data.speed import FORMATS
 
 
@@ -26,6 +26,8 @@ def load(folder: Path, *, precision: str = "fp32", attention: str | None = None)
 
     `attention` is an implementation by transformers' name; None: the best that the model has.
     """
+    if (folder / SEAL).is_file():
+        verify(folder, "export the model again")
     return load_model(folder, dtype=FORMATS[precision], attention=attention)
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from babylm_data.hub import weight_files
 from babylm_data.sealed import SEAL, sha256
 from eval.finetune.glue import TASKS
 from eval.finetune.results import cut_short
@@ -77,7 +78,7 @@ def hashes(lineup: Lineup) -> list[tuple[str, str, str]]:
     """(file, what it is, hex SHA-256) of the student's own files and of what it was made from."""
     student = lineup.student
     export, data = student.folder / "export", Path(student.summary["data"]).name
-    lines = [(f"export/{path.name}", "the model's weights", sha256(path)) for path in shards(export)]
+    lines = [(f"export/{path.name}", "the model's weights", sha256(path)) for path in weight_files(export)]
     lines += [
         ("export/tokenizer.json", "its tokenizer", sha256(export / "tokenizer.json")),
         ("scores.json", "its scores", sha256(student.folder / "eval" / "scores.json")),
@@ -96,11 +97,6 @@ def hashes(lineup: Lineup) -> list[tuple[str, str, str]]:
         origins.append((*first, "weights that it began from", student.inputs["init"]))
     # one digest a shard, which are those of the files: a lineup is checked
     for folder, inside, what, digests in origins:
-        pairs = zip(shards(folder / inside), digests.split(","), strict=True)
+        pairs = zip(weight_files(folder / inside), digests.split(","), strict=True)
         lines += [(f"{folder.name}/{inside}/{path.name}", what, digest) for path, digest in pairs]
     return lines
-
-
-def shards(export: Path) -> list[Path]:
-    """The files of an export's weights, in order."""
-    return sorted(export.glob("*.safetensors"))
