@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
+from babylm_data.tokenizer_files import parse_tokenizer, tokenizer_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-NO_TOKENIZER = (
-    "holds no tokenizer.json: name the folder of a tokenizer or of a model; one in older files becomes it by "
-    "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
-)
 ORDERS = 4  # of the vocabulary, strung together
 LINE = 50  # entries a line
 DISAGREEMENTS = (
@@ -49,46 +46,7 @@ DISAGREEMENTS = (
 def fingerprint(folder: str | Path) -> str:
     """SHA-256 (hex) of what the tokenizer in `folder` does to text."""
     folder = Path(folder)
-    return _fingerprint(_content(folder), _marks(folder), str(folder))
-
-
-def read_tokenizer(folder: str | Path) -> "Tokenizer":
-    """The tokenizer in `folder` without what a call or its training left behind (padding, truncation, dropout).
-
-    UserError if it is damaged.
-    """
-    return _tokenizer(_content(Path(folder)), str(folder))
-
-
-def _content(folder: Path) -> str:
-    try:
-        return (folder / "tokenizer.json").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{folder} {NO_TOKENIZER}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{folder / 'tokenizer.json'} is not UTF-8 text: make it again") from None
-
-
-def _tokenizer(content: str, folder: str) -> "Tokenizer":
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_str(content)
-    except Exception as error:  # the library has no kind of its own
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{folder}/tokenizer.json is damaged or not a tokenizer ({reason}): make it again"
-        ) from None
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    without_dropout(tokenizer)
-    return tokenizer
-
-
-def without_dropout(tokenizer: "Tokenizer") -> None:
-    """Take out the dropout of a BPE's training: it would cut the same text anew each time."""
-    if getattr(tokenizer.model, "dropout", None):
-        tokenizer.model.dropout = None
+    return _fingerprint(tokenizer_json(folder), _marks(folder), str(folder))
 
 
 def _marks(folder: Path) -> frozenset[str]:
@@ -107,7 +65,7 @@ def _marks(folder: Path) -> frozenset[str]:
 
 @lru_cache(maxsize=16)
 def _fingerprint(content: str, marks: frozenset[str], folder: str) -> str:
-    tokenizer = _tokenizer(content, folder)
+    tokenizer = parse_tokenizer(content, folder)
     tokenizer.encode_special_tokens = True  # a "<s>" that stands in a text is text
     entries = tokenizer.get_vocab(with_added_tokens=False)
     for index, added in tokenizer.get_added_tokens_decoder().items():

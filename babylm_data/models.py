@@ -66,8 +66,9 @@ def load_model(
     """
     _refuse_strange(folder, config or read_config(folder))
     logging.disable_progress_bar()  # of the loading: a blink, and noise in a log
-    # its report of keys: what matters in it is checked below
-    logging.get_logger("transformers.modeling_utils").setLevel(logging.ERROR)
+    # its reports of keys, of which what matters is checked below, and of layers that are not on several devices
+    for module in ("modeling_utils", "distributed.tensor_parallel"):
+        logging.get_logger(f"transformers.{module}").setLevel(logging.ERROR)
     try:
         model, info = CLASSES[kind].from_pretrained(
             folder,

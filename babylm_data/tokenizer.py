@@ -1,4 +1,4 @@
-"""The byte-level BPE tokenizer: train it, or adopt one; save it and load it.
+"""The byte-level BPE tokenizer: train it, or adopt one, and save it.
 
 Any text survives it (all 256 bytes are in the vocabulary). In one trained here special ids are fixed, and `<s>` is
 put in front by the tokenizer itself, so that training and evaluation cannot disagree about it.
@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from babylm_data.errors import UserError
-from babylm_data.fingerprint import NO_TOKENIZER, read_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
 
 PAD, BOS, EOS, UNK, MASK = 0, 1, 2, 3, 4
 SPECIAL_TOKENS = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]  # each at the id of its place in this list
@@ -179,16 +178,3 @@ def _refuse_unfit(tokenizer: "Tokenizer", source: str | Path) -> None:
             f"{source}: its ids have gaps, {len(ids)} entries reach to {max(ids)} and none is {gaps[0]}: "
             "use another tokenizer"
         )
-
-
-def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerFast":
-    """The tokenizer of a folder (data/tokenizer, or a model export) as `transformers` gives it to anyone."""
-    from transformers import AutoTokenizer
-
-    if not (Path(folder) / "tokenizer.json").is_file():
-        raise UserError(f"{folder} {NO_TOKENIZER}")
-    try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"the tokenizer in {folder} does not load: {reason}") from None

@@ -3,7 +3,7 @@
 A small and right workplace (corpus, data, model, tokenizer, evaluation data, scores, submission file) is spoilt in one
 place at a time, drawn by the seed: a file cut, flipped, emptied, turned into a link or a device, a value of a JSON or
 YAML file replaced by an odd one, an odd option, an odd environment. What went wrong is printed with its number, and a
-piece can be played again alone. `eval.submission check` may end with 1 as well: it has found faults.
+piece can be played again alone.
 
   python -m bench.hostile
   python -m bench.hostile --seed 7 --count 300
@@ -13,9 +13,9 @@ piece can be played again alone. `eval.submission check` may end with 1 as well:
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,41 +25,15 @@ from pathlib import Path
 from random import Random
 
 from babylm_data.errors import from_zero, positive, run_stage
-from babylm_data.sealed import damage
+from babylm_data.sealed import SEAL, damage
+from bench.hostile_workplace import PROGRAMS, command_of, environment, make_workplace
 
-ROOT = Path(__file__).parent.parent
 SLOW = 10.0  # seconds beyond what the program takes on right input
 LIMIT = 60.0  # then it is killed
-PYTHON = [sys.executable, "-m"]
-PROGRAMS = {
-    "babylm_data": ["--raw", "raw", "--vocab-size", "300", "--out", "out"],
-    "babylm_data adopting": ["--raw", "raw", "--tokenizer", "model", "--out", "out"],
-    "train_teachers": ["teacher.yaml"],
-    "train_teachers checking": ["teacher.yaml", "--check"],
-    "distill": ["student.yaml", "--check"],
-    "eval": ["model", "--tasks", "nursery", "perplexity", "--data", "eval", "--text", "text", "--limit", "5"],
-    "eval.finetune": ["model", "--tasks", "sst2", "--data", "glue", "--epochs", "1", "--batch-size", "4"],
-    "eval.compare": ["scores", "again"],
-    "eval.submission check": ["submission.json"],
-    "eval.submission standing": ["scores/scores.json"],
-}
-READS = {
-    "babylm_data": ["raw/train/childes.train", "raw/dev/childes.dev", "raw/train/wiki.train"],
-    "babylm_data adopting": ["raw/train/wiki.train", "model/tokenizer.json", "model/tokenizer_config.json"],
-    "train_teachers": ["teacher.yaml", "data/manifest.json", "data/SHA256.json", "data/train.tokens.bin"],
-    "train_teachers checking": ["teacher.yaml", "data/tokenizer/tokenizer.json", "data/dev.words.bin"],
-    "distill": ["student.yaml", "model/config.json", "model/model.safetensors", "model/tokenizer.json"],
-    "eval": ["model/config.json", "model/model.safetensors", "model/tokenizer.json", "text/a.txt"],
-    "eval.finetune": [
-        "glue/sst2/train.tsv",
-        "glue/sst2/dev.tsv",
-        "model/config.json",
-        "model/model.safetensors",
-    ],
-    "eval.compare": ["scores/scores.json", "again/scores.json"],
-    "eval.submission check": ["submission.json"],
-    "eval.submission standing": ["scores/scores.json"],
-}
+LONGEST = 1000  # letters of a line
+PROGRESS = re.compile(
+    r"\d+%\||\d+ words \[|\d+it \[|^wandb: |^usage: | {4,}"
+)  # bars, wandb's report, argparse's usage
 ODD = [
     None,
     True,
@@ -67,6 +41,9 @@ ODD = [
     0,
     10**12,
     -(10**30),
+    300_000,
+    1_000_000,
+    2**21,
     1.5,
     1e308,
     "",
@@ -229,57 +206,43 @@ def odd_value(path: Path, rng: Random) -> str:
     return f"{'.'.join(trail)} {said}"
 
 
-def make_workplace(place: Path) -> None:
-    """Everything that the programs read, small and right."""
-    from babylm_data.__main__ import main as prepare
-    from eval.__main__ import main as score
-    from train_teachers.config import Model
-    from train_teachers.stand_ins import make_model
+BESIDE = {
+    "._{}": b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X",
+    ".DS_Store": b"\x00\x00\x00\x01Bud1",
+    ".{}.swp": b"b0VIM 9.0",
+    "{}~": b"older",
+    "#{}#": b"saved",
+    "~${}": b"owner",
+    "README": b"What this is.\n",
+    "README.md": b"# What this is\n",
+    "{}.gz": b"\x1f\x8b\x08\x00",
+    "{}.orig": b"older\n",
+    "copy of {}": None,
+    "\u00fcml\u00e4ut {}": None,
+    "a\nb {}": None,
+    "\udcff{}": None,
+    "{}.lock": b"",
+}
+"""Names that lie beside a file, and what is in them; None: the same as in it."""
 
-    here = Path.cwd()
-    place.mkdir(parents=True)
-    os.chdir(place)
-    prepare(["--source", "nursery", "--words", "4000", "--vocab-size", "400", "--out", "data"])
-    for split in ("train", "dev"):
-        Path("raw", split).mkdir(parents=True)
-        for source in ("childes", "wiki"):
-            lines = [f"*MOT:\tthe {a} sees the {b} {source} {split}." for a in "abcdefgh" for b in "ijklmnop"]
-            Path("raw", split, f"{source}.{split}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    shape = {
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 64,
-    }
-    make_model(Path("model"), Model(family="llama", **shape), Path("data/tokenizer"))
-    Path("text").mkdir()
-    Path("text/a.txt").write_text("the dog sees the cat\n\nthe cat sleeps\n", encoding="utf-8")
-    Path("glue/sst2").mkdir(parents=True)
-    for name in ("train", "dev"):
-        rows = "".join(f"the dog number {i} is {'good' if i % 2 else 'bad'}\t{i % 2}\n" for i in range(12))
-        Path("glue/sst2", f"{name}.tsv").write_text("sentence\tlabel\n" + rows, encoding="utf-8")
-    shutil.copytree("data/evaluation_data", "eval")
-    common = (
-        "model: {family: llama, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, "
-        "max_position_embeddings: 64}\ndata: {path: data, seq_len: 16, words: 600}\n"
-        "optim: {lr: 1e-3, optimizer: muon}\nbatch_size: 4\nvalidations: 1\ncompile: false\n"
-        "competition: false\nwandb: {project: hostile}\n"
-    )
-    Path("teacher.yaml").write_text("name: teacher\n" + common, encoding="utf-8")
-    losses = (
-        "teachers:\n  a: {path: model}\nlosses:\n  hard: {weight: 0.5}\n"
-        "  soft: {weight: {a: 0.5}, temperature: 2.0}\n"
-    )
-    Path("student.yaml").write_text("name: student\n" + common + losses, encoding="utf-8")
-    for out in ("scores", "again"):
-        score(["model", "--tasks", "nursery", "--data", "eval", "--limit", "5", "--out", out])
-    Path("submission.json").write_text(
-        json.dumps(
-            {"blimp": {"adjunct_island": {"predictions": [{"id": "a_0", "pred": " the dog"}]}}, "glue": {}}
-        ),
-        encoding="utf-8",
-    )
-    os.chdir(here)
+
+def put_beside(path: Path, rng: Random) -> str:
+    """Something beside the file: what other programs leave, a copy, a folder, a link to nothing, a pipe."""
+    way = rng.random()
+    name = rng.choice(list(BESIDE)).format(path.name) if way < 0.7 else f"other{path.suffix}"
+    beside, content = path.with_name(name), BESIDE.get(name.replace(path.name, "{}"))
+    if way < 0.7:
+        beside.write_bytes(path.read_bytes() if content is None else content)
+        return f"{name!r} beside it"
+    kind = rng.choice(("folder", "link to nothing", "link to the folder", "pipe", "device"))
+    if kind == "folder":
+        beside.mkdir()
+        (beside / path.name).write_bytes(path.read_bytes())
+    elif kind == "pipe":
+        os.mkfifo(beside)
+    else:
+        beside.symlink_to({"link to nothing": "nowhere", "device": "/dev/zero"}.get(kind, "."))
+    return f"{name!r}, a {kind}, beside it"
 
 
 def draw(number: int, seed: int, workplace: Path, places: Path) -> Piece:
@@ -287,39 +250,43 @@ def draw(number: int, seed: int, workplace: Path, places: Path) -> Piece:
     rng = Random(f"{seed} {number}")
     program = rng.choice(list(PROGRAMS))
     place = places / str(number)
-    shutil.copytree(workplace, place)
-    arguments, environment, way = list(PROGRAMS[program]), {}, rng.random()
-    if program.startswith("eval") and "submission" not in program and program != "eval.compare":
-        arguments += ["--out", "out"]
+    shutil.copytree(workplace, place, symlinks=True)
+    arguments, settings, way = list(PROGRAMS[program].arguments), {}, rng.random()
+    read = rng.choice([path for pattern in PROGRAMS[program].reads for path in _files(place, pattern)])
+    if way > 0.65 and way < 0.8 and read.suffix not in (".json", ".yaml"):
+        way = 0.2
     if way < 0.45:
-        path = place / rng.choice(READS[program])
         what = rng.choice(list(SPOILS))
-        SPOILS[what](path, rng)
-        what = f"{path.relative_to(place)}: {what}"
-    elif way < 0.75 and (readable := [n for n in READS[program] if n.endswith((".json", ".yaml"))]):
-        name = rng.choice(readable)
-        what = f"{name}: {odd_value(place / name, rng)}"
-    elif way < 0.9:
+        SPOILS[what](read, rng)
+    elif way < 0.65:
+        what = put_beside(read, rng)
+    elif way < 0.8:
+        what = odd_value(read, rng)
+    elif way < 0.92:
         at = rng.randrange(len(arguments))
         arguments[at] = rng.choice(WORDS)
         what = f"argument {at} is {arguments[at][:20]!r}"
     else:
-        environment = rng.choice(SETTINGS)
-        what = f"environment {environment}"
-    return Piece(number, program, what, arguments, environment, place)
+        settings = rng.choice(SETTINGS)
+        what = f"environment {settings}"
+    if way < 0.8:
+        what = f"{read.relative_to(place)}: {what}"
+    return Piece(number, program, what, arguments, settings, place)
+
+
+def _files(place: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in place.glob(pattern) if path.is_file())
 
 
 def play(piece: Piece, usual: dict[str, float]) -> str | None:
     """What was wrong about it, if anything."""
-    name, *sub = piece.program.split()
-    command = [*PYTHON, name, *(word for word in sub if word in ("check", "standing")), *piece.arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"} | piece.environment
-    start = time.monotonic()
+    sealed = {seal.parent for seal in piece.place.rglob(SEAL) if not damage(seal.parent)}
+    start, began = time.monotonic(), time.time()
     try:
         process = subprocess.run(
-            command,
+            command_of(piece.program, piece.arguments),
             cwd=piece.place,
-            env=environment,
+            env=environment() | piece.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=LIMIT,
@@ -327,24 +294,43 @@ def play(piece: Piece, usual: dict[str, float]) -> str | None:
     except subprocess.TimeoutExpired:
         return f"killed after {LIMIT:.0f} s"
     seconds, said = time.monotonic() - start, process.stderr.decode("utf-8", "replace")
-    last = said.strip().splitlines()[-1] if said.strip() else ""
-    fine = (0, 1, 2) if piece.program == "eval.submission check" else (0, 2)
-    if "Traceback" in said or process.returncode not in fine:
+    lines = [line for line in re.split(r"[\r\n]+", said) if line.strip() and not PROGRESS.search(line)]
+    last = lines[-1] if lines else ""
+    if "Traceback" in said or process.returncode not in statuses(piece):
         return f"status {process.returncode}: {last}"
     if process.returncode == 2 and "error: " not in last:
         return f"status 2, and its last line is {last!r}"
+    if process.returncode == 2 and lines[1:]:
+        return f"status 2 with {len(lines)} lines, the first is {lines[0]!r}"
+    if len(last) > LONGEST:
+        return f"a line of {len(last)} letters: {last[:100]}"
     if seconds > usual.get(piece.program, 0.0) + SLOW:
         return f"took {seconds:.0f} s"
-    if left := [path.name for path in piece.place.rglob(".*.tmp-*")]:
+    return half_written(piece.place, sealed, began)
+
+
+def statuses(piece: Piece) -> tuple[int, ...]:
+    """How its program may end; 1 where it looks for faults and finds some, 3 after a check with stand-ins."""
+    if piece.program in ("eval.submission check", "eval.submission evaluate"):
+        fine = (0, 1)
+    else:
+        fine = (0, 3) if "--check" in piece.arguments else (0,)
+    return (*fine, 2) if piece.what else fine
+
+
+def half_written(place: Path, sealed: set[Path], began: float) -> str | None:
+    """What a call that began then left unfinished or broke: temporary files, sealed folders, JSON that is none."""
+    if left := [path.name for path in place.rglob(".*.tmp-*")]:
         return f"left {left[0]}"
-    out = piece.place / "out"
-    if (
-        piece.program.startswith("babylm_data")
-        and out.is_dir()
-        and any(out.iterdir())
-        and (found := damage(out))
-    ):
-        return found
+    for folder in sealed | {seal.parent for seal in place.rglob(SEAL) if seal.stat().st_mtime > began}:
+        if found := damage(folder):
+            return found
+    for path in place.rglob("*.json"):
+        if path.is_file() and path.stat().st_mtime > began:
+            try:
+                json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                return f"{path.relative_to(place)}: {error}"
     return None
 
 
@@ -364,12 +350,11 @@ def main(argv: list[str]) -> int:
         workplace, places = Path(temporary, "workplace"), Path(temporary, "pieces")
         make_workplace(workplace)
         usual: dict[str, float] = {}
-        for program, arguments in PROGRAMS.items():
+        for program, (arguments, _) in PROGRAMS.items():
             place = places / program.replace(" ", "-")
-            shutil.copytree(workplace, place)
-            out = ["--out", "out"] if program in ("eval", "eval.finetune") else []
+            shutil.copytree(workplace, place, symlinks=True)
             start = time.monotonic()
-            wrong = play(Piece(-1, program, "nothing", [*arguments, *out], {}, place), {program: LIMIT})
+            wrong = play(Piece(-1, program, "", arguments, {}, place), {program: LIMIT})
             usual[program] = time.monotonic() - start
             print(f"right input: {program}: {wrong or 'as it should be'}, {usual[program]:.1f} s", flush=True)
         print(f"seed {args.seed}", flush=True)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from babylm_data.tokenizer import load_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer
 from bench.gauges import Clock, device_type, step_flops
 from bench.spec import Result, Spec
 from train_teachers.language_model import build

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
 from babylm_data.files import is_clutter
-from babylm_data.fingerprint import without_dropout
 from babylm_data.hub import MODEL_FILES, find_folder, weight_files
 from babylm_data.sealed import SEAL, sha256, verify
+from babylm_data.tokenizer_files import has_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:  # seconds to import, and not needed to find fault with a folder
     from torch import device as Device
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 BACKENDS = ("causal", "mlm", "mntp")
 DTYPES = ("float32", "float64", "bfloat16")
 
@@ -26,7 +25,7 @@ def find_model(name: str) -> Path:
         raise UserError(f"{folder} is not a model folder: it has no config.json (an export has one)")
     if not weight_files(folder):
         raise UserError(f"{folder} has no *.safetensors file: save the weights in that format")
-    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+    if not has_tokenizer(folder):
         raise UserError(f"{folder} has no tokenizer (tokenizer.json): save it beside the model")
     if (folder / SEAL).is_file():
         verify(folder, "export the model again")
@@ -87,23 +86,6 @@ def pick_device(name: str) -> "Device":
     except (RuntimeError, AssertionError) as error:  # no such device, or none of that kind
         reason = str(error).strip().splitlines()[0].split(". ")[0]
         raise UserError(f"--device {name} cannot be used: {reason}") from error
-
-
-def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
-    """The folder's tokenizer, which must give character spans; lengths are for the caller to check."""
-    from transformers import AutoTokenizer
-
-    from babylm_data.models import load_error
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers has no one kind of error for a folder that it cannot read
-        raise load_error(folder, error) from error
-    if not tokenizer.is_fast:
-        raise UserError(f"the tokenizer in {folder} gives no character spans: save it as tokenizer.json")
-    without_dropout(tokenizer.backend_tokenizer)
-    tokenizer.model_max_length = 10**12  # documents are cut into windows
-    return tokenizer
 
 
 def check_vocabulary(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:

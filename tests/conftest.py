@@ -148,7 +148,7 @@ def train_tiny(workplace, make_config):
 @pytest.fixture(scope="session")
 def teachers_folder(data_folder, tmp_path_factory):
     """Two untrained teachers: a llama of three layers, a gpt2 of another width."""
-    from babylm_data.tokenizer import load_tokenizer
+    from babylm_data.tokenizer_files import load_tokenizer
     from train_teachers.checkpoint import export
     from train_teachers.config import Model
     from train_teachers.language_model import build
@@ -195,7 +195,7 @@ def make_setting(make_distill, data_folder):
     import torch
 
     from babylm_data.fingerprint import fingerprint
-    from babylm_data.tokenizer import load_tokenizer
+    from babylm_data.tokenizer_files import load_tokenizer
     from babylm_data.tokens import Blocks
     from distill.objective import DistillObjective
     from distill.teachers import Teachers

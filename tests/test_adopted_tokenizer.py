@@ -9,7 +9,8 @@ from babylm_data.__main__ import main
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
 from babylm_data.prepare import Settings, prepare
-from babylm_data.tokenizer import Marks, adopt_tokenizer, load_tokenizer
+from babylm_data.tokenizer import Marks, adopt_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer
 from babylm_data.tokens import open_tokens
 
 END = "<|endoftext|>"

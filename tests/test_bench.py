@@ -48,7 +48,7 @@ def spec(make_config, data_folder, workplace) -> Spec:
 @pytest.fixture
 def plain_first(spec) -> tuple[list, dict]:
     """What the plain loop's student reads in each step, and its losses in the first."""
-    from babylm_data.tokenizer import load_tokenizer
+    from babylm_data.tokenizer_files import load_tokenizer
     from bench.plain import inputs_of, plain_losses, sequences
     from train_teachers.language_model import build
     from train_teachers.pretrained import load

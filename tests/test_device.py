@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from babylm_data.errors import UserError
-from babylm_data.tokenizer import load_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer
 from train_teachers.checkpoint import export
 from train_teachers.config import Model
 from train_teachers.device import (

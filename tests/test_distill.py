@@ -10,7 +10,7 @@ from torch import nn
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
 from babylm_data.sealed import sha256
-from babylm_data.tokenizer import load_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer
 from distill.config import Losses, PerTeacher
 from distill.objective import DistillObjective
 from distill.teachers import Teachers

@@ -16,10 +16,10 @@ from transformers import AutoModel, GPT2ForSequenceClassification, LlamaForSeque
 from tuning_models import settings, write_sst2
 
 from babylm_data.errors import UserError
+from babylm_data.tokenizer_files import load_tokenizer
 from eval.finetune import backbone, classify, encoding, glue, heads, tuning
 from eval.finetune.__main__ import main
 from eval.finetune.results import summarise
-from eval.model import load_tokenizer
 
 
 @pytest.fixture(scope="module")

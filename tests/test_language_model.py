@@ -6,7 +6,7 @@ import torch
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
 from babylm_data.sealed import damage
-from babylm_data.tokenizer import load_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer
 from train_teachers.checkpoint import export
 from train_teachers.config import Init, Model
 from train_teachers.language_model import FAMILIES, build, build_from, num_parameters

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from babylm_data.tokenizer import load_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer
 from train_teachers.config import Model, Optim
 from train_teachers.language_model import build
 from train_teachers.objective import HardObjective

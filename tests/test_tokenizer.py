@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
-from babylm_data.tokenizer import SMALLEST, SPECIAL_TOKENS, load_tokenizer, save_tokenizer, train_tokenizer
+from babylm_data.tokenizer import SMALLEST, SPECIAL_TOKENS, save_tokenizer, train_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer
 
 TEXTS = [
     "the dog sees the cat\nthe cat sees the dog",

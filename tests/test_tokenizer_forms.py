@@ -106,6 +106,17 @@ def with_a_hole(content):
     vocab[last] += 70
 
 
+def as_in_2021(folder):
+    """vocab.json and merges.txt, as checkpoints had them before there was a tokenizer.json."""
+    model = json.loads(byte_level().to_str())["model"]
+    folder.mkdir(parents=True)
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
+    merges = "".join(f"{a} {b}\n" for a, b in model["merges"])
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}", encoding="utf-8")
+    (folder / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
+    return folder
+
+
 def framed(folder):
     tokenizer = byte_level()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -123,6 +134,7 @@ SAME = {
     "a pad appended": with_special("<pad>", pad_token="<pad>"),
     "two pads appended, one named": with_special("[PAD]", "<pad>", pad_token="<pad>"),
     "end mark around a text": framed,
+    "files of 2021": as_in_2021,
 }
 OTHER = {
     "words added": with_added("dog", "bird"),
@@ -168,6 +180,12 @@ def deep(folder):
     return folder
 
 
+def without_vocabulary(folder):
+    """transformers makes a tokenizer with one entry of it, and says nothing."""
+    (as_in_2021(folder) / "vocab.json").unlink()
+    return folder
+
+
 REFUSED = {
     "WordPiece": (word_piece, "not a byte-level BPE"),
     "Unigram": (unigram, "cannot write every text"),
@@ -190,6 +208,7 @@ REFUSED = {
         with_added(AddedToken("dog", lstrip=True)),
         "changes white space",
     ),
+    "no vocabulary": (without_vocabulary, "holds no tokenizer.json"),
     "nested too deep": (deep, "damaged or not a tokenizer"),
     "a byte-order mark before it": (with_mark, "damaged or not a tokenizer"),
     "empty": (edited(lambda content: content.clear()), "damaged or not a tokenizer"),

@@ -11,7 +11,7 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from babylm_data.errors import UserError
 
@@ -34,10 +34,6 @@ class Strict(BaseModel):
                 if value == "None":
                     raise ValueError(f"'{key}' is the text 'None': write null for no value")
         return values
-
-
-def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Model(Strict):
@@ -156,7 +152,7 @@ class Optim(Strict):
 class Wandb(Strict):
     """Weights & Biases, beside metrics.jsonl and never instead of it."""
 
-    project: Annotated[str, BeforeValidator(_as_text)] = Field(min_length=1, max_length=128)
+    project: str = Field(min_length=1, max_length=128)
     """Project name."""
     mode: Literal["offline", "online"] = "offline"
     """offline writes into the run folder; `wandb sync` sends it later."""
@@ -173,9 +169,7 @@ class Wandb(Strict):
 class TrainConfig(Strict):
     """One training run: a teacher, or a student without distillation."""
 
-    name: Annotated[str | None, BeforeValidator(_as_text)] = Field(
-        default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200
-    )
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)
     """Run name, the folder under runs/; null: the name of the YAML file."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides initial weights, order of the data and dropout."""
@@ -243,6 +237,7 @@ class TrainConfig(Strict):
 
 
 DEEPEST = 50
+NAMES = ("name", "wandb.project")
 Config = TypeVar("Config", bound=TrainConfig)
 
 
@@ -256,10 +251,12 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
     if not path.is_file():
         raise UserError(f"{path}: no such config file")
     try:
-        _refuse_deep(path)
+        text = path.read_text(encoding="utf-8")
+        _refuse_deep(text, path)
         written = OmegaConf.load(path)
         if not OmegaConf.is_dict(written):
             raise UserError(f"{path}: not a table of `key: value` lines")
+        _keep_names(written, text)
         for item in overrides:
             _replace(written, item)
         values = _whole_numbers(OmegaConf.to_container(written, resolve=True))
@@ -276,15 +273,32 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
         raise UserError(f"{path}: {_first_fault(error, schema)}") from None
 
 
-def _refuse_deep(path: Path) -> None:
-    """UserError for a file that is nested beyond any config: the readers go as deep as it, and crash."""
+def _refuse_deep(text: str, what: Path | str) -> None:
+    """UserError for YAML that is nested beyond any config: the readers go as deep as it, and crash."""
     import yaml
 
     depth = 0
-    for event in yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise UserError(f"{path}: nested too deeply, more than {DEEPEST} tables and lists in one another")
+            raise UserError(f"{what}: nested too deeply, more than {DEEPEST} tables and lists in one another")
+
+
+def _keep_names(written: Any, text: str, at: str = "") -> None:
+    """Names are the letters that `text`, the YAML behind `written` from key `at` on, has: 007, and not 7."""
+    import yaml
+    from omegaconf import OmegaConf
+
+    for name in NAMES:
+        if not f"{name}.".startswith(at and f"{at}."):
+            continue
+        value = OmegaConf.select(written, name, throw_on_missing=False)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            for part in filter(None, name.removeprefix(at).split(".")):
+                node = next((inner for key, inner in node.value if key.value == part), node)
+            if isinstance(node, yaml.ScalarNode):  # else it comes from a table merged by <<
+                OmegaConf.update(written, name, node.value)
 
 
 def _first_fault(error: ValidationError, schema: type[BaseModel]) -> str:
@@ -341,8 +355,11 @@ def _said(fault: dict) -> str:
 
 def _shown(value: Any) -> str:
     """A value on one line, cut where it is long."""
-    text = " ".join(json.dumps(value, default=str, ensure_ascii=False).split())
-    return text if len(text) <= 40 else f"{text[:40]}…"
+    return _cut(" ".join(json.dumps(value, default=str, ensure_ascii=False).split()))
+
+
+def _cut(text: str, most: int = 40) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _whole_numbers(value: Any) -> Any:
@@ -370,17 +387,20 @@ def _replace(written: Any, item: str) -> None:
     from omegaconf import OmegaConf
 
     key, equals, text = item.partition("=")
+    said = f"'{_cut(item)}'"
     if not key or not equals:
-        raise UserError(f"'{item}' is no override: write key.path=value")
+        raise UserError(f"{said} is no override: write key.path=value")
     if not text:
-        raise UserError(f"override '{item}' has no value: write one, or null")
+        raise UserError(f"override {said} has no value: write one, or null")
     try:
+        _refuse_deep(text, f"override {said}")
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
         OmegaConf.update(written, key, value, merge=False)
+        _keep_names(written, text, at=key)
+    except UserError:
+        raise
     except Exception as error:  # YAML and OmegaConf have a dozen kinds for a text that they cannot read
-        raise UserError(f"override '{item}': {' '.join(str(error).split())}") from None
-    if key in ("name", "wandb.project") and isinstance(value, (int, float)) and str(value) != text:
-        raise UserError(f"override '{item}': YAML reads {text} as {value}: quote it, \"{key}='{text}'\"")
+        raise UserError(f"override {said}: {_cut(' '.join(str(error).split()), 200)}") from None
 
 
 def dump_config(config: TrainConfig) -> str:

@@ -23,7 +23,7 @@ from babylm_data.memory import keep_freed_memory, memory_advice
 from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
 from babylm_data.speed import describe_rates
-from babylm_data.tokenizer import load_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer
 from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
 from babylm_data.words import check_exposure, check_last_step, load_track
 from train_teachers.audit import Finding, audit, table

@@ -18,7 +18,7 @@ from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
 from babylm_data.hub import find_folder
 from babylm_data.prepare import Settings, prepare
-from babylm_data.tokenizer import load_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer
 from train_teachers.checkpoint import export
 from train_teachers.config import Config, Data, Init, Model
 from train_teachers.language_model import build

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from babylm_data.errors import UserError, run_stage
 from babylm_data.hub import TOKENIZER_FILES, find_folder
 from babylm_data.sealed import write_whole
-from babylm_data.tokenizer import load_tokenizer
+from babylm_data.tokenizer_files import load_tokenizer
 from eval.aoa.ages import MONTHS, ages, chance_surprisals, correlation
 from eval.aoa.checkpoints import Checkpoint, about, find_checkpoints, surprisals_by_word
 from eval.csv_files import number, read_table, text

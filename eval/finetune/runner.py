@@ -134,8 +134,8 @@ class Runner:
 
     def problem(self, job: Job, settings: "Settings", seed: int) -> "Problem":
         """The task as token sequences; the tokenizer is a fresh one, since a task may change how it joins pairs."""
+        from babylm_data.tokenizer_files import load_tokenizer
         from eval.finetune import classify, spans
-        from eval.model import load_tokenizer
 
         tokenizer, train = load_tokenizer(self.folder), job.subset(settings.train_limit, seed)
         if job.task == "squad":
@@ -146,9 +146,10 @@ class Runner:
         """Fine-tune once; the result as result.json holds it, and the predictions."""
         import torch
 
+        from babylm_data.tokenizer_files import load_tokenizer
         from eval.finetune.backbone import load_backbone
         from eval.finetune.tuning import tune
-        from eval.model import check_vocabulary, load_tokenizer
+        from eval.model import check_vocabulary
 
         started, label, device = time.monotonic(), f"{job.task}, seed {seed}", self.device
         problem = self.problem(job, settings, seed)
