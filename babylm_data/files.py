@@ -4,6 +4,7 @@ Clutter (what a Mac, an editor or a notebook leaves beside each file, and README
 content (a link to nothing, as git-annex and DVC leave, or a pointer of Git LFS) is refused as what it is.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -66,3 +67,35 @@ def refuse_hollow(path: Path) -> None:
             raise UserError(
                 f"{path} is a pointer of Git LFS and not the file: run `git lfs pull` in its folder"
             )
+
+
+def utf8_text(path: Path, remedy: str) -> str:
+    """The text of a file without its byte-order mark; UserError, ending with `remedy`, for other bytes than UTF-8's."""
+    if path.exists():
+        refuse_hollow(path)
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line} is not UTF-8 text: {remedy}") from None
+
+
+def json_lines(path: Path, key: str) -> list[dict]:
+    """The JSON objects on the lines of a file, each with a whole number under `key`; none if it is not there.
+
+    A last line that is torn, as by a killed writer, is left out; UserError for any other that is no such object.
+    """
+    remedy, found = "repair or delete that line", []
+    lines = utf8_text(path, remedy).splitlines() if path.exists() else []
+    for number, text in enumerate(lines, start=1):
+        try:
+            record = json.loads(text)
+        except BAD_JSON:
+            if number == len(lines):
+                break
+            record = None
+        if not isinstance(record, dict) or not isinstance(record.get(key), int):
+            raise UserError(f"{path}, line {number}, is no JSON object with a {key!r}: {remedy}")
+        found.append(record)
+    return found

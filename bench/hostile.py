@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from tqdm import tqdm
+
 from babylm_data.errors import from_zero, positive, run_stage
 from babylm_data.sealed import SEAL, damage
 from bench.hostile_workplace import PROGRAMS, command_of, environment, make_workplace
@@ -357,19 +359,20 @@ def main(argv: list[str]) -> int:
             wrong = play(Piece(-1, program, "", arguments, {}, place), {program: LIMIT})
             usual[program] = time.monotonic() - start
             print(f"right input: {program}: {wrong or 'as it should be'}, {usual[program]:.1f} s", flush=True)
+        numbers = args.only or range(args.count)
         print(f"seed {args.seed}", flush=True)
 
         def one(number: int) -> bool:
             piece = draw(number, args.seed, workplace, places)
             wrong = play(piece, usual)
             if wrong:
-                print(f"{number}: {piece.program}: {piece.what}: {wrong[:300]}", flush=True)
+                tqdm.write(f"{number}: {piece.program}: {piece.what}: {wrong[:300]}")
             shutil.rmtree(piece.place)
             return bool(wrong)
 
         with ThreadPoolExecutor(args.processes) as pool:
-            wrongs = sum(pool.map(one, args.only or range(args.count)))
-        print(f"{len(args.only or range(args.count))} pieces, {wrongs} wrong")
+            wrongs = sum(tqdm(pool.map(one, numbers), total=len(numbers), unit=" pieces", mininterval=1.0))
+        print(f"{len(numbers)} pieces, {wrongs} wrong")
     return int(wrongs > 0)
 
 

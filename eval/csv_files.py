@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import utf8_text
 
 REMEDY = "fetch the file again"
 
@@ -16,10 +17,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, 
 
     A row that ends early (a file that was cut) is refused; what the cells say is left to `text` and `number`.
     """
-    try:
-        content = path.read_bytes().decode("utf-8-sig")  # spreadsheets put a mark before the first line
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): {REMEDY}") from error
+    content = utf8_text(path, REMEDY)
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if cells]

@@ -43,18 +43,3 @@ def require(value: object, keys: Sequence[str], name: str, remedy: str) -> None:
         raise UserError(f"{name} is not a JSON object: {remedy}")
     if lacking := [key for key in keys if key not in value]:
         raise UserError(f"{name} lacks {', '.join(lacking)}: {remedy}")
-
-
-def read_metrics(path: Path) -> list[dict]:
-    """The lines of a metrics.jsonl, in the order of steps; one torn last line (a killed writer) is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    found = []
-    for number, text in enumerate(lines, start=1):
-        try:
-            found.append(json.loads(text))
-        except BAD_JSON:
-            if number < len(lines):
-                raise UserError(
-                    f"{path}, line {number}, is not valid JSON: repair or delete that line"
-                ) from None
-    return found

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.yaml_files import parse_table
 from eval.run_folders import Run, locate, read_run, weights
 
 
@@ -81,4 +82,4 @@ def plain_config(run: Run) -> dict:
     """A run's config as a plain table."""
     from omegaconf import OmegaConf
 
-    return OmegaConf.to_container(OmegaConf.create(run.config))
+    return OmegaConf.to_container(parse_table(run.config, run.folder / "config.yaml"))

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from babylm_data.errors import UserError, run_stage
+from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
 from eval.json_files import read_json
 from eval.ledger import corpus_text
@@ -132,7 +133,7 @@ def rewrite_readme(readme: Path, records: list[Path]) -> None:
     remedy = "write it with `python -m eval.readme --record FILE RUN --command TEXT`"
     rendered = render([read_json(path, remedy, KEYS) for path in records])
     try:
-        text = readme.read_text(encoding="utf-8")
+        text = utf8_text(readme, "name README.md first")
     except OSError as error:
         raise UserError(f"{readme} cannot be read: {error.strerror}") from None
     if not re.search(f"{BEGIN}.*{END}", text, flags=re.DOTALL):

@@ -11,9 +11,10 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import json_lines, utf8_text
 from babylm_data.hub import weight_files
 from babylm_data.sealed import SEAL, sha256, verify
-from eval.json_files import read_json, read_metrics, require
+from eval.json_files import read_json, require
 from eval.model import model_sha256
 from eval.table import is_scored
 
@@ -94,11 +95,11 @@ class Run:
     @cached_property
     def config(self) -> str:
         """The resolved configuration as the YAML text that stands in the run folder."""
-        return (self.folder / "config.yaml").read_text(encoding="utf-8")
+        return utf8_text(self.folder / "config.yaml", "train the run again")
 
     @cached_property
     def metrics(self) -> list[dict]:
-        return read_metrics(self.folder / "metrics.jsonl")
+        return json_lines(self.folder / "metrics.jsonl", "step")
 
 
 def weights(export: Path) -> str:
@@ -165,7 +166,7 @@ def read_run(folder: Path, role: str, like: Run | None = None, *, scored: bool =
 def how_prepared(data: Path) -> str | None:
     """The command that made a data folder, from the command.txt beside its seal; None if it is not there."""
     path = data / "command.txt"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+    return utf8_text(path, "delete it").strip() if path.is_file() else None
 
 
 def seal_of(data: Path) -> str | None:

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from babylm_data.files import files_below, refuse_hollow, say_unread
+from babylm_data.files import files_below, refuse_hollow, say_unread, utf8_text
 
 SUFFIXES = (
     ".txt",
@@ -77,10 +77,7 @@ def _folder(path: Path) -> str:
 
 def read_text(path: Path, max_words: int | None = None) -> Text:
     """The documents of a file, up to its first `max_words` whitespace words."""
-    try:
-        whole = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): convert it first") from error
+    whole = utf8_text(path, "convert it first")
     if max_words is not None:
         whole = _first_words(whole, max_words)
     runs = groupby(whole.split("\n"), key=lambda line: bool(line.strip()))

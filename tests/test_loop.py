@@ -233,6 +233,16 @@ def test_a_step_larger_than_the_text_is_refused_at_once(train_tiny):
         train_tiny(batch_size=1_000_000_000)
 
 
+@pytest.mark.parametrize("content", [b"{a: " * 100_000, b"seed: [", b"\xff", b"- 1", b"seed: ${nowhere}", b""])
+def test_a_run_whose_config_is_damaged_does_not_go_on_and_says_so(train_tiny, content):
+    path = train_tiny() / "config.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="config") as error:
+        train_tiny()
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == content
+
+
 def test_a_run_that_never_took_a_step_may_be_corrected(train_tiny, stop_at):
     revive = stop_at(0)
     with pytest.raises(Stopped):

@@ -140,7 +140,7 @@ def test_unreadable_texts_are_refused(tmp_path):
     (tmp_path / "bad.txt").write_bytes(b"caf\xe9")
     (tmp_path / "blank.txt").write_text("\n \n", encoding="utf-8")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="bad.txt is not UTF-8"):
+    with pytest.raises(UserError, match="bad.txt, line 1 is not UTF-8"):
         read_text(tmp_path / "bad.txt")
     with pytest.raises(UserError, match="blank.txt holds no text"):
         read_text(tmp_path / "blank.txt")

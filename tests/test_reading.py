@@ -369,5 +369,5 @@ def test_a_damaged_file_is_refused(tmp_path, spoil, complaint):
 def test_bytes_that_are_not_utf8_are_refused(tmp_path):
     path = write(tmp_path / "reading_data.csv", rows())
     path.write_bytes(path.read_bytes().replace("ë".encode(), b"\xeb"))
-    with pytest.raises(UserError, match="is not UTF-8"):
+    with pytest.raises(UserError, match=r"reading_data.csv, line 19 is not UTF-8"):
         load([path])

@@ -8,9 +8,10 @@ import pytest
 from run_tree import add_start, edit, read_scores, write_json
 
 from babylm_data.errors import UserError
+from babylm_data.files import json_lines
 from babylm_data.sealed import sha256
-from eval.json_files import read_metrics
 from eval.lineup import read_lineup
+from eval.report import page
 from eval.run_folders import read_summary
 
 
@@ -21,17 +22,38 @@ def student(runs_template: Path, tmp_path: Path) -> Path:
 
 def test_a_torn_last_metrics_line_is_left_out(student):
     path = student / "metrics.jsonl"
-    whole = read_metrics(path)
+    whole = json_lines(path, "step")
     with open(path, "a", encoding="utf-8") as file:
         file.write('{"step": 401, "words_se')
-    assert read_metrics(path) == whole
+    assert json_lines(path, "step") == whole
 
 
-def test_a_broken_metrics_line_in_the_middle_is_named(student):
+@pytest.mark.parametrize(
+    "line", [b'{"st', b"3", b"[]", b'{"loss": 1}', b'{"step": "2"}', b"[" * 100_000, b"\xff"]
+)
+def test_a_broken_metrics_line_in_the_middle_is_named(student, line):
     path = student / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"st\n{"step": 3}\n', encoding="utf-8")
-    with pytest.raises(UserError, match="line 2"):
-        read_metrics(path)
+    path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
+    with pytest.raises(
+        UserError, match=r"metrics.jsonl, line 2,? is no.*: repair or delete that line"
+    ) as error:
+        json_lines(path, "step")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["{a: " * 100_000, "seed: [", "- 1", "seed: ${nowhere"])
+def test_a_run_whose_config_is_damaged_is_named(student, content):
+    (student / "config.yaml").write_text(content)
+    with pytest.raises(UserError, match="config.yaml") as error:
+        read_lineup(student)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl"])
+def test_a_run_folder_with_a_file_in_another_encoding_is_refused_in_one_line(student, name):
+    (student / name).write_text("caf\u00e9", encoding="utf-16")
+    with pytest.raises(UserError, match=f"{name}, line 1 is not UTF-8 text"):
+        page(read_lineup(student))
 
 
 def test_a_moved_runs_folder_is_found_beside_the_student(student, tmp_path):

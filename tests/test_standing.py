@@ -277,6 +277,14 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content, what):
         read_own(tmp_path, None)
 
 
+@pytest.mark.parametrize("key", ["score", "official_score", "standard_error"])
+@pytest.mark.parametrize("value", [[[]], {}, "high"])
+def test_a_score_of_another_kind_is_one_line(tmp_path, key, value):
+    path = scores_file(tmp_path / "scores.json", blimp_filtered=result(0.65) | {key: value})
+    with pytest.raises(UserError, match="scores.json holds something else than the kit wrote there"):
+        call(path)
+
+
 # --- a submission's predictions ---
 
 KEYS = {

@@ -14,6 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from babylm_data.errors import UserError
+from babylm_data.files import utf8_text
+from babylm_data.yaml_files import read_table, refuse_deep
 
 
 class Strict(BaseModel):
@@ -236,7 +238,6 @@ class TrainConfig(Strict):
         return self
 
 
-DEEPEST = 50
 NAMES = ("name", "wandb.project")
 Config = TypeVar("Config", bound=TrainConfig)
 
@@ -245,25 +246,17 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
     """Read `path`, apply `key.path=value` overrides, check everything; UserError on the first fault."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import MarkedYAMLError, YAMLError
 
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such config file")
+    written = read_table(path)
+    _keep_names(written, utf8_text(path, ""))
+    for item in overrides:
+        _replace(written, item)
     try:
-        text = path.read_text(encoding="utf-8")
-        _refuse_deep(text, path)
-        written = OmegaConf.load(path)
-        if not OmegaConf.is_dict(written):
-            raise UserError(f"{path}: not a table of `key: value` lines")
-        _keep_names(written, text)
-        for item in overrides:
-            _replace(written, item)
         values = _whole_numbers(OmegaConf.to_container(written, resolve=True))
-    except MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: no YAML ({' '.join((error.problem or 'damaged').split())})") from None
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, ValueError, OSError) as error:
+    except OmegaConfBaseException as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
     if values.get("name") is None:
         values["name"] = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).lstrip("_.-") or path.stem
@@ -271,17 +264,6 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
         return schema.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{path}: {_first_fault(error, schema)}") from None
-
-
-def _refuse_deep(text: str, what: Path | str) -> None:
-    """UserError for YAML that is nested beyond any config: the readers go as deep as it, and crash."""
-    import yaml
-
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise UserError(f"{what}: nested too deeply, more than {DEEPEST} tables and lists in one another")
 
 
 def _keep_names(written: Any, text: str, at: str = "") -> None:
@@ -393,7 +375,7 @@ def _replace(written: Any, item: str) -> None:
     if not text:
         raise UserError(f"override {said} has no value: write one, or null")
     try:
-        _refuse_deep(text, f"override {said}")
+        refuse_deep(text, f"override {said}")
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
         OmegaConf.update(written, key, value, merge=False)
         _keep_names(written, text, at=key)

@@ -18,9 +18,10 @@ import torch
 import transformers
 
 from babylm_data.errors import UserError
-from babylm_data.files import BAD_JSON
+from babylm_data.files import BAD_JSON, json_lines
 from babylm_data.provenance import command_line
 from babylm_data.sealed import LOCK, lock, write_whole
+from babylm_data.yaml_files import read_table
 from train_teachers.config import TrainConfig, dump_config
 
 ROOT = Path("runs")
@@ -70,7 +71,7 @@ def read_config(folder: Path) -> dict:
     """The config of a run folder."""
     from omegaconf import OmegaConf
 
-    return OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    return OmegaConf.to_container(read_table(folder / "config.yaml"))
 
 
 def changed(before: dict, now: dict, allowed: frozenset[str] = frozenset()) -> dict[str, tuple]:
@@ -155,22 +156,16 @@ class Run:
 
     def forget_after(self, step: int) -> None:
         """Drop what a run resumed at `step` will log again: later steps, and the validation at `step`."""
-        if not self.metrics.exists():
-            return
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:  # the line that a kill tore
-                continue
-            if record["step"] < step or (record["step"] == step and "val/hard" not in record):
-                kept.append(line + "\n")
+        kept = [
+            json.dumps(record) + "\n"
+            for record in json_lines(self.metrics, "step")
+            if record["step"] < step or (record["step"] == step and "val/hard" not in record)
+        ]
         write_whole(self.metrics, "".join(kept))
 
     def last(self, key: str) -> float:
         """The newest value of `key` in metrics.jsonl."""
-        lines = self.metrics.read_text(encoding="utf-8").splitlines()
-        return next(record[key] for record in map(json.loads, reversed(lines)) if key in record)
+        return next(record[key] for record in reversed(json_lines(self.metrics, "step")) if key in record)
 
     def tracking_id(self) -> str:
         """An id of this run folder alone, for wandb: a run made anew under an old name must not be appended to it."""

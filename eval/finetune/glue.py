@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import utf8_text
 from eval.tasks.rows import Row, has_half_character, read_rows
 
 FOLDERS = ("", "full_eval/glue_filtered", "glue_filtered", "glue_filtered_2024")
@@ -119,10 +120,10 @@ def read_examples(path: Path, task: GlueTask) -> list[Example]:
 
 def _tab_separated(path: Path) -> list[Row]:
     """Rows of GLUE's own form: names in the first line, no quoting, the label as a digit."""
-    try:
-        head, *lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: U+2028 ends no row
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): fetch the file again") from None
+    # not splitlines: U+2028 ends no row; neither may a carriage return stay at a row's end
+    head, *lines = (
+        utf8_text(path, "fetch the file again").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    )
     names, rows = head.split("\t"), []
     for number, line in enumerate(lines, start=2):
         if line.strip():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import utf8_text
 from eval.finetune.glue import TASKS
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -81,15 +82,13 @@ def metrics(answers: dict[str, str], questions: Sequence[Question]) -> dict[str,
 def read_questions(path: Path) -> list[Question]:
     """Every question of a SQuAD v1.1 file, in its order."""
     try:
-        articles = json.loads(path.read_text(encoding="utf-8-sig"))["data"]
+        articles = json.loads(utf8_text(path, "fetch the file again"))["data"]
         found = [
             _question(path, paragraph["context"], row)
             for article in articles
             for paragraph in article["paragraphs"]
             for row in paragraph["qas"]
         ]
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): fetch the file again") from error
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}, line {error.lineno} is not JSON ({error.msg}): fetch the file again"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import utf8_text
 
 SYNTHETIC = re.compile(rb'"synthetic"\s*:\s*true')
 """The mark of a row that stands in for an official one. A text that quotes it has backslashes before its quotes."""
@@ -109,12 +110,7 @@ def has_half_character(text: str) -> bool:
 
 
 def _lines(path: Path) -> list[str]:
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8").removeprefix("\ufeff")  # Windows editors put a mark before the first line
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line} is not UTF-8 text: fetch the file again") from None
+    text = utf8_text(path, "fetch the file again")
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
+from eval.json_files import damage_named
 from eval.scores import as_json, check_writable
-from eval.submission.standing.own import Own, read_own
+from eval.submission.standing.own import WHAT, Own, read_own
 from eval.submission.standing.published import Column, Group, Published, load_published
 from eval.table import percent
 from eval.tasks import title
@@ -146,7 +147,9 @@ def main(args: argparse.Namespace) -> None:
     if args.json:
         check_writable(args.json.parent, "--json")
     published, own = load_published(), read_own(args.file, args.data)
-    standing = stand(own, published, args.track or own.track or DEFAULT_TRACK)
+    with damage_named(args.file, WHAT):
+        standing = stand(own, published, args.track or own.track or DEFAULT_TRACK)
+        shown_table = table(standing, published.columns)
     if args.json:
         write_whole(args.json, as_json(standing))
-    print(table(standing, published.columns))
+    print(shown_table)
