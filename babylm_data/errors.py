@@ -11,6 +11,7 @@ from babylm_data.threads import give_way
 # New objects after which Python looks for unused ones. The libraries make a million that live to the end: to look after
 # every 700, as is the default, takes half a second of a start, and to look through all at the end most of another.
 LOOK_AFTER = 10_000
+LONGEST = 900  # letters of an error
 DIGITS = 15  # of a whole number on a command line: the libraries count in 64 bits
 
 
@@ -58,5 +59,7 @@ def run_stage(main: Callable[[list[str]], int | None]) -> None:
         fault = f"{error.filename or 'the file system'}: {error.strerror or error}"
     finally:
         gc.freeze()
+    if len(fault) > LONGEST:  # it quotes a monster: what to do stands at the end
+        fault = f"{fault[: LONGEST // 2]} … {fault[-LONGEST // 3 :]}"
     print(f"error: {fault}", file=sys.stderr)
     sys.exit(2)

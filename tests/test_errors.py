@@ -14,7 +14,7 @@ from babylm_data.errors import UserError, run_stage
 def main(argv):
     print("naïve … 你好")
     if argv[0] == "refuse":
-        raise UserError("café is closed: come again")
+        raise UserError(f"café{''.join(argv[1:])} is closed: come again")
     if argv[0] == "full":
         raise OSError(28, "No space left on device", "/some/file")
     return int(argv[0])
@@ -56,6 +56,12 @@ def test_a_program_ends_as_it_should_whatever_its_terminal_can_show(run, environ
     done = run(word, **environment)
     assert (done.returncode, done.stderr.count(b"\n")) == (status, int(bool(said)))
     assert said in done.stderr and done.stdout
+
+
+def test_an_error_that_quotes_a_monster_keeps_its_beginning_and_what_to_do(run):
+    said = run("refuse", "x" * 100_000).stderr.decode()
+    assert len(said) < 1000
+    assert said.startswith("error: ") and said.endswith("is closed: come again\n")
 
 
 def test_a_name_that_is_no_text_in_the_locale_is_told_before_the_work(run, tmp_path):

@@ -233,7 +233,9 @@ def test_a_step_larger_than_the_text_is_refused_at_once(train_tiny):
         train_tiny(batch_size=1_000_000_000)
 
 
-@pytest.mark.parametrize("content", [b"{a: " * 100_000, b"seed: [", b"\xff", b"- 1", b"seed: ${nowhere}", b""])
+@pytest.mark.parametrize(
+    "content", [b"{a: " * 100_000, b"seed: [", b"\xff", b"- 1", b"seed: ${nowhere}", b""]
+)
 def test_a_run_whose_config_is_damaged_does_not_go_on_and_says_so(train_tiny, content):
     path = train_tiny() / "config.yaml"
     path.write_bytes(content)
@@ -241,6 +243,23 @@ def test_a_run_whose_config_is_damaged_does_not_go_on_and_says_so(train_tiny, co
         train_tiny()
     assert "\n" not in str(error.value)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["inputs.json", "summary.json"])
+@pytest.mark.parametrize("content", ["", "[]", "null", "[" * 100_000, '"precision"'])
+def test_a_run_whose_records_are_damaged_is_refused_in_one_line(train_tiny, name, content):
+    path = train_tiny() / name
+    path.write_text(content)
+    with pytest.raises(UserError, match=f"{name} is missing or damaged: delete the folder to train again"):
+        train_tiny()
+    assert path.read_text() == content
+
+
+def test_a_run_whose_inputs_hold_other_kinds_of_values_is_another_run(train_tiny):
+    path = train_tiny() / "inputs.json"
+    path.write_text('{"precision": []}')
+    with pytest.raises(UserError, match=r"another inputs: precision was \[\], now "):
+        train_tiny()
 
 
 def test_a_run_that_never_took_a_step_may_be_corrected(train_tiny, stop_at):

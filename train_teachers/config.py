@@ -32,7 +32,7 @@ class Strict(BaseModel):
             for key, value in values.items():
                 if key not in cls.model_fields:
                     near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.0)
-                    raise ValueError(f"unknown key '{key}' (nearest: '{near[0]}')")
+                    raise ValueError(f"unknown key '{_cut(str(key))}' (nearest: '{near[0]}')")
                 if value == "None":
                     raise ValueError(f"'{key}' is the text 'None': write null for no value")
         return values

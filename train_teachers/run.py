@@ -33,10 +33,17 @@ def begun(config: TrainConfig) -> dict[str, str]:
     folder = ROOT / config.name
     if not (_has_state(folder) and _is_of(folder, config)):
         return {}
+    found = _table(folder / "inputs.json") or {}  # whoever opens the run tells of a damaged one
+    return {key: value for key, value in found.items() if isinstance(value, str)}
+
+
+def _table(path: Path) -> dict | None:
+    """The JSON object in a file; None if there is none."""
     try:
-        return json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
-    except (OSError, *BAD_JSON):  # whoever opens the run tells of it
-        return {}
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, *BAD_JSON):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def finished(config: TrainConfig) -> bool:
@@ -142,12 +149,9 @@ class Run:
 
     def read_json(self, name: str) -> dict:
         """A JSON file of the folder; UserError if it is missing or damaged."""
-        try:
-            return json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except (OSError, *BAD_JSON):
-            raise UserError(
-                f"{self.folder / name} is missing or damaged: delete the folder to train again"
-            ) from None
+        if (content := _table(self.folder / name)) is None:
+            raise UserError(f"{self.folder / name} is missing or damaged: delete the folder to train again")
+        return content
 
     def log(self, record: dict) -> None:
         """Append one line to metrics.jsonl."""
