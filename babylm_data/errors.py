@@ -59,6 +59,7 @@ def run_stage(main: Callable[[list[str]], int | None]) -> None:
         fault = f"{error.filename or 'the file system'}: {error.strerror or error}"
     finally:
         gc.freeze()
+    fault = fault.replace("\n", "\\n")  # a name may have one in it
     if len(fault) > LONGEST:  # it quotes a monster: what to do stands at the end
         fault = f"{fault[: LONGEST // 2]} … {fault[-LONGEST // 3 :]}"
     print(f"error: {fault}", file=sys.stderr)

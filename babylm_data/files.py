@@ -4,6 +4,7 @@ Clutter (what a Mac, an editor or a notebook leaves beside each file, and README
 content (a link to nothing, as git-annex and DVC leave, or a pointer of Git LFS) is refused as what it is.
 """
 
+import io
 import json
 import os
 import re
@@ -69,13 +70,16 @@ def refuse_hollow(path: Path) -> None:
             )
 
 
-def utf8_text(path: Path, remedy: str) -> str:
-    """The text of a file without its byte-order mark; UserError, ending with `remedy`, for other bytes than UTF-8's."""
+def utf8_text(path: Path, remedy: str, newline: str | None = None) -> str:
+    """The text of a file without its byte-order mark; UserError, ending with `remedy`, for other bytes than UTF-8's.
+
+    `newline` as for `open`: None makes every end of a line \\n, "" leaves them as they are.
+    """
     if path.exists():
         refuse_hollow(path)
     data = path.read_bytes()
     try:
-        return data.decode("utf-8-sig")
+        return io.StringIO(data.decode("utf-8-sig"), newline).read()
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line} is not UTF-8 text: {remedy}") from None

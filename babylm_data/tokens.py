@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from babylm_data.errors import UserError
-from babylm_data.files import BAD_JSON
+from babylm_data.files import BAD_JSON, utf8_text
 from babylm_data.sealed import verify
 
 FORMAT = 1
@@ -45,7 +45,7 @@ def read_manifest(data_dir: str | Path) -> dict:
     """The manifest of a data folder; UserError if `data_dir` is not one."""
     path = Path(data_dir) / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(utf8_text(path, REMEDY))
     except FileNotFoundError:
         raise UserError(f"{data_dir} is not a data folder (no manifest.json): {REMEDY}") from None
     except BAD_JSON:

@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import logging
 
 from babylm_data.errors import UserError
-from babylm_data.files import BAD_JSON
+from babylm_data.files import BAD_JSON, utf8_text
 from babylm_data.fingerprint import fingerprint
 from babylm_data.memory import keep_freed_memory, memory_advice
 from babylm_data.provenance import command_line
@@ -214,7 +214,7 @@ class Pass:
         fresh |= {"started": datetime.now(UTC).isoformat(timespec="seconds"), "command": command_line()}
         fresh |= dict.fromkeys(SPLITS, 0)
         try:
-            found = json.loads((self.partial / PROGRESS).read_text(encoding="utf-8"))
+            found = json.loads(utf8_text(self.partial / PROGRESS, "write the cache again"))
             identity = identity_from(found["identity"])
         except (OSError, *BAD_JSON, KeyError, TypeError):  # none, or of another version
             return fresh

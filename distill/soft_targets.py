@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from babylm_data.errors import UserError
-from babylm_data.files import BAD_JSON
+from babylm_data.files import BAD_JSON, utf8_text
 from babylm_data.fingerprint import fingerprint
 from babylm_data.sealed import SEAL, sha256, verify
 from babylm_data.tokens import open_tokens, token_dtype
@@ -163,7 +163,7 @@ class SoftTargets:
 def read_cache(folder: Path) -> tuple[Identity, dict]:
     """What a cache belongs to, and how it was made; UserError if `folder` is none."""
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = json.loads(utf8_text(folder / MANIFEST, "write the cache again"))
         if content["format"] != FORMAT:
             raise UserError(f"{folder} has another format than this version of the kit reads: write it again")
         return identity_from(content["identity"]), content["made"]

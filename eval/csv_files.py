@@ -17,7 +17,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, 
 
     A row that ends early (a file that was cut) is refused; what the cells say is left to `text` and `number`.
     """
-    content = utf8_text(path, REMEDY)
+    content = utf8_text(path, REMEDY, newline="")
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if cells]

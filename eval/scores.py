@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from babylm_data.files import BAD_JSON
+from babylm_data.files import BAD_JSON, utf8_text
 from babylm_data.sealed import sha256, write_whole
 
 RULE = 7  # raise it when the code says other things of the same model and files: old results are redone
@@ -64,7 +64,7 @@ class ScoreFile:
         if not path.exists():
             return {}
         try:
-            scores = json.loads(path.read_text(encoding="utf-8"))
+            scores = json.loads(utf8_text(path, "delete it and run again"))
             if not isinstance(scores, dict) or not isinstance(scores.get("tasks"), dict):
                 raise ValueError("no tasks in it")
         except (OSError, *BAD_JSON) as error:

@@ -58,9 +58,10 @@ def test_a_program_ends_as_it_should_whatever_its_terminal_can_show(run, environ
     assert said in done.stderr and done.stdout
 
 
-def test_an_error_that_quotes_a_monster_keeps_its_beginning_and_what_to_do(run):
-    said = run("refuse", "x" * 100_000).stderr.decode()
-    assert len(said) < 1000
+@pytest.mark.parametrize("quoted", ["x" * 100_000, "a\nb", "\n" * 2000])
+def test_an_error_that_quotes_a_monster_is_one_line_with_its_beginning_and_what_to_do(run, quoted):
+    said = run("refuse", quoted).stderr.decode()
+    assert len(said) < 1000 and said.count("\n") == 1
     assert said.startswith("error: ") and said.endswith("is closed: come again\n")
 
 

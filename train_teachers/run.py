@@ -18,7 +18,7 @@ import torch
 import transformers
 
 from babylm_data.errors import UserError
-from babylm_data.files import BAD_JSON, json_lines
+from babylm_data.files import BAD_JSON, json_lines, utf8_text
 from babylm_data.provenance import command_line
 from babylm_data.sealed import LOCK, lock, write_whole
 from babylm_data.yaml_files import read_table
@@ -40,8 +40,8 @@ def begun(config: TrainConfig) -> dict[str, str]:
 def _table(path: Path) -> dict | None:
     """The JSON object in a file; None if there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, *BAD_JSON):
+        content = json.loads(utf8_text(path, ""))
+    except (UserError, OSError, *BAD_JSON):
         return None
     return content if isinstance(content, dict) else None
 

@@ -243,7 +243,7 @@ def _exposure_of(folder: Path) -> int | None:
     """What a revision says of itself, or a run of its export; None where nothing says it, or where it was not known."""
     revision = folder / "exposure.json"
     try:
-        if revision.exists():
+        if revision.is_file():
             found = json.loads(revision.read_text(encoding="utf-8"))
             return None if found.get("words_before", 0) is None else found["words_seen"]
         found = json.loads((folder.parent / "summary.json").read_text(encoding="utf-8"))

@@ -120,10 +120,7 @@ def read_examples(path: Path, task: GlueTask) -> list[Example]:
 
 def _tab_separated(path: Path) -> list[Row]:
     """Rows of GLUE's own form: names in the first line, no quoting, the label as a digit."""
-    # not splitlines: U+2028 ends no row; neither may a carriage return stay at a row's end
-    head, *lines = (
-        utf8_text(path, "fetch the file again").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    )
+    head, *lines = utf8_text(path, "fetch the file again").split("\n")  # not splitlines: U+2028 ends no row
     names, rows = head.split("\t"), []
     for number, line in enumerate(lines, start=2):
         if line.strip():

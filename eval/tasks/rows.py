@@ -110,8 +110,7 @@ def has_half_character(text: str) -> bool:
 
 
 def _lines(path: Path) -> list[str]:
-    text = utf8_text(path, "fetch the file again")
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return utf8_text(path, "fetch the file again").split("\n")
 
 
 def _parsed(text: str, place: str) -> dict:
