@@ -16,6 +16,7 @@ RULES = 2
 MAX_LINE_BYTES = 10_000_000
 CHUNK_BYTES = 1_000_000
 LINE_END = re.compile(rb"\r+\n?|\n")  # "\r\r\n" is what a conversion made of "\r\n"
+RARER_END = re.compile("[\v\f\x85\u2028\u2029]")
 
 # Speech comes as one running stream without marks. Eight lines keep a turn with its context, and are so short
 # that the model often meets `<s>`, which stands before every sentence it is later scored on.
@@ -46,7 +47,9 @@ Documents = Iterator[str]
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    r"""Lines of a UTF-8 file in bounded memory; "\n", "\r\n" or "\r" ends them. A byte-order mark is dropped."""
+    r"""Lines of a UTF-8 file in bounded memory: "\n", "\r\n", "\r" or a rarer sign ends them. A byte-order mark is
+    dropped.
+    """
     offset = 0
     for number, line in enumerate(_byte_lines(path), start=1):
         if len(line) > MAX_LINE_BYTES:
@@ -54,12 +57,20 @@ def read_lines(path: Path) -> Iterator[str]:
                 f"{path}: line {number} is over {MAX_LINE_BYTES:,} bytes long; split it into lines"
             )
         try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            yield from _parts(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{path} is not UTF-8: line {number}, byte offset {offset + error.start:,}; convert it"
             ) from None
         offset += len(line)
+
+
+def _parts(line: str) -> list[str]:
+    """A line cut where a rarer sign ends one; such a sign at its own edges leaves no blank line behind."""
+    parts = RARER_END.sub("\n", line).splitlines(keepends=True) if RARER_END.search(line) else [line]
+    if parts[1:] and not parts[-1].strip():
+        parts.pop()
+    return parts[1:] if parts[1:] and not parts[0].strip() else parts
 
 
 def _byte_lines(path: Path) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ import argparse
 import gc
 import io
 import sys
+import traceback
 from collections.abc import Callable
 
 from babylm_data.threads import give_way
@@ -35,6 +36,13 @@ def from_zero(text: str) -> int:
     return int(text)
 
 
+def _importing(error: Exception) -> str | None:
+    """The library whose import raised this, as by a setting in the environment that it cannot read; None for ours."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    last = [frame for frame in frames if frame.f_code.co_name == "<module>"][-1]
+    return last.f_globals["__name__"].split(".")[0] if "site-packages" in last.f_code.co_filename else None
+
+
 def run_stage(main: Callable[[list[str]], int | None]) -> None:
     """Run `main(argv)` as a program: a user's error becomes one line on stderr and exit status 2."""
     give_way()
@@ -57,6 +65,11 @@ def run_stage(main: Callable[[list[str]], int | None]) -> None:
         fault = f"{name[:200]!r} is no text in this locale: export LC_ALL=C.UTF-8 and try again"
     except OSError as error:  # a full disk, a folder that may not be written
         fault = f"{error.filename or 'the file system'}: {error.strerror or error}"
+    except Exception as error:
+        if not (library := _importing(error)):
+            raise
+        reason = " ".join(str(error).split())
+        fault = f"{library} cannot be imported ({reason}): look at the environment variables that it reads"
     finally:
         gc.freeze()
     fault = fault.replace("\n", "\\n")  # a name may have one in it

@@ -1,7 +1,7 @@
 """What people's folders hold beside what is meant: told from it in one place, for every stage.
 
 Clutter (what a Mac, an editor or a notebook leaves beside each file, and READMEs) is passed over. A name without its
-content (a link to nothing, as git-annex and DVC leave, or a pointer of Git LFS) is refused as what it is.
+content (a link to nothing, as git-annex and DVC leave, or a pointer of Git LFS or git-annex) is refused as what it is.
 """
 
 import io
@@ -16,7 +16,11 @@ from babylm_data.errors import UserError
 CLUTTER = re.compile(
     r"\..*|~\$.*|#.*#|.*~|__MACOSX|Thumbs\.db|desktop\.ini|(?i:(README|LICEN[CS]E|CITATION)(\.(md|txt|rst|cff|pdf))?)"
 )
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+POINTERS = {
+    b"version https://git-lfs.github.com/spec/": "Git LFS and not the file: run `git lfs pull`",
+    b"/annex/objects/": "git-annex and not the file: run `git annex get .`",
+}
+"""What begins a file that only tells where its content is; the second as well after a path, ../../.git."""
 BAD_JSON = (ValueError, RecursionError)
 """What json.loads raises for text that is no JSON, or is nested beyond its stack."""
 NAMED = 6  # of what is not read, before "and n more"
@@ -29,7 +33,13 @@ def is_clutter(path: Path) -> bool:
 
 def entries(folder: Path) -> list[Path]:
     """What a folder holds, in order, without clutter."""
-    return sorted(path for path in folder.iterdir() if not is_clutter(path))
+    return sorted(path for path in folder.iterdir() if not is_clutter(_written(path)))
+
+
+def _written(path: Path) -> Path:
+    """The path itself; UnicodeEncodeError now, and not when it is written down, for a name that is no text here."""
+    path.name.encode()
+    return path
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -45,7 +55,7 @@ def files_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not is_clutter(here / name))
         for name in sorted(names):
             if not is_clutter(here / name):
-                yield here / name
+                yield _written(here / name)
 
 
 def say_unread(folder: Path, paths: list[Path]) -> None:
@@ -64,10 +74,10 @@ def refuse_hollow(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"{path} is no file: replace it by one, or remove it")
     with open(path, "rb") as file:
-        if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise UserError(
-                f"{path} is a pointer of Git LFS and not the file: run `git lfs pull` in its folder"
-            )
+        start = re.sub(rb"^(\.\./)*(\.git)?(?=/annex/)", b"", file.read(200))
+    for beginning, what in POINTERS.items():
+        if start.startswith(beginning):
+            raise UserError(f"{path} is a pointer of {what} in its folder")
 
 
 def utf8_text(path: Path, remedy: str, newline: str | None = None) -> str:

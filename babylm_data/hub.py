@@ -1,8 +1,10 @@
 """A model or tokenizer by the folder it lies in or by its name on the Hugging Face hub."""
 
 import re
+from codecs import BOM_UTF8
 from itertools import chain
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from babylm_data.errors import UserError
 from babylm_data.files import is_clutter, refuse_hollow
@@ -23,18 +25,26 @@ def find_folder(name: str, absent: str, files: tuple[str, ...] = MODEL_FILES) ->
         for path in chain.from_iterable(map(folder.glob, files)):
             if not (path.is_dir() or is_clutter(path)):
                 refuse_hollow(path)
+                _refuse_mark(path)
         return folder
     local = name.startswith("runs/") or ("/" in name and folder.parent.is_dir())
     if local or not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", name):
         raise UserError(absent)
+    refuse_bad_endpoint()
     from huggingface_hub import snapshot_download
 
-    refuse_bad_endpoint()
     try:
         return Path(snapshot_download(name, allow_patterns=list(files)))
     except Exception as error:  # a dozen kinds: offline, no such name, gated, the connection broke
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{name} is neither a folder nor a hub name that can be fetched: {reason}") from error
+
+
+def _refuse_mark(path: Path) -> None:
+    """UserError for a byte-order mark, of which the libraries speak as of something else."""
+    with open(path, "rb") as file:
+        if path.suffix in (".json", ".txt") and file.read(3) == BOM_UTF8:
+            raise UserError(f"{path} begins with a byte-order mark: save it as UTF-8 without one")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -46,5 +56,9 @@ def refuse_bad_endpoint() -> None:
     """UserError for an address of a hub that is none; the libraries would try it for a minute."""
     from huggingface_hub.constants import ENDPOINT
 
-    if not re.match(r"https?://\w", ENDPOINT):
+    try:
+        right = re.match(r"https?://\w", ENDPOINT) and urlsplit(ENDPOINT).port != 0
+    except ValueError:  # what stands for a port is no number
+        right = False
+    if not right:
         raise UserError(f"HF_ENDPOINT is {ENDPOINT!r}: begin it with https://, or unset it")

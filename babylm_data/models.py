@@ -3,6 +3,7 @@
 A model that is scored, one that teaches, a student's first weights and a body that is fine-tuned all come through here.
 """
 
+import json
 import re
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 
 from babylm_data.causality import sees_later_tokens
 from babylm_data.errors import UserError
+from babylm_data.files import BAD_JSON, utf8_text
 from babylm_data.hub import weight_files
 from babylm_data.memory import is_full_memory
 
@@ -33,12 +35,18 @@ KIND_NAMES = {"causal": " as a causal language model", "masked": " as a masked l
 # What an architecture makes by itself and older versions of transformers saved with the weights.
 CONSTANTS = re.compile(
     r"(^|\.)(attn|attention|self_attn|self_attention)\.(bias|masked_bias|causal_mask)$"  # causal masks
-    r"|(^|\.)(inv_freq|cos_cached|sin_cached|embed_positions|embed_positions\.weights|pos_encoding)$"  # rotary, sines
+    r"|(^|\.)(inv_freq|cos_cached|sin_cached|pos_encoding)$"  # rotary
+    r"|(^|\.)embed_positions(\.(weights|_float_tensor))?$"  # sines
     r"|(^|\.)(position_ids|token_type_ids|version)$"
 )
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 WIDTHS = ("hidden_size", "n_embd", "d_model", "intermediate_size", "n_inner", "vocab_size", "head_dim")
 WIDTHS += ("num_attention_heads", "n_head", "num_key_value_heads")
+TABLES = ("max_position_embeddings", "n_positions", "n_ctx", "type_vocab_size")
+INDEX = "model.safetensors.index.json"
+HEADS = re.compile(
+    r"(^|\.)(pooler|seq_relationship|score|classifier|qa_outputs|v_head|value_head|multiple_choice_head)\."
+)
 MASK = re.compile(r"\.(bias|causal_mask)$")
 
 
@@ -82,11 +90,9 @@ def load_model(
             trust_remote_code=False,  # the default asks on a terminal, and runs the folder's code on "y"
         )
     except Exception as error:
-        if is_full_memory(error):
-            raise
         raise load_error(folder, error, KIND_NAMES[kind]) from error
     check_weights(folder, model, info, kind)
-    if kind == "causal" and sees_later_tokens(model, longest_input(model)):
+    if looks_ahead(folder, model) and kind == "causal":
         kind = model.config.model_type
         hint = ", or score it with --backend mlm" if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES else ""
         raise UserError(
@@ -96,16 +102,31 @@ def load_model(
     return model.eval()
 
 
+def looks_ahead(folder: Path, model: PreTrainedModel) -> bool:
+    """Whether the model of `folder` sees later tokens; UserError if it cannot be run."""
+    try:
+        return sees_later_tokens(model.eval(), longest_input(model))
+    except Exception as error:  # a config that loads may still contradict itself
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(
+            f"{folder} loads and cannot be run, look at its config.json ({reason[:300]})"
+        ) from error
+
+
 def _refuse_strange(folder: Path, config: PreTrainedConfig) -> None:
-    """UserError for an adapter that nobody would apply, and for a config whose model no machine could even make."""
-    if (folder / "adapter_config.json").exists():
+    """UserError for an adapter that nobody would apply, for weights that are not those of the folder or not read, and
+    for a config whose model no machine could even make.
+    """
+    if adapter := sorted(folder.glob("adapter_*")):
         raise UserError(
             f"{folder} has an adapter (LoRA?) that would not be applied: merge it into the weights with peft's "
-            "merge_and_unload, or remove adapter_config.json"
+            f"merge_and_unload, or remove {adapter[0].name}"
         )
+    _refuse_strange_shards(folder)
     shapes = [shape for path in weight_files(folder) for shape in _shapes(path)]
     longest, said = max(chain.from_iterable(shapes), default=1), config.get_text_config().to_dict()
     most = {**dict.fromkeys(WIDTHS, max(2**16, 4 * longest)), **dict.fromkeys(LAYERS, max(1000, len(shapes)))}
+    most |= dict.fromkeys(TABLES, 2**24)
     for key in most.keys() & said.keys():
         value = said[key]
         if isinstance(value, int) and value > most[key]:
@@ -113,6 +134,23 @@ def _refuse_strange(folder: Path, config: PreTrainedConfig) -> None:
                 f"{folder}: config.json says {key} {value:,}, and the weights have {len(shapes)} tensors, the longest "
                 f"{longest:,}: they do not belong together"
             )
+
+
+def _refuse_strange_shards(folder: Path) -> None:
+    """UserError unless the index of shards, if there is one, names files of this folder, and they are what is read."""
+    if not (index := folder / INDEX).is_file():
+        return
+    try:
+        shards = set(json.loads(utf8_text(index, "save the model again"))["weight_map"].values())
+        absent = sorted(name for name in shards if Path(name).name != name or not (folder / name).is_file())
+    except (*BAD_JSON, KeyError, TypeError, AttributeError):
+        raise UserError(f"{index} is no list of shards: save the model again") from None
+    if absent:
+        raise UserError(f"{index} names {absent[0]}, which is no file of this folder: save the model again")
+    if (folder / "model.safetensors").is_file() and "model.safetensors" not in shards:
+        raise UserError(
+            f"{folder} has model.safetensors, and an index of other files: remove the one or the other"
+        )
 
 
 def _shapes(path: Path) -> list[list[int]]:
@@ -143,8 +181,11 @@ def load_error(folder: Path, error: Exception, kind: str = "") -> UserError:
             f"{folder} needs code of its own to load, as the official GPT-BERT baselines do, and such models are "
             "refused: models are loaded with trust_remote_code=False, and no code that comes with one is run"
         )
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return UserError(f"{folder} does not load{kind}: {reason}")
+    if is_full_memory(error):
+        return UserError(f"out of memory while {folder} was loaded: free some, or hold it in fewer bits")
+    # the libraries tell it in a later line, or in bare words
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return UserError(f"{folder} does not load{kind}: {reason[:300]}{'…' if reason[300:] else ''}")
 
 
 def check_weights(folder: Path, model: PreTrainedModel, info: dict, kind: Kind) -> None:
@@ -174,7 +215,7 @@ def _belongs(model: PreTrainedModel, key: str, kind: Kind) -> bool:
     if kind == "body":
         parts = {name for name, _ in model.named_children()}
         return key.removeprefix(f"{model.base_model_prefix}.").split(".")[0] in parts
-    return "pooler." not in key and "seq_relationship." not in key
+    return not HEADS.search(key)
 
 
 def _constants(folder: Path, model: PreTrainedModel) -> dict[str, bool]:

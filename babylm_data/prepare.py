@@ -13,7 +13,7 @@ from babylm_data.clean import Counts, Splits, carve_dev, clean_all, read_documen
 from babylm_data.corpus import RULES
 from babylm_data.encode import batched, encode_split
 from babylm_data.errors import UserError
-from babylm_data.fingerprint import fingerprint
+from babylm_data.fingerprint import fingerprint_of
 from babylm_data.sealed import damage, sealed_folder
 from babylm_data.sources import describe, find_inputs, raw_folder
 from babylm_data.tokenizer import OWN_MARKS, adopt_tokenizer, save_tokenizer, train_tokenizer
@@ -148,7 +148,7 @@ def tokenize(
         "format": FORMAT,
         "track": settings.track,
         "vocab_size": entries,
-        "tokenizer": fingerprint(target / "tokenizer"),
+        "tokenizer": fingerprint_of(tokenizer, marks),
         "dtype": token_dtype(entries),
         "settings": asdict(settings),
         "splits": {},

@@ -142,17 +142,24 @@ def _official_files(name: str) -> Path | None:
 
 def _write_rows(name: str, config: str | None, folder: Path) -> Path:
     """Write the column "text" of each split to a file. One line is a line, more are a document."""
-    from datasets import load_dataset
+    from datasets import load_dataset_builder
 
-    for path in files_below(Path(name)) if Path(name).is_dir() else ():
+    local = list(files_below(Path(name))) if Path(name).is_dir() else []
+    for path in local:
         linked = next((up for up in path.parents if up.is_symlink() and Path(name) in up.parents), None)
         if linked:
             raise UserError(f"{linked} is a link, and `datasets` follows none: put the folder itself there")
-    data = load_dataset(name, config, streaming=True)
-    for split, names in HUB_SPLITS.items():
-        rows = next((data[n] for n in names if n in data), None)
-        if rows is None:
+        refuse_hollow(path)
+    builder = load_dataset_builder(name, config)
+    data = builder.as_streaming_dataset()
+    splits = {split: next((n for n in names if n in data), None) for split, names in HUB_SPLITS.items()}
+    if local:
+        read = {Path(file) for n in splits.values() if n for file in builder.config.data_files[n]}
+        say_unread(Path(name), [path for path in local if path.absolute() not in read])
+    for split, its_name in splits.items():
+        if its_name is None:
             continue
+        rows = data[its_name]
         path, nulls = folder / split / f"{Path(name).name}.{split}", 0
         path.parent.mkdir()
         with open(path, "w", encoding="utf-8", newline="\n") as file:
@@ -161,8 +168,13 @@ def _write_rows(name: str, config: str | None, folder: Path) -> Path:
                 if text is None and TEXT_COLUMN in row:
                     nulls += 1
                     continue
+                if TEXT_COLUMN not in row:
+                    raise UserError(f"{name} has no column {TEXT_COLUMN!r}, only {', '.join(row)}")
                 if not isinstance(text, str):
-                    raise UserError(f"{name} has no text in a column {TEXT_COLUMN!r}, only {', '.join(row)}")
+                    kind = type(text).__name__
+                    raise UserError(
+                        f"{name} has a {kind} where its column {TEXT_COLUMN!r} should have a text"
+                    )
                 text = text.removesuffix("\n")
                 file.write(f"\n{text}\n\n" if "\n" in text else f"{text}\n")
         if nulls:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from babylm_data.errors import UserError
-from babylm_data.tokenizer_files import load_tokenizer, read_tokenizer
+from babylm_data.tokenizer_files import bare, load_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
 PAD, BOS, EOS, UNK, MASK = 0, 1, 2, 3, 4
 SPECIAL_TOKENS = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]  # each at the id of its place in this list
@@ -118,46 +119,46 @@ def adopt_tokenizer(source: str | Path, folder: Path) -> tuple["Tokenizer", Mark
     UserError if it is no byte-level BPE, which the words of exposure are counted by, cannot write every text, or has
     nothing to end a document with.
     """
-    tokenizer, loaded = read_tokenizer(source), load_tokenizer(source)
-    _refuse_unfit(tokenizer, source)
-    if loaded.eos_token is None:
+    loaded = load_tokenizer(source)
+    _refuse_unfit(loaded.backend_tokenizer, source)
+    if not isinstance(loaded.eos_token, str):
         raise UserError(
             f"{source}: names no eos_token in tokenizer_config.json: a document would have no end"
         )
-    for mark in filter(None, (loaded.bos_token, loaded.eos_token)):
-        if tokenizer.token_to_id(mark) is None:
-            raise UserError(
-                f"{source}: its mark {mark!r} is no entry of tokenizer.json: use another tokenizer"
-            )
-    named = {name: token for name in NAMES if (token := getattr(loaded, name)) is not None}
-    tokenizer, pad = _without_appended_pad(tokenizer, named)
-    if pad:
-        del named["pad_token"]
-        print(f"the pad {pad!r} that stands behind the vocabulary of {source} is left out: no text has it")
+    marks = marks_of(loaded)
+    tokenizer, left_out = _without_appended(bare(loaded), marks)
+    if left_out:
+        names = ", ".join(map(repr, left_out))
+        print(f"{names} behind the vocabulary of {source}: left out, for no text has it")
+    named = {name: token for name in NAMES if (token := getattr(loaded, name)) and token not in left_out}
     folder.mkdir(parents=True, exist_ok=True)
     _write(tokenizer, folder)
     _write_config(folder, named)
-    same = loaded.bos_token in (None, loaded.eos_token)
-    marks = Marks(loaded.eos_token, None) if same else Marks(loaded.bos_token, loaded.eos_token)
     return tokenizer, marks
 
 
-def _without_appended_pad(tokenizer: "Tokenizer", named: dict[str, str]) -> tuple["Tokenizer", str | None]:
-    """Without a pad at the last id that is nothing else: models that were made before it have no place for it."""
+def marks_of(loaded: "PreTrainedTokenizerFast") -> Marks:
+    """What a document begins and ends with, by what a tokenizer names."""
+    start, end = loaded.bos_token or loaded.eos_token, loaded.eos_token
+    return Marks(start, None if start == end else end)
+
+
+def _without_appended(tokenizer: "Tokenizer", marks: Marks) -> tuple["Tokenizer", list[str]]:
+    """Without special tokens at its last ids that no document has: models made before them have no such ids."""
     from tokenizers import Tokenizer
 
-    pad, last = named.get("pad_token"), tokenizer.get_vocab_size() - 1
-    used = {token for name, token in named.items() if name != "pad_token"}
-    inside = tokenizer.get_vocab(with_added_tokens=False)
-    if pad in used | inside.keys() or tokenizer.token_to_id(pad or "") != last:
-        return tokenizer, None
     content = json.loads(tokenizer.to_str())
-    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] != pad]
-    return Tokenizer.from_str(json.dumps(content)), pad
+    added = sorted(content["added_tokens"], key=lambda token: token["id"])
+    used, left_out = {*marks, *content["model"]["vocab"]}, []
+    while added and added[-1]["special"] and added[-1]["content"] not in used:
+        if added[-1]["id"] != tokenizer.get_vocab_size() - 1 - len(left_out):
+            break
+        left_out.append(added.pop()["content"])
+    return Tokenizer.from_str(json.dumps(content | {"added_tokens": added})), left_out[::-1]
 
 
 def _refuse_unfit(tokenizer: "Tokenizer", source: str | Path) -> None:
-    """UserError unless it is a byte-level BPE with all bytes, and with an entry for every id."""
+    """UserError unless it is a byte-level BPE that writes every byte, and has an entry for every id."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     content = json.loads(tokenizer.to_str())  # whatever older form the file has
@@ -165,16 +166,26 @@ def _refuse_unfit(tokenizer: "Tokenizer", source: str | Path) -> None:
         raise UserError(
             f"{source}: not a byte-level BPE, so its words cannot be counted: use another tokenizer"
         )
-    entries = tokenizer.get_vocab(with_added_tokens=False)
-    if absent := sorted(set(ByteLevel.alphabet()) - entries.keys()):
+    entries, letters = tokenizer.get_vocab(with_added_tokens=False), sorted(ByteLevel.alphabet())
+    if absent := [letter for letter in letters if letter not in entries]:
         shown = " ".join(absent[:8])  # plain letters and signs stand for themselves, and come first
         raise UserError(
             f"{source}: cannot write all text: {len(absent)} of the 256 bytes have no entry ({shown} …) and would "
             "vanish: use another tokenizer, or train it with initial_alphabet=ByteLevel.alphabet()"
         )
-    ids = set(tokenizer.get_vocab().values())
-    if gaps := sorted(set(range(max(ids))) - ids):
+    word = "".join(letters)
+    if "" in entries or any(
+        "".join(piece.value for piece in tokenizer.model.tokenize(text)) != text
+        for text in (word, word[::-1])
+    ):
         raise UserError(
-            f"{source}: its ids have gaps, {len(ids)} entries reach to {max(ids)} and none is {gaps[0]}: "
+            f"{source}: cannot write all text: its entries do not spell what they stand for (a prefix inside words, "
+            "an empty entry): use another tokenizer"
+        )
+    ids = set(tokenizer.get_vocab().values())
+    if len(ids) != max(ids) + 1:
+        gap = next(index for index in range(len(ids)) if index not in ids)
+        raise UserError(
+            f"{source}: its ids have gaps, {len(ids)} entries reach to {max(ids)} and none is {gap}: "
             "use another tokenizer"
         )

@@ -44,10 +44,11 @@ def token_dtype(vocab_size: int) -> str:
 def read_manifest(data_dir: str | Path) -> dict:
     """The manifest of a data folder; UserError if `data_dir` is not one."""
     path = Path(data_dir) / "manifest.json"
+    if not path.exists():
+        raise UserError(f"{data_dir} is not a data folder (no manifest.json): {REMEDY}")
+    text = utf8_text(path, REMEDY)
     try:
-        manifest = json.loads(utf8_text(path, REMEDY))
-    except FileNotFoundError:
-        raise UserError(f"{data_dir} is not a data folder (no manifest.json): {REMEDY}") from None
+        manifest = json.loads(text)
     except BAD_JSON:
         raise UserError(f"{path} is damaged: {REMEDY}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -33,7 +33,7 @@ from distill.config import DistillConfig, value
 from train_teachers.outputs import part_of
 from train_teachers.targets import Batch
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST, SPLITS = "manifest.json", ("train", "dev")
 
 
@@ -162,17 +162,16 @@ class SoftTargets:
 
 def read_cache(folder: Path) -> tuple[Identity, dict]:
     """What a cache belongs to, and how it was made; UserError if `folder` is none."""
+    if not (folder / MANIFEST).exists():
+        if folder.exists():
+            raise UserError(f"{folder} is a folder and no cache: name another one")
+        raise UserError(f"there is no cache {folder}: write it with `python -m distill.cache CONFIG`")
+    text = utf8_text(folder / MANIFEST, "write the cache again")
     try:
-        content = json.loads(utf8_text(folder / MANIFEST, "write the cache again"))
+        content = json.loads(text)
         if content["format"] != FORMAT:
             raise UserError(f"{folder} has another format than this version of the kit reads: write it again")
         return identity_from(content["identity"]), content["made"]
-    except FileNotFoundError:
-        if folder.exists():
-            raise UserError(f"{folder} is a folder and no cache: name another one") from None
-        raise UserError(
-            f"there is no cache {folder}: write it with `python -m distill.cache CONFIG`"
-        ) from None
     except (*BAD_JSON, KeyError, TypeError):
         raise UserError(f"{folder / MANIFEST} is damaged: write the cache again") from None
 

@@ -65,7 +65,7 @@ def load(
     where = pick_device(device)
     model = load_model(folder, "causal" if backend == "causal" else "masked", dtype=getattr(torch, dtype))
     tokenizer = load_tokenizer(folder)
-    check_vocabulary(folder, model, tokenizer)
+    check_vocabulary(folder, model, tokenizer, backend)
     try:
         return model.to(where), tokenizer
     except RuntimeError as error:  # its memory is full
@@ -88,10 +88,20 @@ def pick_device(name: str) -> "Device":
         raise UserError(f"--device {name} cannot be used: {reason}") from error
 
 
-def check_vocabulary(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Refuse a tokenizer with an entry that the model has no embedding for."""
+def check_vocabulary(
+    folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", backend: str = "causal"
+) -> None:
+    """Refuse a tokenizer with an entry that some text is written by and the model has no embedding for.
+
+    A special token that is put around no text may be beyond them: a pad, or a mask where no masked model is asked.
+    """
     rows = model.get_input_embeddings().weight.shape[0]
-    token, last = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    put = {*tokenizer("a", "a").input_ids, None if backend == "causal" else tokenizer.mask_token_id}
+    special = {
+        token for token in tokenizer.all_special_tokens if tokenizer.convert_tokens_to_ids(token) not in put
+    }
+    used = {token: index for token, index in tokenizer.get_vocab().items() if token not in special}
+    token, last = max(used.items(), key=lambda entry: entry[1])
     if last >= rows:
         raise UserError(
             f"the tokenizer in {folder} has {len(tokenizer)} entries up to number {last} ({token!r}), the model {rows} "

@@ -77,7 +77,10 @@ def _folder(path: Path) -> str:
 
 def read_text(path: Path, max_words: int | None = None) -> Text:
     """The documents of a file, up to its first `max_words` whitespace words."""
-    whole = utf8_text(path, "convert it first")
+    # a line ends as in a corpus: "\r\r\n" is what a conversion made of "\r\n"
+    whole = re.sub(r"\r+\n|\r", "\n", utf8_text(path, "convert it first", newline=""))
+    if "\0" in whole:
+        raise UserError(f"{path} has zero bytes and is no text (UTF-16?): convert it to UTF-8 first")
     if max_words is not None:
         whole = _first_words(whole, max_words)
     runs = groupby(whole.split("\n"), key=lambda line: bool(line.strip()))

@@ -189,6 +189,14 @@ BAD = {
     "too few": ("optim.betas=[0.9]", "optim.betas"),
     "a project with a slash": ("wandb.project=babylm/strict-small", "wandb takes no / in a name"),
     "a project with signs": ("wandb.project='a#b%c'", "wandb takes no # % in a name"),
+    "too many blocks": (
+        "model.num_hidden_layers=1000000",
+        "num_hidden_layers: write a number up to 1000, not 1000000",
+    ),
+    "too wide": ("model.hidden_size=1000000000", "hidden_size: write a number up to 65536"),
+    "too long a table": ("model.max_position_embeddings=10000000000", "write a number up to 1048576"),
+    "too many validations": ("validations=1000000000", "validations: write a number up to 100000"),
+    "more places than there are": ("data.offset=1000000000000", "there are no more than seq_len"),
     "missing value of an interpolation": ("name=${nowhere}", "nowhere"),
 }
 

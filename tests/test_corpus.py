@@ -146,19 +146,20 @@ def test_invisible_characters_go_and_compatibility_forms_are_unfolded():
 def test_a_text_is_the_same_whatever_ends_its_lines(tmp_path, monkeypatch, source, chunk):
     monkeypatch.setattr(corpus, "CHUNK_BYTES", chunk)
     whole, found = "".join(line.removesuffix("\n") + "\n" for line in RAW[source]), []
-    for end in ("\n", "\r\n", "\r", "\r\r\n"):
+    ends = ("\n", "\r\n", "\r", "\r\r\n", "\u2028", "\u2029", "\x85", "\v", "\f", "\u2028\n", "\f\r\n")
+    for end in ends:
         path = tmp_path / "a.train"
         path.write_bytes(b"\xef\xbb\xbf" + whole.replace("\n", end).encode())
         lines = list(read_lines(path))
         found.append(list(cleaner_for(source)(lines)))
         assert len(lines) == whole.count("\n")
-    assert found == [found[0]] * 4 != [[]] * 4
+    assert found == [found[0]] * len(ends) != [[]] * len(ends)
 
 
-def test_other_separators_end_no_line_and_a_byte_order_mark_is_dropped(tmp_path):
+def test_rarer_ends_at_the_edges_of_a_line_leave_no_blank_one_and_a_byte_order_mark_is_dropped(tmp_path):
     path = tmp_path / "a.train"
-    path.write_bytes("\ufeff*MOT:\tone\r\n\u2028two\u0085\nthree".encode())
-    assert [tidy(line) for line in read_lines(path)] == ["*MOT: one", "two", "three"]
+    path.write_bytes("\ufeff*MOT:\tone\r\n\u2028two\u0085\n\fthree\vfour".encode())
+    assert [tidy(line) for line in read_lines(path)] == ["*MOT: one", "two", "three", "four"]
 
 
 def test_a_file_that_is_not_utf8_is_refused_with_line_and_offset(tmp_path):

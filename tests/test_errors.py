@@ -17,6 +17,9 @@ def main(argv):
         raise UserError(f"café{''.join(argv[1:])} is closed: come again")
     if argv[0] == "full":
         raise OSError(28, "No space left on device", "/some/file")
+    if argv[0] == "import":
+        sys.path.insert(0, argv[1])
+        import odd
     return int(argv[0])
 
 run_stage(main)
@@ -56,6 +59,18 @@ def test_a_program_ends_as_it_should_whatever_its_terminal_can_show(run, environ
     done = run(word, **environment)
     assert (done.returncode, done.stderr.count(b"\n")) == (status, int(bool(said)))
     assert said in done.stderr and done.stdout
+
+
+@pytest.mark.parametrize(("folder", "status"), [("site-packages", 2), ("ours", 1)])
+def test_a_setting_that_a_library_cannot_read_is_one_line_and_a_fault_of_ours_is_not_hidden(
+    run, tmp_path, folder, status
+):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "odd.py").write_text("def read():\n    return int('ten')\n\nSECONDS = read()\n")
+    done = run("import", tmp_path / folder)
+    assert done.returncode == status
+    assert (b"error: odd cannot be imported (invalid literal" in done.stderr) == (status == 2)
+    assert (b"Traceback" in done.stderr) == (status == 1)
 
 
 @pytest.mark.parametrize("quoted", ["x" * 100_000, "a\nb", "\n" * 2000])

@@ -185,6 +185,11 @@ def test_a_link_to_a_folder_that_holds_it_ends(tmp_path):
 def test_a_byte_order_mark_is_no_part_of_a_text_or_a_table(tmp_path, mark):
     text = read_text(put(tmp_path / "a.txt", f"{mark}the dog\r\nsees\r\n\r\nthe cat\r"))
     assert text.documents == ["the dog\nsees", "the cat"] and text.bytes == 19
+    again = read_text(put(tmp_path / "b.txt", f"{mark}the dog\r\r\nsees\r\r\n\r\r\nthe cat\r\r\n"))
+    assert again.documents == text.documents
+    (tmp_path / "c.txt").write_bytes("the dog".encode("utf-16-le"))
+    with pytest.raises(UserError, match=r"c.txt has zero bytes and is no text"):
+        read_text(tmp_path / "c.txt")
     (example,) = glue.read_examples(
         put(tmp_path / "a.tsv", f"{mark}sentence\tlabel\nfine\t1\n"), glue.TASKS["sst2"]
     )

@@ -228,6 +228,13 @@ def test_a_run_is_not_put_into_a_folder_of_data(train_tiny, data_folder):
     assert sorted(Path("runs/some-data").rglob("*")) == before
 
 
+def test_a_run_longer_than_anybody_trains_is_refused_at_once(train_tiny):
+    with pytest.raises(
+        UserError, match=r"data.words 1,000,000,000,000 is over 10,000 times the [\d,]+ words"
+    ):
+        train_tiny(data={"words": 10**12}, competition=False)
+
+
 def test_a_step_larger_than_the_text_is_refused_at_once(train_tiny):
     with pytest.raises(UserError, match="batch_size 1,000,000,000 is over 100 times the .* sequences of"):
         train_tiny(batch_size=1_000_000_000)

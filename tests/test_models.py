@@ -223,3 +223,100 @@ def test_code_that_comes_with_a_model_is_not_run(saved):
     with pytest.raises(UserError, match="needs code of its own to load"):
         load_model(folder)
     shutil.rmtree(folder)
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("gptj", {"rotary_dim": 64}),
+        ("gptj", {"rotary_dim": 7}),
+        ("bert", {"position_embedding_type": "absolute", "pad_token_id": None, "chunk_size_feed_forward": 5}),
+    ],
+)
+def test_a_model_that_loads_and_cannot_be_run_is_one_line(saved, family, changes):
+    folder = saved(family)
+    change_config(folder, **changes)
+    with pytest.raises(UserError, match=r"cannot be run|do not fit|does not load") as error:
+        load_model(folder, "masked" if family == "bert" else "causal")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["max_position_embeddings", "type_vocab_size"])
+def test_a_table_that_no_machine_could_hold_is_refused_at_once(saved, key):
+    folder = saved("bert")
+    change_config(folder, **{key: 10**10})
+    with pytest.raises(UserError, match=f"config.json says {key} 10,000,000,000"):
+        load_model(folder, "masked")
+
+
+def test_a_config_that_contradicts_itself_says_how(saved):
+    folder = saved("llama")
+    change_config(folder, num_attention_heads=3)
+    with pytest.raises(UserError, match=r"does not load: .*multiple of the number of attention heads"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("shards", "message"),
+    [
+        (
+            {"a": "../other/model.safetensors"},
+            r"names ../other/model.safetensors, which is no file of this folder",
+        ),
+        ({"a": "/dev/zero"}, "names /dev/zero, which is no file of this folder"),
+        ({"a": "gone.safetensors"}, "names gone.safetensors, which is no file of this folder"),
+        ({"a": 3}, "is no list of shards"),
+        (["a"], "is no list of shards"),
+        (None, "is no list of shards"),
+    ],
+)
+def test_an_index_of_shards_names_files_of_its_folder(saved, shards, message):
+    folder = saved("llama")
+    shutil.copytree(folder, folder.parent / "other")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    with pytest.raises(UserError, match=message):
+        load_model(folder)
+
+
+def test_weights_beside_an_index_that_does_not_name_them_are_not_passed_over(saved):
+    folder = saved("llama")
+    whole = load_model(folder)
+    (folder / "model.safetensors").unlink()
+    whole.save_pretrained(folder, max_shard_size="4KB")
+    assert list(folder.glob("model-0000*")), "in several files"
+    assert torch.equal(load_model(folder).lm_head.weight, whole.lm_head.weight)
+    save_file({"a": torch.ones(1)}, folder / "model.safetensors")
+    with pytest.raises(UserError, match="has model.safetensors, and an index of other files"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
+def test_any_file_of_an_adapter_is_seen(saved, name):
+    folder = saved("llama")
+    (folder / name).write_bytes(b"")
+    with pytest.raises(UserError, match=f"has an adapter .*remove {name}"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "head", ["score.weight", "v_head.summary.weight", "multiple_choice_head.summary.weight"]
+)
+def test_another_head_beside_a_whole_model_is_not_looked_at(saved, head):
+    folder = saved("gpt2")
+    change_weights(folder, lambda weights: weights.update({head: torch.ones(2)}))
+    load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "merges.txt"])
+def test_a_byte_order_mark_in_a_file_that_others_read_is_named(saved, name):
+    folder = saved("llama")
+    (folder / name).write_bytes(b"\xef\xbb\xbf{}")
+    with pytest.raises(
+        UserError, match=f"{name} begins with a byte-order mark: save it as UTF-8 without one"
+    ):
+        find_folder(str(folder), absent="absent")

@@ -276,10 +276,53 @@ def test_a_linked_folder_of_a_data_set_is_not_passed_over(tmp_path):
         prepare(tmp_path / "data", settings(source=f"hf:{tmp_path / 'set'}"))
 
 
+@pytest.mark.parametrize(
+    "beside", ["more.jsonl", "TRAIN-2.TXT", "train.bak", "notes.md", "more/x.csv", "unsupervised.txt"]
+)
+def test_what_a_data_set_folder_holds_and_is_not_read_is_named(tmp_path, capsys, beside):
+    folder = tmp_path / "set"
+    for name in ("train-0.txt", "validation.txt", beside):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("\n".join([*ROWS, name]) + "\n", encoding="utf-8")
+    manifest, _ = prepare(tmp_path / "data", settings(source=f"hf:{folder}", vocab_size=270))
+    assert manifest["splits"]["train"]["words"] == 9 * 7 + 6
+    assert f"not read in {folder}: {Path(beside).name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["txt", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "hollow",
+    [
+        "version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+        "/annex/objects/MD5E-s5--1\n",
+        "../../.git/annex/objects/x/y\n",
+        None,
+    ],
+)
+def test_a_hollow_file_of_a_data_set_is_refused_as_what_it_is(tmp_path, kind, hollow):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "train-0.txt").write_text("\n".join(ROWS), encoding="utf-8")
+    if hollow is None:
+        (folder / f"train-1.{kind}").symlink_to("nowhere")
+    else:
+        (folder / f"train-1.{kind}").write_text(hollow)
+    with pytest.raises(UserError, match=rf"train-1.{kind} is a (pointer|link to nothing)"):
+        prepare(tmp_path / "data", settings(source=f"hf:{folder}", vocab_size=270))
+
+
+@pytest.mark.parametrize("row", [3, ["a", "b"], {"a": 1}])
+def test_a_data_set_whose_text_is_no_text_says_what_it_is(tmp_path, row):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/train.jsonl").write_text(json.dumps({"text": row}) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"has a (int|list|dict) where its column 'text' should have a text"):
+        prepare(tmp_path / "data", settings(source=f"hf:{tmp_path / 'set'}"))
+
+
 def test_a_data_set_without_text_or_without_a_name_is_refused(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/train.jsonl").write_text('{"story": "a"}\n', encoding="utf-8")
-    with pytest.raises(UserError, match="no text in a column 'text', only story"):
+    with pytest.raises(UserError, match="no column 'text', only story"):
         prepare(tmp_path / "data", settings(source=f"hf:{tmp_path / 'set'}"))
     with pytest.raises(UserError, match="unknown source 'tiny'"):
         prepare(tmp_path / "data", settings(source="tiny"))

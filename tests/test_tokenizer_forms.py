@@ -133,8 +133,16 @@ SAME = {
     "dropout left on": edited(lambda content: content["model"].update(dropout=0.3)),
     "a pad appended": with_special("<pad>", pad_token="<pad>"),
     "two pads appended, one named": with_special("[PAD]", "<pad>", pad_token="<pad>"),
+    "a pad and a mask appended": with_special("[PAD]", "[MASK]", pad_token="[PAD]", mask_token="[MASK]"),
+    "a mask and an unknown named and in no file": lambda folder: save(
+        byte_level(), folder, mask_token="<mask>", unk_token="<unk>"
+    ),
+    "a mark that stands among the entries alone": edited(lambda content: content["added_tokens"].clear()),
     "end mark around a text": framed,
     "files of 2021": as_in_2021,
+    "a class with marks of its own": lambda folder: save(
+        byte_level(), folder, tokenizer_class="RobertaTokenizer"
+    ),
 }
 OTHER = {
     "words added": with_added("dog", "bird"),
@@ -145,6 +153,17 @@ OTHER = {
     "NFKC": edited(lambda content: None, normalizer=normalizers.NFKC()),
     "digits alone": edited(lambda content: None, split=pre_tokenizers.Digits(individual_digits=True)),
     "start and end apart": with_special("<s>", "</s>", bos_token="<s>", eos_token="</s>"),
+    "an end that stands in no file": lambda folder: save(byte_level(), folder, eos_token="</end>"),
+    "cut as its class cuts": lambda folder: save(
+        byte_level(prefix=True, normalizer=normalizers.Lowercase()),
+        folder,
+        tokenizer_class="GPT2TokenizerFast",
+    ),
+    "cut as its class cuts, digits": lambda folder: save(
+        byte_level(split=pre_tokenizers.Digits(individual_digits=True)),
+        folder,
+        tokenizer_class="Qwen2Tokenizer",
+    ),
     "a mask inside the vocabulary": lambda folder: save(byte_level(special=("<mask>", END)), folder),
 }
 
@@ -188,18 +207,31 @@ def without_vocabulary(folder):
 
 REFUSED = {
     "WordPiece": (word_piece, "not a byte-level BPE"),
-    "Unigram": (unigram, "cannot write every text"),
+    "Unigram": (unigram, "not a byte-level BPE"),
     "SentencePiece's BPE": (sentence_piece, "not a byte-level BPE"),
     "a hole in its ids": (edited(with_a_hole), "its ids have gaps, 330 entries reach to 399 and none is 329"),
     "without all bytes": (
         edited(lambda content: None, alphabet=False, size=90),
         r"\d+ of the 256 bytes have no entry",
     ),
-    "no end": (lambda folder: save(byte_level(), folder, eos_token=None), "names no eos_token"),
-    "an end that is no entry": (
-        lambda folder: save(byte_level(), folder, eos_token="</end>"),
-        "</end>' is no entry",
+    "an empty entry": (edited(lambda content: content["model"]["vocab"].update({"": 330})), "do not spell"),
+    "a prefix inside words": (
+        edited(lambda content: content["model"].update(continuing_subword_prefix="##", merges=[])),
+        "do not spell what they stand for",
     ),
+    "a prefix that no entry has": (
+        edited(lambda content: content["model"].update(continuing_subword_prefix="##")),
+        "does not load as a tokenizer",
+    ),
+    "an id beyond all memory": (
+        edited(lambda content: content["model"]["vocab"].update(x=2**32 - 1)),
+        "its ids have gaps",
+    ),
+    "an end that is a list": (
+        lambda folder: save(byte_level(), folder, eos_token=["</s>"]),
+        "eos_token|does not load",
+    ),
+    "no end": (lambda folder: save(byte_level(), folder, eos_token=None), "names no eos_token"),
     "white space taken away": (
         lambda folder: save(byte_level(normalizer=normalizers.Replace(" ", "")), folder),
         "changes white space",
@@ -209,10 +241,10 @@ REFUSED = {
         "changes white space",
     ),
     "no vocabulary": (without_vocabulary, "holds no tokenizer.json"),
-    "nested too deep": (deep, "damaged or not a tokenizer"),
-    "a byte-order mark before it": (with_mark, "damaged or not a tokenizer"),
-    "empty": (edited(lambda content: content.clear()), "damaged or not a tokenizer"),
-    "no merges": (edited(lambda content: content["model"].pop("merges")), "damaged or not a tokenizer"),
+    "nested too deep": (deep, "does not load as a tokenizer"),
+    "a byte-order mark before it": (with_mark, "begins with a byte-order mark"),
+    "empty": (edited(lambda content: content.clear()), "does not load as a tokenizer"),
+    "no merges": (edited(lambda content: content["model"].pop("merges")), "does not load as a tokenizer"),
 }
 
 
@@ -291,12 +323,48 @@ def test_a_pad_behind_the_vocabulary_is_left_out_and_one_inside_stays(tmp_path, 
     plain, _ = adopt_tokenizer(SAME["newer spelling"](tmp_path / "a"), tmp_path / "copy of a")
     padded, _ = adopt_tokenizer(SAME["a pad appended"](tmp_path / "b"), tmp_path / "copy of b")
     assert padded.get_vocab() == plain.get_vocab()
-    assert "'<pad>' that stands behind the vocabulary" in capsys.readouterr().out
+    assert "'<pad>' behind the vocabulary of" in capsys.readouterr().out
     loaded = AutoTokenizer.from_pretrained(tmp_path / "copy of b")
     assert (loaded.pad_token, len(loaded)) == (None, plain.get_vocab_size())
     inside = save(byte_level(special=("<pad>", END)), tmp_path / "c", pad_token="<pad>")
     kept, _ = adopt_tokenizer(inside, tmp_path / "copy of c")
     assert kept.token_to_id("<pad>") == 0
+
+
+def test_two_tokenizers_that_differ_by_the_order_of_two_merges_are_told_apart(tmp_path):
+    plain = save(byte_level(size=400), tmp_path / "plain")
+    merges = json.loads((plain / "tokenizer.json").read_text(encoding="utf-8"))["model"]["merges"]
+    rng, ids, told = random.Random(0), AutoTokenizer.from_pretrained(plain), 0
+    for number in range(30):
+        a, b = rng.sample(range(len(merges)), 2)
+
+        def swap(content, a=a, b=b):
+            ours = content["model"]["merges"]
+            ours[a], ours[b] = ours[b], ours[a]
+
+        folder = save(byte_level(size=400), tmp_path / str(number), swap)
+        other = AutoTokenizer.from_pretrained(folder)
+        if any(ids(line)["input_ids"] != other(line)["input_ids"] for line in lines(200)):
+            told += 1
+            assert fingerprint(folder) != fingerprint(plain)
+    assert told > 1
+
+
+@pytest.mark.parametrize(
+    "rule", [("dog", "cat"), ("\u2026", "..."), ("``", '"'), ("colour", "color"), ("\u20ac", "E")]
+)
+def test_a_rule_for_a_few_letters_alone_is_seen(tmp_path, rule):
+    folder = save(byte_level(normalizer=normalizers.Replace(*rule)), tmp_path / "a")
+    assert fingerprint(folder) != fingerprint(save(byte_level(), tmp_path / "b"))
+
+
+def test_rules_are_the_same_however_they_are_nested(tmp_path):
+    def nest(content):
+        content["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [content["pre_tokenizer"]]}
+        content["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "NFKC"}]}
+
+    plain = save(byte_level(normalizer=normalizers.NFKC()), tmp_path / "plain")
+    assert fingerprint(save(byte_level(), tmp_path / "nested", nest)) == fingerprint(plain)
 
 
 @pytest.mark.parametrize("swap", [("dog", "cat"), ("<s>", "</s>")])

@@ -43,17 +43,17 @@ class Model(Strict):
 
     family: Literal["llama", "gpt2", "gptj"]
     """Architecture."""
-    hidden_size: int = Field(gt=0)
+    hidden_size: int = Field(gt=0, le=2**16)
     """Width of the residual stream."""
-    num_hidden_layers: int = Field(gt=0)
+    num_hidden_layers: int = Field(gt=0, le=1000)
     """Number of blocks."""
     num_attention_heads: int = Field(gt=0)
     """Heads per block; divides hidden_size."""
-    intermediate_size: int | None = Field(default=None, gt=0)
+    intermediate_size: int | None = Field(default=None, gt=0, le=2**18)
     """Width inside the MLP; null: 4 * hidden_size."""
     num_key_value_heads: int | None = Field(default=None, gt=0)
     """Key-value heads (llama only); null: one per head."""
-    max_position_embeddings: int = Field(default=256, gt=0)
+    max_position_embeddings: int = Field(default=256, gt=0, le=2**20)
     """Longest input, in tokens."""
     tie_word_embeddings: bool = False
     """Share input and output embeddings."""
@@ -106,6 +106,12 @@ class Data(Strict):
     or at so many places in turn, evenly spaced. Unless random, sequences recur, as a cache of soft targets needs it."""
     held_out_sequences: int = Field(default=128, gt=0)
     """Sequences of the dev split on which the held-out hard loss is measured."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if isinstance(self.offset, int) and self.offset > self.seq_len:
+            raise ValueError(f"offset: there are no more than seq_len, {self.seq_len}, places to begin at")
+        return self
 
     @property
     def layouts(self) -> int | None:
@@ -194,7 +200,7 @@ class TrainConfig(Strict):
     """torch.compile; auto: where the run is long enough to pay for it."""
     log_every: int = Field(default=10, gt=0)
     """Steps between lines of metrics.jsonl."""
-    validations: int = Field(default=20, gt=0)
+    validations: int = Field(default=20, gt=0, le=100_000)
     """How many times the held-out hard loss is measured during the run, evenly spaced (and once before it)."""
     checkpoint_seconds: float = Field(default=120.0, gt=0)
     """A kill loses at most this much work, in seconds."""

@@ -48,6 +48,7 @@ from train_teachers.tracking import wandb_mode
 
 AUDIT_SEQUENCES = 4
 EPOCHS_A_STEP = 100  # beyond that a step is a slip of the pen
+EPOCHS_A_RUN = 10_000  # and a run
 INIT_ABSENT = "init: {} does not exist: train it first"
 MakeObjective = Callable[[PreTrainedModel, str, torch.device], Objective]
 """From the student, the fingerprint of its tokenizer, and the device."""
@@ -136,6 +137,12 @@ class Ready:
                 f"{self.batches.sequences_per_epoch:,} sequences of {config.data.seq_len} tokens that the text has: "
                 "lower it"
             )
+        once = self.batches.tokens.manifest["splits"]["train"]["words"]
+        if config.data.words > EPOCHS_A_RUN * max(1, once):
+            raise UserError(
+                f"data.words {config.data.words:,} is over {EPOCHS_A_RUN:,} times the {once:,} words that the text "
+                "has: lower it"
+            )
         self.steps = self.batches.steps_for(config.data.words)
         if config.competition:
             ends_at = self.words_before + self.batches.words_seen(self.steps)
@@ -150,7 +157,8 @@ class Ready:
         be_deterministic(PartialState(cpu=not torch.cuda.is_available()).device)
         decided = _decided(config)
         self.accelerator = _accelerator(config, decided["precision"])
-        self.student, origin = _student(config, data / "tokenizer")
+        with memory_advice("for the model itself: lower the sizes below model:"):
+            self.student, origin = _student(config, data / "tokenizer")
         self.student.to(self.accelerator.device)
         if config.gradient_checkpointing:
             checkpoint_activations(self.student)

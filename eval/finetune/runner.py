@@ -93,12 +93,12 @@ class Runner:
     @cached_property
     def sees_later(self) -> bool:
         """Whether tokens see what comes later, as in an encoder: then the first one knows the whole text."""
-        from babylm_data.causality import sees_later_tokens
+        from babylm_data.models import looks_ahead
         from eval.finetune.backbone import load_backbone
 
         device = self.device  # one that is not there is told before anything is loaded
         body = load_backbone(self.folder, self.config, random_weights=self.args.random_weights)
-        return sees_later_tokens(body.to(device).eval(), self.positions)
+        return looks_ahead(self.folder, body.to(device))
 
     @cached_property
     def device(self) -> "torch.device":

@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from babylm_data.files import is_clutter, refuse_hollow
+from babylm_data.files import entries, is_clutter, refuse_hollow, say_unread
+from babylm_data.sealed import sha256
 from eval.items import Questions
 from eval.tasks import aoa, comps, entity_tracking, ewok, global_piqa, minimal_pairs, reading, wug
 
@@ -37,8 +38,16 @@ class Task:
         return []
 
     def files(self, data: Path) -> list[Path]:
-        """The same; a UserError if there are none."""
+        """The same, and what lies beside them is named; a UserError if there are none, or two are the same."""
         if found := self.find(data):
+            digests: dict[str, Path] = {}
+            for path in found:
+                if (twin := digests.setdefault(sha256(path), path)) != path:
+                    raise UserError(f"{twin} and {path} are the same rows: remove one of them")
+            folder = found[0].parent
+            say_unread(
+                folder, [p for p in entries(folder) if p not in found and p.name not in READ_ELSEWHERE]
+            )
             return found
         raise UserError(
             f"there are no {self.pattern} files in {data / self.folder}: "
@@ -46,6 +55,7 @@ class Task:
         )
 
 
+READ_ELSEWHERE = {"cdi_human.csv"}
 FULL, FAST, BOTH = ("full",), ("fast",), ("full", "fast")
 
 TASKS = {
