@@ -142,6 +142,8 @@ def _refuse_strange_shards(folder: Path) -> None:
         return
     try:
         shards = set(json.loads(utf8_text(index, "save the model again"))["weight_map"].values())
+        if not shards:
+            raise KeyError
         absent = sorted(name for name in shards if Path(name).name != name or not (folder / name).is_file())
     except (*BAD_JSON, KeyError, TypeError, AttributeError):
         raise UserError(f"{index} is no list of shards: save the model again") from None

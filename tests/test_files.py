@@ -203,3 +203,28 @@ def test_a_byte_order_mark_is_no_part_of_a_text_or_a_table(tmp_path, mark):
     write_rows(rows, [{"sentence": "fine", "label": 1}])
     rows.write_text(mark + rows.read_text(encoding="utf-8"), encoding="utf-8")
     assert glue.read_examples(rows, glue.TASKS["sst2"])[0].first == "fine"
+
+
+@pytest.mark.parametrize(
+    "beside", ["more.jsonl.gz", "more.JSONL", "more.json", "b.jsonl.bak", "sub/more.jsonl"]
+)
+def test_what_lies_beside_evaluation_data_and_is_not_read_is_named(tmp_path, capsys, beside):
+    folder = tmp_path / "full_eval/blimp_filtered"
+    put(folder / "a.jsonl")
+    put(folder / beside)
+    assert [path.name for path in TASKS["blimp_filtered"].files(tmp_path)] == ["a.jsonl"]
+    assert f"not read in {folder}: {beside.split('/')[0]}" in capsys.readouterr().out
+
+
+def test_the_same_rows_twice_are_named(tmp_path, capsys):
+    for name in ("a.jsonl", "Copy of a.jsonl"):
+        put(tmp_path / "full_eval/blimp_filtered" / name)
+    assert len(TASKS["blimp_filtered"].files(tmp_path)) == 2
+    assert "Copy of a.jsonl and a.jsonl in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("read", [find_texts, lambda paths: find_inputs(paths[0], TRACK)])
+def test_a_name_that_is_no_text_in_the_locale_is_told_before_the_work(raw, read):
+    (raw / "train" / os.fsdecode(b"\xff.train")).write_text("the dog\n")
+    with pytest.raises(UnicodeEncodeError):  # which the program tells as one line, with the name
+        read([raw])

@@ -272,6 +272,7 @@ def test_a_config_that_contradicts_itself_says_how(saved):
         ({"a": "gone.safetensors"}, "names gone.safetensors, which is no file of this folder"),
         ({"a": 3}, "is no list of shards"),
         (["a"], "is no list of shards"),
+        ({}, "is no list of shards"),
         (None, "is no list of shards"),
     ],
 )

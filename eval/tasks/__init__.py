@@ -38,12 +38,14 @@ class Task:
         return []
 
     def files(self, data: Path) -> list[Path]:
-        """The same, and what lies beside them is named; a UserError if there are none, or two are the same."""
+        """The same, and what lies beside them or is there twice is named; a UserError if there are none."""
         if found := self.find(data):
             digests: dict[str, Path] = {}
             for path in found:
                 if (twin := digests.setdefault(sha256(path), path)) != path:
-                    raise UserError(f"{twin} and {path} are the same rows: remove one of them")
+                    print(
+                        f"warning: {twin.name} and {path.name} in {path.parent} are the same rows, and both count"
+                    )
             folder = found[0].parent
             say_unread(
                 folder, [p for p in entries(folder) if p not in found and p.name not in READ_ELSEWHERE]
