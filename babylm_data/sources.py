@@ -103,7 +103,7 @@ def raw_folder(source: str, *, raw: Path | None, seed: int, words: int) -> Itera
         return
     with tempfile.TemporaryDirectory(prefix="babylm-") as temporary:
         if source == "nursery":
-            from babylm_data.nursery import write_nursery
+            from babylm_data.nursery.corpus import write_nursery
 
             write_nursery(Path(temporary), seed=seed, words=words)
             yield Path(temporary) / "raw"

@@ -1,7 +1,7 @@
 """python -m bench.agreement MODEL --data DIR [--tasks …] [--against OUT …] [--processes N] [--every N] [--keep FILE]
 
 An independent judge of `eval`: the official rule in its plainest form, one sentence at a time, in float64, a full
-log-softmax, with readers of its own; nothing is shared with `eval.scoring` or `eval.tasks`. Every item's choice must
+log-softmax, with readers of its own; nothing is shared with `eval.scorer` or `eval.tasks`. Every item's choice must
 be the same. Items whose two best choices are less than 1e-3 nats apart are counted as close; both sides
 have float64 for those. Less than 1e-9 nats is a tie, and may fall on either side.
 
@@ -88,7 +88,7 @@ class Judge:
         """Scores of each item's choices, nats."""
         import torch
 
-        from eval.model import load
+        from eval.scorer.model import load
 
         if self.loaded is None:
             torch.set_num_threads(1)  # a sentence is too little work to share out
@@ -146,8 +146,8 @@ def differing(questions: list[Question], plain: list[list[float]], chosen: list[
 
 def written(out: Path, model: Path, task: str, questions: list[Question]) -> list[str]:
     """The answers that `python -m eval` chose for this very model, in the order of `questions`."""
-    from eval.json_files import read_json
-    from eval.model import model_sha256
+    from eval.results.json_files import read_json
+    from eval.scorer.model import model_sha256
 
     remedy = f"score it with `python -m eval {model} --tasks {task} --data DIR --out {out}`"
     scores = read_json(out / "scores.json", remedy, ("model_sha256", "tasks"))
@@ -166,10 +166,10 @@ def chosen_now(folder: Path, questions: list[Question]) -> Iterator[tuple[str, l
     """What `eval` chooses here and now, in batches of different sizes and in another order."""
     import random
 
-    from eval.certainty import choose
-    from eval.items import Choice, Item
-    from eval.model import load
-    from eval.scoring import CAPACITY, Scorer
+    from eval.scorer.certainty import choose
+    from eval.scorer.items import Choice, Item
+    from eval.scorer.log_probs import CAPACITY, Scorer
+    from eval.scorer.model import load
 
     model, tokenizer = load(folder, device="auto")
     items = [
@@ -228,7 +228,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Compare the choices in every item; 1 if any differs."""
     args = parse(argv)
-    from eval.model import find_model, model_sha256
+    from eval.scorer.model import find_model, model_sha256
 
     folder = find_model(args.model)
     model_hash = model_sha256(folder)

@@ -115,7 +115,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--python", default=sys.executable, help="interpreter of the other environment")
     args = parser.parse_args(argv)
 
-    from eval.model import find_model, load
+    from eval.scorer.model import find_model, load
 
     lines, export = read_lines(args.text), find_model(str(args.export))
     model, _ = load(export, device="cpu")

@@ -67,9 +67,9 @@ def main(argv: list[str]) -> int:
 
     import torch
 
-    from eval.certainty import choose
-    from eval.model import find_model, load
-    from eval.scoring import Scorer
+    from eval.scorer.certainty import choose
+    from eval.scorer.log_probs import Scorer
+    from eval.scorer.model import find_model, load
     from eval.tasks import TASKS, minimal_pairs
 
     if args.task not in (known := [name for name, task in TASKS.items() if task.load is minimal_pairs.load]):

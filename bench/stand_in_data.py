@@ -22,8 +22,8 @@ from pathlib import Path
 from random import Random
 
 from babylm_data.errors import UserError, positive, run_stage
-from bench import stand_in_rows
-from bench.stand_in_rows import Rows
+from babylm_data.nursery import stand_in_rows
+from babylm_data.nursery.stand_in_rows import Rows
 from eval.tasks import TASKS
 from eval.tasks.comps import SUBTASKS as COMPS
 from eval.tasks.official import official_rows

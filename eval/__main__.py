@@ -10,17 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 from babylm_data.errors import UserError, positive, run_stage
-from eval.choices import TIE_RULES
-from eval.items import TooLong
-from eval.jobs import Job, asked_tasks, read_job
-from eval.json_files import read_json
-from eval.many import score_all
-from eval.model import BACKENDS, DTYPES, find_model, load, model_sha256, weights_sha256
-from eval.perplexity import WINDOW
-from eval.results_tree import ResultsTree, model_name
-from eval.scores import ScoreFile, called, measured_on, task_key
-from eval.table import table
+from eval.results.jobs import Job, asked_tasks, read_job
+from eval.results.json_files import read_json
+from eval.results.many import score_all
+from eval.results.official_tree import ResultsTree, model_name
+from eval.results.scores import ScoreFile, called, measured_on, task_key
+from eval.results.table import table
+from eval.scorer.items import TooLong
+from eval.scorer.model import BACKENDS, DTYPES, find_model, load, model_sha256, weights_sha256
 from eval.tasks import TASKS, extent_note
+from eval.tasks.choices import TIE_RULES
+from eval.tasks.perplexity import WINDOW
 
 DESCRIPTION = """\
 Score a language model: the zero-shot tasks of the challenge, cross-entropy on held-out text.
@@ -159,7 +159,7 @@ def score_jobs(
             job.tell_again(file)
     if not waiting:
         return {}
-    from eval.scoring import Scorer
+    from eval.scorer.log_probs import Scorer
 
     model, tokenizer = load(folder, device=args.device, dtype=args.dtype, backend=args.backend)
     scorer = Scorer(model, tokenizer, backend=args.backend, batch_tokens=args.batch_tokens)

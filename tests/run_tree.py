@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from babylm_data.sealed import SEAL, sealed_folder, sha256
-from eval.choices import Choices
-from eval.items import Choice, Item
-from eval.model import model_sha256, weights_sha256
-from eval.perplexity import rates
-from eval.scores import ScoreFile, measured_on, task_key
+from eval.results.scores import ScoreFile, measured_on, task_key
+from eval.scorer.items import Choice, Item
+from eval.scorer.model import model_sha256, weights_sha256
+from eval.tasks.choices import Choices
+from eval.tasks.perplexity import rates
 
 START = ("started", "command", "commit", "dirty", "device", "threads")
 NURSERY_TASKS = {
@@ -186,7 +186,7 @@ def add_task(run: Path, task: str, questions, scores) -> None:
 
 
 def held_out(texts: dict, level: float) -> dict:
-    """What eval.perplexity.measure gives for texts of so many words."""
+    """What eval.tasks.perplexity.measure gives for texts of so many words."""
     counts = {
         file: text_counts(words, 3.4 - level + 0.1 * math.sin(n))
         for n, (file, words) in enumerate(texts.items())

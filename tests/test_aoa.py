@@ -30,10 +30,10 @@ from eval.aoa.learning_curves import (
     model_age,
     sigmoid,
 )
-from eval.items import Choice
-from eval.rows import Encoded
-from eval.scores import ScoreFile
-from eval.scoring import Scorer
+from eval.results.scores import ScoreFile
+from eval.scorer.items import Choice
+from eval.scorer.log_probs import Scorer
+from eval.scorer.prefix_rows import Encoded
 from eval.tasks import official
 from eval.tasks.aoa import load, shortened
 

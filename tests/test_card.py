@@ -11,11 +11,11 @@ from run_tree import PREPARED, add_start, edit, read_scores, write_json
 from test_tuning_shown import summary
 
 from babylm_data.sealed import SEAL, sha256
-from eval.evaluated import read_evaluated
-from eval.lineup import read_lineup
-from eval.model import model_sha256
-from eval.report import hardware, page
-from eval.run_folders import read_run
+from eval.report.page import hardware, page
+from eval.runs.evaluated import read_evaluated
+from eval.runs.lineup import read_lineup
+from eval.runs.run_folders import read_run
+from eval.scorer.model import model_sha256
 from eval.submission.card import model_card
 from eval.submission.collate import Collected
 from train_teachers.run import environment, processor

@@ -5,11 +5,11 @@ import pytest
 import tiny_models
 import torch
 
-from eval import certainty
-from eval.certainty import choose
-from eval.items import Choice, Item
-from eval.rows import Encoded
-from eval.scoring import Scorer
+from eval.scorer import certainty
+from eval.scorer.certainty import choose
+from eval.scorer.items import Choice, Item
+from eval.scorer.log_probs import Scorer
+from eval.scorer.prefix_rows import Encoded
 
 
 class Planted:

@@ -22,7 +22,7 @@ from eval.compare.paired import (
     weights,
 )
 from eval.compare.table import p_text
-from eval.correlation import spearman
+from eval.tasks.correlation import spearman
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,9 +17,9 @@ from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import seal
-from eval import model as eval_model
 from eval.__main__ import main
-from eval.model import load
+from eval.scorer import model as eval_model
+from eval.scorer.model import load
 from eval.tasks import TASKS, on_list
 
 WORDS = ["The", "old", "dog", "sees", "small", "cats"]
@@ -175,7 +175,7 @@ def test_predictions_that_a_killed_call_left_are_not_trusted(folder, tmp_path, c
 def test_the_tasks_of_one_call_carry_one_stamp(folder, tmp_path, monkeypatch):
     ticks = (datetime(2030, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in count())
     clock = type("Clock", (), {"now": staticmethod(lambda zone: next(ticks))})
-    monkeypatch.setattr("eval.scores.datetime", clock)
+    monkeypatch.setattr("eval.results.scores.datetime", clock)
     main(arguments(folder, tmp_path, "blimp_filtered", "supplement_filtered", "perplexity"))
     tasks = read(tmp_path / "scores.json")["tasks"].values()
     assert len(tasks) == 3 and len({(result["created"], result["command"]) for result in tasks}) == 1
@@ -322,7 +322,7 @@ def test_the_results_tree_is_written_also_from_what_was_scored_before(folder, tm
 )
 @pytest.mark.parametrize("task", ["blimp_filtered", "perplexity"])
 def test_a_full_memory_is_one_line_that_says_what_to_lower(folder, tmp_path, monkeypatch, task, error):
-    from eval import scoring
+    from eval.scorer import log_probs as scoring
 
     honest = scoring.judge
 
@@ -331,8 +331,8 @@ def test_a_full_memory_is_one_line_that_says_what_to_lower(folder, tmp_path, mon
             return honest(*arguments, **options)
         raise error
 
-    for name in ("scoring.judge", "logits.token_logprobs"):
-        monkeypatch.setattr(f"eval.{name}", fail)
+    for name in ("log_probs.judge", "logits.token_logprobs"):
+        monkeypatch.setattr(f"eval.scorer.{name}", fail)
     with pytest.raises(
         UserError, match="out of memory with 1,024 tokens a batch: lower it with --batch-tokens"
     ):
@@ -343,8 +343,8 @@ def test_another_error_of_the_model_is_no_full_memory(folder, tmp_path, monkeypa
     def fail(*_, **__):
         raise RuntimeError("shapes cannot be multiplied")
 
-    for name in ("scoring.judge", "logits.token_logprobs"):
-        monkeypatch.setattr(f"eval.{name}", fail)
+    for name in ("log_probs.judge", "logits.token_logprobs"):
+        monkeypatch.setattr(f"eval.scorer.{name}", fail)
     with pytest.raises(RuntimeError, match="shapes"):
         main(arguments(folder, tmp_path, "blimp_filtered"))
 

@@ -12,7 +12,7 @@ from babylm_data.sources import find_inputs
 from babylm_data.words import load_track
 from eval.finetune import glue, squad
 from eval.tasks import TASKS
-from eval.texts import find_texts, read_text
+from eval.tasks.texts import find_texts, read_text
 
 TRACK = load_track("2025/strict-small")
 CLUTTER = [

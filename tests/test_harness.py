@@ -15,8 +15,8 @@ from babylm_data.errors import UserError
 from eval.harness.__main__ import main
 from eval.harness.files import find_subtasks, own_name
 from eval.harness.tasks.rows import read
-from eval.items import Choice, Item, best_choices
-from eval.scoring import Scorer
+from eval.scorer.items import Choice, Item, best_choices
+from eval.scorer.log_probs import Scorer
 from eval.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -235,8 +235,8 @@ def test_a_continuation_is_greedy_if_the_model_would_write_it(model):
 
 
 def test_a_rolling_loglikelihood_is_that_of_our_perplexity(model):
-    from eval.perplexity import measure
-    from eval.texts import Text
+    from eval.tasks.perplexity import measure
+    from eval.tasks.texts import Text
 
     document = "\n".join(3 * tiny_models.SENTENCES)  # longer than the model reads at once
     texts = [Text("long", None, [document]), Text("short", None, ["cats"])]
@@ -299,7 +299,7 @@ def score_without_bos(model, text: str, length: int) -> float:
     """Nats of the last `length` characters of a text that begins with no start token."""
     import torch
 
-    from eval.logits import token_logprobs
+    from eval.scorer.logits import token_logprobs
 
     encoded = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     scored = [end > len(text) - length for _, end in encoded["offset_mapping"]]

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from babylm_data.errors import UserError
-from eval.choices import TIE_RULES, Choices
-from eval.items import TIE, Choice, Item, credit
+from eval.scorer.items import TIE, Choice, Item, credit
+from eval.tasks.choices import TIE_RULES, Choices
 
 
 def items_of(counts: dict[str, int], gold: int = 0, choices: int = 2) -> list[Item]:

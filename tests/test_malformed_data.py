@@ -9,7 +9,7 @@ import pytest
 from choice_rows import ROWS, write_task
 
 from babylm_data.errors import UserError
-from eval.items import Questions
+from eval.scorer.items import Questions
 from eval.tasks import TASKS
 
 KINDS = (

@@ -12,8 +12,8 @@ import tiny_models
 from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
-from eval import many
 from eval.__main__ import main, parser
+from eval.results import many
 
 OPTIONS = [
     "--tasks",
@@ -116,7 +116,7 @@ def test_a_process_ends_with_the_one_that_began_it(tmp_path):
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from eval.many import begin
+from eval.results.many import begin
 
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=begin, initargs=(1,))

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from babylm_data.nursery import PAIRS_PER_PARADIGM, PARADIGMS, write_nursery
-from babylm_data.nursery_lexicon import DETERMINERS, LOOKS, NOUNS, REFLEXIVES, VERBS, Noun, plural, stem
-from babylm_data.nursery_voice import reserved, sentence
+from babylm_data.nursery.corpus import PAIRS_PER_PARADIGM, PARADIGMS, write_nursery
+from babylm_data.nursery.lexicon import DETERMINERS, LOOKS, NOUNS, REFLEXIVES, VERBS, Noun, plural, stem
+from babylm_data.nursery.voice import reserved, sentence
 
 BLIMP_FIELDS = (
     "sentence_good sentence_bad field linguistics_term UID simple_LM_method one_prefix_method "
@@ -49,7 +49,7 @@ def sentences(pairs, keys=("sentence_good", "sentence_bad")) -> list[str]:
 
 
 def written_in_a_new_process(folder: Path, hash_seed: str, seed: int = 1) -> dict[str, bytes]:
-    code = f"from babylm_data.nursery import *; write_nursery(Path({str(folder)!r}), seed={seed}, words=2000)"
+    code = f"from babylm_data.nursery.corpus import *; write_nursery(Path({str(folder)!r}), seed={seed}, words=2000)"
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

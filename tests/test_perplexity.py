@@ -7,8 +7,8 @@ import tiny_models
 import torch
 
 from babylm_data.errors import UserError
-from eval.perplexity import measure, rates, runs, start_token, windows
-from eval.texts import Text, find_texts, read_text
+from eval.tasks.perplexity import measure, rates, runs, start_token, windows
+from eval.tasks.texts import Text, find_texts, read_text
 
 LONG = " ".join(tiny_models.SENTENCES * 6)
 TEXTS = [

@@ -14,10 +14,10 @@ from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 
 from babylm_data.errors import UserError
 from eval.compare.paired import item_difference
-from eval.items import Choice
-from eval.jobs import read_job
-from eval.rows import Encoded
-from eval.scoring import Scorer
+from eval.results.jobs import read_job
+from eval.scorer.items import Choice
+from eval.scorer.log_probs import Scorer
+from eval.scorer.prefix_rows import Encoded
 from eval.tasks.reading import EYE_TRACKING, FEWEST_ROWS, Reading, load, load_spaced
 from eval.tasks.reading_words import before_masks, hidden_ahead, word_sequences
 

@@ -9,12 +9,12 @@ import pytest
 from run_tree import BASE, PREPARED, add_start, edit, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
-from eval.charts import spread, thin
-from eval.commands import Command, commands
-from eval.evaluated import read_evaluated
-from eval.lineup import read_lineup
-from eval.readme import record, render
-from eval.report import duration, page
+from eval.report.charts import spread, thin
+from eval.report.page import duration, page
+from eval.report.readme import record, render
+from eval.runs.commands import Command, commands
+from eval.runs.evaluated import read_evaluated
+from eval.runs.lineup import read_lineup
 from eval.submission.card import model_card
 from eval.submission.collate import Collected
 

@@ -7,7 +7,7 @@ import pytest
 from choice_rows import ROWS, write_task
 
 from babylm_data.errors import UserError
-from eval.results_tree import ResultsTree, model_name
+from eval.results.official_tree import ResultsTree, model_name
 from eval.tasks import TASKS
 
 BLIMP = """\

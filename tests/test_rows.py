@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from eval.rows import Encoded, batches, masked_rows, plain_rows, tree_rows
+from eval.scorer.prefix_rows import Encoded, batches, masked_rows, plain_rows, tree_rows
 
 
 def sequences(count: int = 200, seed: int = 0) -> list[Encoded]:

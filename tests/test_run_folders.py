@@ -10,9 +10,9 @@ from run_tree import add_start, edit, read_scores, write_json
 from babylm_data.errors import UserError
 from babylm_data.files import json_lines
 from babylm_data.sealed import sha256
-from eval.lineup import read_lineup
-from eval.report import page
-from eval.run_folders import read_summary
+from eval.report.page import page
+from eval.runs.lineup import read_lineup
+from eval.runs.run_folders import read_summary
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from transformers import MistralConfig, MistralForCausalLM, RobertaConfig, Rober
 
 from babylm_data.errors import UserError
 from babylm_data.models import longest_input
-from eval.items import Choice, Item
-from eval.model import load
-from eval.rows import Encoded
-from eval.scoring import Scorer, encode
+from eval.scorer.items import Choice, Item
+from eval.scorer.log_probs import Scorer, encode
+from eval.scorer.model import load
+from eval.scorer.prefix_rows import Encoded
 
 TEXTS = tiny_models.SENTENCES * 2 + [f"The {'old ' * n}dog sees the cat." for n in range(20)]
 
@@ -142,7 +142,7 @@ def test_every_family_reads_trees(family, monkeypatch):
     model, tokenizer = tiny_models.model(family), tiny_models.tokenizer()
     expected = sentence_logprobs(model, tokenizer, TEXTS)
     monkeypatch.setattr(Scorer, "_reads_trees", lambda *_: True)
-    monkeypatch.setattr("eval.scoring.plain_rows", refuse)
+    monkeypatch.setattr("eval.scorer.log_probs.plain_rows", refuse)
     assert sentence_logprobs(model, tokenizer, TEXTS).tolist() == expected.tolist()
 
 

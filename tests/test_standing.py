@@ -11,7 +11,7 @@ import test_reading
 from choice_rows import write_rows, write_task
 
 from babylm_data.errors import UserError
-from eval.model import model_sha256
+from eval.scorer.model import model_sha256
 from eval.submission.standing import place as standing
 from eval.submission.standing.grading import score_submission, task_of
 from eval.submission.standing.own import Own, read_own

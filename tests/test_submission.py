@@ -10,9 +10,9 @@ from run_tree import BASE, PREPARED, edit, read_scores, write_json
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
-from eval.lineup import read_lineup
-from eval.model import model_sha256
-from eval.report import page
+from eval.report.page import page
+from eval.runs.lineup import read_lineup
+from eval.scorer.model import model_sha256
 from eval.submission import bundle as bundle_module
 from eval.submission import leaderboard
 from eval.submission.__main__ import main

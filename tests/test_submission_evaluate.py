@@ -17,11 +17,11 @@ from submission_files import write_data
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sealed_folder
-from eval.choices import Choices
-from eval.items import Choice, Item
+from eval.scorer.items import Choice, Item
 from eval.submission import evaluate
 from eval.submission.asked import HUMAN
 from eval.submission.rules import load_rules
+from eval.tasks.choices import Choices
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from run_tree import write_json
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
-from eval import revisions
-from eval.model import model_sha256
-from eval.run_folders import Run
+from eval.runs import revisions
+from eval.runs.run_folders import Run
+from eval.scorer.model import model_sha256
 from eval.submission.collate import Collected
 from eval.submission.rules import load_rules
 from eval.submission.tree import copy_tree, not_in_tree

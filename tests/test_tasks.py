@@ -11,7 +11,7 @@ from choice_rows import ROWS, pair, write_rows, write_task
 from scipy.stats import bootstrap, spearmanr
 
 from babylm_data.errors import UserError
-from eval.items import Choice
+from eval.scorer.items import Choice
 from eval.tasks import TASKS
 from eval.tasks.minimal_pairs import load
 from eval.tasks.official import deviation_note, deviations, official_rows

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from babylm_data.errors import UserError
 from eval.finetune.shown import Tuning, read_tuning, row
 from eval.finetune.standard_errors import mean_standard_error, standard_error
-from eval.model import model_sha256
+from eval.scorer.model import model_sha256
 
 SETTINGS = {"lr": 3e-05, "epochs": 10, "batch_size": 32, "max_length": 512, "stride": None}
 

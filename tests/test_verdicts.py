@@ -12,12 +12,12 @@ from test_reading import rows, write
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from eval.compare.paired import choice_difference, correlation_difference
-from eval.lineup import read_lineup
-from eval.report import page
+from eval.report.page import page
+from eval.runs.lineup import read_lineup
+from eval.runs.verdicts import Difference, differences, verdicts
 from eval.submission.card import model_card
 from eval.submission.collate import Collected
 from eval.tasks.reading import load
-from eval.verdicts import Difference, differences, verdicts
 
 
 @pytest.fixture

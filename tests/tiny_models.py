@@ -19,8 +19,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from eval.items import Choice
-from eval.scoring import Scorer
+from eval.scorer.items import Choice
+from eval.scorer.log_probs import Scorer
 
 SENTENCES = [
     "The dog sees the cats.",

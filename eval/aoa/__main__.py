@@ -15,10 +15,10 @@ from babylm_data.sealed import write_whole
 from babylm_data.tokenizer_files import load_tokenizer
 from eval.aoa.ages import MONTHS, ages, chance_surprisals, correlation
 from eval.aoa.checkpoints import Checkpoint, about, find_checkpoints, surprisals_by_word
-from eval.csv_files import number, read_table, text
-from eval.results_tree import ResultsTree
-from eval.scores import as_json, called, check_writable
+from eval.results.official_tree import ResultsTree
+from eval.results.scores import as_json, called, check_writable
 from eval.tasks.aoa import with_step
+from eval.tasks.csv_files import number, read_table, text
 from eval.tasks.official import deviation_note, deviations
 
 if TYPE_CHECKING:

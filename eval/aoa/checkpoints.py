@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
 from babylm_data.words import revision_words
-from eval.json_files import read_json, require
-from eval.model import BACKENDS
-from eval.scores import intact
+from eval.results.json_files import read_json, require
+from eval.results.scores import intact
+from eval.scorer.model import BACKENDS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.json_files import read_json, require
+from eval.results.json_files import read_json, require
 from eval.tasks import extent_note
 
 FILE = "aoa.json"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError, run_stage
 from babylm_data.sealed import write_whole
-from eval.json_files import damage_named
+from eval.results.json_files import damage_named
 
 if TYPE_CHECKING:
     from eval.compare.scored import Scored
@@ -161,7 +161,7 @@ def main(argv: list[str]) -> None:
 
     from eval.compare.scored import AGAIN, check_models, read_scored, shared_tasks
     from eval.compare.table import table
-    from eval.scores import as_json
+    from eval.results.scores import as_json
 
     with damage_named(" or ".join(str(folder) for side in sides for folder in side), AGAIN):
         scored = [[read_scored(folder) for folder in side] for side in sides]

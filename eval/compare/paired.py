@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from eval.correlation import RESAMPLES, resampled, spearman
+from eval.tasks.correlation import RESAMPLES, resampled, spearman
 from eval.tasks.gains import jackknife_error
 
 Z = 1.959963984540054  # the normal distribution holds 95 % between -Z and Z

@@ -15,8 +15,8 @@ from babylm_data.sealed import write_whole
 from eval.finetune import glue, squad
 from eval.finetune.results import TuningFolder, asked, table
 from eval.finetune.runner import Job, Runner, read_job
-from eval.model import find_model, model_sha256
-from eval.scores import called
+from eval.results.scores import called
+from eval.scorer.model import find_model, model_sha256
 
 DESCRIPTION = """\
 Fine-tune a model on each task, once per seed, and score it on the task's validation set.
@@ -123,7 +123,7 @@ def tree_folder(args: argparse.Namespace) -> Path | None:
         raise UserError(
             f"--results is for a trained model and whole tasks: leave out {asked_for[0]}, or --results"
         )
-    from eval.results_tree import ResultsTree, model_name
+    from eval.results.official_tree import ResultsTree, model_name
 
     tree = ResultsTree(args.results, args.model_name or model_name(args.model), args.revision)
     return tree.root / tree.model / tree.revision / "finetune"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256, write_whole
-from eval.json_files import read_json, require
-from eval.scores import as_json, check_writable, digest
+from eval.results.json_files import read_json, require
+from eval.results.scores import as_json, check_writable, digest
 
 RULE = 1  # raise it when the code finds other results for the same model and files
 FILE = "finetune.json"

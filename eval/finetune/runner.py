@@ -103,7 +103,7 @@ class Runner:
     @cached_property
     def device(self) -> "torch.device":
         """Where the runs take place."""
-        from eval.model import pick_device
+        from eval.scorer.model import pick_device
 
         return pick_device(self.args.device)
 
@@ -149,7 +149,7 @@ class Runner:
         from babylm_data.tokenizer_files import load_tokenizer
         from eval.finetune.backbone import load_backbone
         from eval.finetune.tuning import tune
-        from eval.model import check_vocabulary
+        from eval.scorer.model import check_vocabulary
 
         started, label, device = time.monotonic(), f"{job.task}, seed {seed}", self.device
         problem = self.problem(job, settings, seed)

@@ -7,8 +7,8 @@ from eval.finetune import squad
 from eval.finetune.glue import TASKS
 from eval.finetune.results import FILE, TITLES, read_tuned
 from eval.finetune.standard_errors import mean_standard_error
-from eval.json_files import read_json, require
-from eval.model import model_sha256
+from eval.results.json_files import read_json, require
+from eval.scorer.model import model_sha256
 
 REMEDY = "delete it and fine-tune again"
 RESULT = ("metric", "score", "spread", "mean", "by_seed", "majority", "settings", "notes", "truncated")

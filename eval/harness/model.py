@@ -1,6 +1,6 @@
 """The kit's scorer as a model of lm_eval, so that every task of the harness can be run with it.
 
-`loglikelihood` is the rule of `eval.scoring`: context and continuation are tokenised as one text, by the tokenizer's
+`loglikelihood` is the rule of `eval.scorer`: context and continuation are tokenised as one text, by the tokenizer's
 own default, and a token belongs to the continuation if its character span ends after the continuation's beginning.
 lm_eval's own `hf` model counts the tokens of the context alone instead, moves the spaces at its end to the
 continuation, and puts BOS or EOS before an empty context. Both agree where a space is part of the word that it
@@ -21,11 +21,11 @@ from tqdm import tqdm
 from babylm_data.errors import UserError
 from babylm_data.models import longest_input
 from eval.harness.files import OURS
-from eval.items import Choice
-from eval.model import find_model, load
-from eval.perplexity import WINDOW, start_token, windows
-from eval.rows import Encoded
-from eval.scoring import Scorer, encode
+from eval.scorer.items import Choice
+from eval.scorer.log_probs import Scorer, encode
+from eval.scorer.model import find_model, load
+from eval.scorer.prefix_rows import Encoded
+from eval.tasks.perplexity import WINDOW, start_token, windows
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -66,7 +66,7 @@ class KitModel(LM):
         return answers
 
     def loglikelihood_rolling(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[float]:
-        """Log-probability in nats of each text, read in the windows of `eval.perplexity`."""
+        """Log-probability in nats of each text, read in the windows of `eval.tasks.perplexity`."""
         window = min(WINDOW, self.limit or WINDOW)
         start = start_token(self.tokenizer)
         cut = []

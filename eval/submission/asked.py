@@ -10,13 +10,13 @@ from eval.aoa.__main__ import read_human
 from eval.aoa.checkpoints import FEWEST
 from eval.finetune import glue, squad
 from eval.finetune.__main__ import check_names
-from eval.jobs import known_task
-from eval.origins import taught_by
-from eval.revisions import damaged, revisions
-from eval.run_folders import Run, how_to_finish, locate
+from eval.results.jobs import known_task
+from eval.runs.origins import taught_by
+from eval.runs.revisions import damaged, revisions
+from eval.runs.run_folders import Run, how_to_finish, locate
 from eval.submission.rules import Rules
 from eval.tasks import TASKS, on_list
-from eval.texts import find_texts, read_text
+from eval.tasks.texts import find_texts, read_text
 
 HUMAN = "full_eval/aoa/cdi_human.csv"
 

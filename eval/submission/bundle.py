@@ -14,11 +14,11 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sealed_folder
-from eval.caveats import caveats
-from eval.ledger import ledger, said
-from eval.lineup import Lineup, read_lineup
-from eval.report import facts, page
-from eval.scores import intact
+from eval.report.page import facts, page
+from eval.results.scores import intact
+from eval.runs.caveats import caveats
+from eval.runs.ledger import ledger, said
+from eval.runs.lineup import Lineup, read_lineup
 from eval.submission.card import model_card
 from eval.submission.check.file import add_allow_constant
 from eval.submission.collate import Collected

@@ -7,11 +7,11 @@ from babylm_data.hub import weight_files
 from babylm_data.sealed import SEAL, sha256
 from eval.finetune.glue import TASKS
 from eval.finetune.results import cut_short
-from eval.lineup import Lineup
-from eval.origins import begun_from
-from eval.report import facts, templates
-from eval.revisions import table
-from eval.run_folders import Run
+from eval.report.page import facts, templates
+from eval.runs.lineup import Lineup
+from eval.runs.origins import begun_from
+from eval.runs.revisions import table
+from eval.runs.run_folders import Run
 from eval.submission.collate import Collected
 from eval.submission.rules import Rules
 from eval.tasks import extent_note, title

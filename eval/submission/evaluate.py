@@ -21,13 +21,13 @@ from pathlib import Path
 
 from babylm_data.errors import UserError, from_zero, positive
 from eval.aoa.__main__ import read_human
-from eval.json_files import read_json
-from eval.lineup import read_lineup
-from eval.many import score_each
-from eval.origins import taught_by
-from eval.results_tree import model_name
-from eval.revisions import SCORES, revisions
-from eval.run_folders import Run, read_run
+from eval.results.json_files import read_json
+from eval.results.many import score_each
+from eval.results.official_tree import model_name
+from eval.runs.lineup import read_lineup
+from eval.runs.origins import taught_by
+from eval.runs.revisions import SCORES, revisions
+from eval.runs.run_folders import Run, read_run
 from eval.submission.asked import Asked, beside_it, read_asked, refuse_known_faults
 from eval.submission.leaderboard import gather, lacking
 from eval.submission.rules import Rules, add_rules, load_rules

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.caveats import outside, trial
-from eval.revisions import FOLDER, revisions
-from eval.run_folders import Run
+from eval.runs.caveats import outside, trial
+from eval.runs.revisions import FOLDER, revisions
+from eval.runs.run_folders import Run
 from eval.submission.check.file import check_file
 from eval.submission.collate import AGAIN, Collected, collate
 from eval.submission.rules import Rules, known_rules, load_rules

@@ -1,4 +1,4 @@
-"""The format of the submission file in each year, from `eval/rules/<name>.yaml`.
+"""The format of the submission file in each year, from `eval/submission/years/<name>.yaml`.
 
 Numbers of rows come from the official data's (eval/tasks/official_rows.yaml, eval/finetune/glue.py), revisions from the
 track (babylm_data/tracks): a Rules object has it all put together.
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from babylm_data.errors import UserError
 from babylm_data.words import load_track, revision_marks
 
-RULES = Path(__file__).parent.parent / "rules"
+RULES = Path(__file__).with_name("years")
 TRACKS = ("strict-small", "strict")
 
 Kind = Literal[

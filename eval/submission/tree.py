@@ -11,10 +11,10 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.aoa.checkpoints import FEWEST
-from eval.json_files import read_json
-from eval.results_tree import ResultsTree, model_name
-from eval.run_folders import Run
-from eval.scores import intact
+from eval.results.json_files import read_json
+from eval.results.official_tree import ResultsTree, model_name
+from eval.results.scores import intact
+from eval.runs.run_folders import Run
 from eval.submission.collate import AGAIN, Collected
 from eval.submission.rules import Rules
 from eval.tasks import TASKS, extent_note

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-from eval.items import Choice, Item, Scores, refuse_broken
+from eval.scorer.items import Choice, Item, Scores, refuse_broken
 from eval.tasks.rows import has_half_character, read_object
 
 if TYPE_CHECKING:
-    from eval.rows import Encoded
-    from eval.scoring import Scorer
+    from eval.scorer.log_probs import Scorer
+    from eval.scorer.prefix_rows import Encoded
 
 FILE = "cdi_childes.json"  # the other file of the folder, cdi_human.csv, is for `python -m eval.aoa`
 REMEDY = "fetch the file again"
@@ -40,7 +40,7 @@ class Acquisition:
 
     def ask(self, scorer: "Scorer", label: str) -> Scores:
         """The log-probability of each word, nats."""
-        from eval.scoring import encode
+        from eval.scorer.log_probs import encode
 
         encoded = encode(scorer.tokenizer, [item.choices[0] for item in self.items], scorer.backend)
         longest = scorer.longest

@@ -7,8 +7,8 @@ scored after two contexts, so a prediction quotes the whole sentence.
 from collections import Counter
 from pathlib import Path
 
-from eval.choices import Choices
-from eval.items import Choice, Item
+from eval.scorer.items import Choice, Item
+from eval.tasks.choices import Choices
 from eval.tasks.rows import read_rows
 
 SUBTASKS = {"comps_base": "base", "comps_wugs": "wugs", "comps_wugs_dist-before": "wugs_dist_before"}

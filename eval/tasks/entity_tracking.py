@@ -7,8 +7,8 @@ is the mean over files (regular, ambiref, move_contents: here the phenomena) of 
 from collections import Counter
 from pathlib import Path
 
-from eval.choices import Choices
-from eval.items import Choice, Item
+from eval.scorer.items import Choice, Item
+from eval.tasks.choices import Choices
 from eval.tasks.rows import read_rows, same_count
 
 MOST_OPERATIONS = 99  # the official data have 5 at most

@@ -7,8 +7,8 @@ a line of its own. Subtask: the row's `Domain`, which is also the name of its fi
 from collections import Counter
 from pathlib import Path
 
-from eval.choices import Choices
-from eval.items import Choice, Item
+from eval.scorer.items import Choice, Item
+from eval.tasks.choices import Choices
 from eval.tasks.rows import read_rows
 
 LABELS = {"context_type": "ContextType", "context_contrast": "ContextDiff", "target_contrast": "TargetDiff"}

@@ -7,8 +7,8 @@ Every result is marked "unverified".
 
 from pathlib import Path
 
-from eval.choices import Choices
-from eval.items import Choice, Item
+from eval.scorer.items import Choice, Item
+from eval.tasks.choices import Choices
 from eval.tasks.rows import read_rows
 
 

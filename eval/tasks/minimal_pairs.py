@@ -7,8 +7,8 @@ Subtask: the row's `UID`, or the file's name where rows have none (the supplemen
 from collections import Counter
 from pathlib import Path
 
-from eval.choices import Choices
-from eval.items import Choice, Item
+from eval.scorer.items import Choice, Item
+from eval.tasks.choices import Choices
 from eval.tasks.rows import read_rows
 
 OPTIONAL = ("UID", "field", "linguistics_term")

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-from eval.csv_files import number, read_table, text
-from eval.items import Choice, Item, Scores, refuse_broken
+from eval.scorer.items import Choice, Item, Scores, refuse_broken
+from eval.tasks.csv_files import number, read_table, text
 from eval.tasks.gains import gain, gains_without_each_sentence, jackknife_error
 from eval.tasks.reading_words import official_sequences, spaced_sequences
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from eval.scoring import Scorer
+    from eval.scorer.log_probs import Scorer
 
 EYE_TRACKING = ("RTfirstfix", "RTfirstpass", "RTgopast", "RTrightbound")
 SELF_PACED = "self_paced_reading_time"

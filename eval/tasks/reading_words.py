@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-from eval.items import Item
+from eval.scorer.items import Item
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from eval.rows import Encoded
+    from eval.scorer.prefix_rows import Encoded
 
 MASKS = 3  # the default of the official program
 
@@ -75,7 +75,7 @@ def before_masks(tokenizer: "PreTrainedTokenizerBase", context: str, target: int
 
 def asked(ids: tuple[int, ...], place: int) -> "Encoded":
     """The sequence of which the token at `place` alone is scored."""
-    from eval.rows import Encoded
+    from eval.scorer.prefix_rows import Encoded
 
     return Encoded(ids, tuple(number == place for number in range(len(ids))))
 
@@ -87,7 +87,7 @@ def spaced_sequences(
 
     All in one sequence for a causal model; for a masked one a sequence each, with what follows hidden by masks.
     """
-    from eval.scoring import encode
+    from eval.scorer.log_probs import encode
 
     encoded = encode(tokenizer, [choice for item in items for choice in item.choices], backend)
     sequences = iter(

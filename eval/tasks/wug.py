@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.choices import Choices
-from eval.correlation import resampled, spearman
-from eval.items import Choice, Item, Scores, by_subtask, first_items, refuse_broken
+from eval.scorer.items import Choice, Item, Scores, by_subtask, first_items, refuse_broken
+from eval.tasks.choices import Choices
+from eval.tasks.correlation import resampled, spearman
 from eval.tasks.rows import read_rows, same_count
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from eval.scoring import Scorer
+    from eval.scorer.log_probs import Scorer
 
 
 @dataclass(frozen=True)

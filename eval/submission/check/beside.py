@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.json_files import read_json, require
-from eval.model import weights_sha256
+from eval.results.json_files import read_json, require
+from eval.scorer.model import weights_sha256
 from eval.submission.check.faults import Faults
 from eval.submission.check.kinds import shown
 from eval.submission.collate import fast_values

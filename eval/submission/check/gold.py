@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eval.items import Item
+from eval.scorer.items import Item
 from eval.submission.rules import Section
 from eval.tasks import TASKS
 from eval.tasks.aoa import Acquisition

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, sha256, verify
-from eval.caveats import caveats
-from eval.json_files import read_json
+from eval.results.json_files import read_json
+from eval.results.table import is_scored
+from eval.runs.caveats import caveats
 from eval.submission.leaderboard import MARKS, file_pattern, in_part
 from eval.submission.push.cards import main_card, revision_card
-from eval.table import is_scored
 
 CARD = "README.md"
 

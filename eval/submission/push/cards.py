@@ -4,7 +4,7 @@ one that claims nothing of the final model. The same bundle and repository alway
 import re
 
 from babylm_data.errors import UserError
-from eval.report import templates
+from eval.report.page import templates
 
 USE = re.compile(r"^## Use\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
 EXPORT = re.compile(r"^\| export/", re.MULTILINE)  # a row of the table of files

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.choices import Choices
 from eval.finetune import glue
-from eval.items import Item, Questions, Scores
-from eval.json_files import require
+from eval.results.json_files import require
+from eval.scorer.items import Item, Questions, Scores
 from eval.tasks import SPELLINGS, TASKS
+from eval.tasks.choices import Choices
 from eval.tasks.official import deviations, official_rows
 from eval.tasks.reading import Reading
 from eval.tasks.rows import is_synthetic

@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.caveats import caveats
 from eval.finetune.glue import OFFICIAL
 from eval.finetune.results import read_tuned
-from eval.json_files import damage_named, read_json
-from eval.many import names_of
-from eval.model import model_sha256
+from eval.results.json_files import damage_named, read_json
+from eval.results.many import names_of
+from eval.results.table import is_scored
+from eval.runs.caveats import caveats
+from eval.scorer.model import model_sha256
 from eval.submission.leaderboard import MARKS, files_in
 from eval.submission.standing.grading import is_submission, score_submission
-from eval.table import is_scored
 from eval.tasks import extent_note
 
 WHAT = "give a run folder, a scores.json, or a submission file"

@@ -1,6 +1,6 @@
 """Where a model of ours stands beside published ones: group by group, column by column, and what not to make of it.
 
-The published scores are in eval/published.yaml, each with its source. All numbers here are in percent.
+The published scores are in published.yaml beside this, each with its source. All numbers here are in percent.
 """
 
 import argparse
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
-from eval.json_files import damage_named
-from eval.scores import as_json, check_writable
+from eval.results.json_files import damage_named
+from eval.results.scores import as_json, check_writable
+from eval.results.table import percent
 from eval.submission.standing.own import WHAT, Own, read_own
 from eval.submission.standing.published import Column, Group, Published, load_published
-from eval.table import percent
 from eval.tasks import title
 
 DEFAULT_TRACK = "strict-small"

@@ -1,9 +1,9 @@
-"""The published scores of eval/published.yaml, in percent."""
+"""The published scores of eval/submission/standing/published.yaml, in percent."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-PUBLISHED = Path(__file__).parents[2] / "published.yaml"
+PUBLISHED = Path(__file__).with_name("published.yaml")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Published:
-    """eval/published.yaml."""
+    """eval/submission/standing/published.yaml."""
 
     columns: dict[str, Column]
     caveats: list[str]

@@ -1,7 +1,7 @@
 """Small committed records of scores, and the tables of the README that are rendered from them.
 
-    python -m eval.readme --record distill/results/nursery.json runs/nursery --command "make submission"
-    python -m eval.readme README.md distill/results/*.json
+    python -m eval.report.readme --record distill/results/nursery.json runs/nursery --command "make submission"
+    python -m eval.report.readme README.md distill/results/*.json
 
 No number in the README is typed: each comes from `scores.json` through a record, and a test compares the two.
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 from babylm_data.errors import UserError, run_stage
 from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
-from eval.json_files import read_json
-from eval.ledger import corpus_text
-from eval.lineup import Lineup, read_lineup
-from eval.run_folders import Run
-from eval.table import percent, unit
+from eval.results.json_files import read_json
+from eval.results.table import percent, unit
+from eval.runs.ledger import corpus_text
+from eval.runs.lineup import Lineup, read_lineup
+from eval.runs.run_folders import Run
 from eval.tasks import extent_note, title
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"
@@ -27,7 +27,7 @@ KEYS = ("name", "date", "commit", "dirty", "command", "corpus", "items", "held_o
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m eval.readme",
+        prog="python -m eval.report.readme",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -130,7 +130,7 @@ def _extent(found: dict, task: str) -> str:
 
 def rewrite_readme(readme: Path, records: list[Path]) -> None:
     """Put the rendered records between the two markers of `readme`; all other text stays as it is."""
-    remedy = "write it with `python -m eval.readme --record FILE RUN --command TEXT`"
+    remedy = "write it with `python -m eval.report.readme --record FILE RUN --command TEXT`"
     rendered = render([read_json(path, remedy, KEYS) for path in records])
     try:
         text = utf8_text(readme, "name README.md first")

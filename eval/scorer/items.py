@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from babylm_data.errors import UserError
 
 if TYPE_CHECKING:
-    from eval.scoring import Scorer
+    from eval.scorer.log_probs import Scorer
 
 TIE = 1e-9
 """Nats. Scores this close are equal: sums of the same token log-probabilities in another order, as a model without

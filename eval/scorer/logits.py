@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
 
-from eval.rows import Batch
+from eval.scorer.prefix_rows import Batch
 
 NORMALISED = 256  # rows of logits at a time: 8 MB at a vocabulary of 8,192 stays in the processor's cache
 

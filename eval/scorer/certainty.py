@@ -20,9 +20,9 @@ import torch
 
 from babylm_data.memory import is_full_memory
 from babylm_data.speed import multiplies_fast
-from eval.items import Item
-from eval.rows import Encoded, distinct
-from eval.scoring import Scorer
+from eval.scorer.items import Item
+from eval.scorer.log_probs import Scorer
+from eval.scorer.prefix_rows import Encoded, distinct
 
 SAMPLE = 512  # items on which the error is measured first
 SAFETY = 1.5  # of the bound over the largest error seen

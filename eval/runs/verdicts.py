@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from eval.compare.scored import Scored
-from eval.lineup import Lineup
-from eval.run_folders import Run
-from eval.table import percent
+from eval.results.table import percent
+from eval.runs.lineup import Lineup
+from eval.runs.run_folders import Run
 from eval.tasks import title
 
 

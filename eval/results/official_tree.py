@@ -14,9 +14,9 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
-from eval.choices import Choices
-from eval.items import Questions
+from eval.scorer.items import Questions
 from eval.tasks import TASKS
+from eval.tasks.choices import Choices
 from eval.tasks.wug import Wug
 
 SPLITS = ("regular", "ambiref", "move_contents")  # of entity tracking, as the official report orders them

@@ -14,9 +14,9 @@ from babylm_data.errors import UserError
 from babylm_data.files import json_lines, utf8_text
 from babylm_data.hub import weight_files
 from babylm_data.sealed import SEAL, sha256, verify
-from eval.json_files import read_json, require
-from eval.model import model_sha256
-from eval.table import is_scored
+from eval.results.json_files import read_json, require
+from eval.results.table import is_scored
+from eval.scorer.model import model_sha256
 
 SUMMARY = ("name", "kind", "family", "parameters", "parameters_without_embeddings", "steps", "words_seen")
 SUMMARY += ("tokens_seen", "epochs", "seconds", "flops", "seed", "data")

@@ -4,7 +4,7 @@ A seeded probabilistic grammar. `LINES` are the constructions of its text, `PARA
 pairs, and both are spoken by a `Voice`, which decides which content words may meet. A combination of a verb
 with its subject or object, of an adjective with its noun, or of a container with its content is either free
 for the text or reserved for the pairs: a pair asks for grammar, never for a memory of the text. Nor can the
-counts of words answer it (see `nursery_pairs`).
+counts of words answer it (see `pairs`).
 
 The nursery is there to try and to test the kit. No claim about English rests on it.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-from babylm_data.nursery_lexicon import NOUNS
-from babylm_data.nursery_lines import LINES
-from babylm_data.nursery_pairs import (
+from babylm_data.nursery.lexicon import NOUNS
+from babylm_data.nursery.lines import LINES
+from babylm_data.nursery.pairs import (
     Pairs,
     adjunct_island,
     anaphor_gender,
@@ -39,7 +39,7 @@ from babylm_data.nursery_pairs import (
     wh_object_gap,
     wh_or_that,
 )
-from babylm_data.nursery_voice import (
+from babylm_data.nursery.voice import (
     NoFit,
     Voice,
     object_relative,

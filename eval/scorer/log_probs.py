@@ -7,7 +7,7 @@ span is empty, give context and are never scored. Backends: `causal` sees everyt
 the very first token has nothing before it to be judged by; `mlm` sees all of the text with the token masked;
 `mntp` the same, but the prediction is read one position to the left.
 
-Equal sequences are scored once, and what sequences begin with in common is computed once (eval/rows.py).
+Equal sequences are scored once, and what sequences begin with in common is computed once (eval/scorer/prefix_rows.py).
 Everything is cut from the sorted set of distinct sequences: the order of the items changes no bit of a result,
 and sequences that are equal get equal scores, so a tie is a tie.
 """
@@ -25,9 +25,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from babylm_data.errors import UserError
 from babylm_data.memory import is_full_memory, keep_freed_memory
 from babylm_data.models import longest_input
-from eval.items import Choice, Item, TooLong
-from eval.logits import judge, turns_positions
-from eval.rows import Encoded, Row, batches, distinct, masked_rows, plain_rows, tree_rows
+from eval.scorer.items import Choice, Item, TooLong
+from eval.scorer.logits import judge, turns_positions
+from eval.scorer.prefix_rows import Encoded, Row, batches, distinct, masked_rows, plain_rows, tree_rows
 
 CELLS = {"cpu": 1024, "cuda": 16384}  # of a batch
 CAPACITY = 64  # cells of a row, at least: more share more prefixes, and attend to more that is not theirs

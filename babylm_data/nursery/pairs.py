@@ -7,7 +7,7 @@ tokenisation.
 
 from collections.abc import Callable
 
-from babylm_data.nursery_lexicon import (
+from babylm_data.nursery.lexicon import (
     ACTIVE,
     ACTIVE_OF_THINGS,
     BE,
@@ -30,7 +30,7 @@ from babylm_data.nursery_lexicon import (
     Forms,
     Noun,
 )
-from babylm_data.nursery_voice import (
+from babylm_data.nursery.voice import (
     Voice,
     agreeing,
     auxiliary,

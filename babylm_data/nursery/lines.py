@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from babylm_data.nursery_lexicon import (
+from babylm_data.nursery.lexicon import (
     ACTIVE,
     ACTIVE_OF_THINGS,
     ANIMATE,
@@ -22,7 +22,7 @@ from babylm_data.nursery_lexicon import (
     TRANSITIVE,
     VERBS,
 )
-from babylm_data.nursery_voice import (
+from babylm_data.nursery.voice import (
     Voice,
     auxiliary,
     circumstance,

@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Iterator
 from random import Random
 
-from babylm_data.nursery_lexicon import ACTIVE, COMMON, LOOKS, NOUNS, STATES, VERBS, Noun, Verb
-from babylm_data.nursery_voice import sentence
+from babylm_data.nursery.lexicon import ACTIVE, COMMON, LOOKS, NOUNS, STATES, VERBS, Noun, Verb
+from babylm_data.nursery.voice import sentence
 
 Rows = Iterator[dict]
 MARK = {"synthetic": True}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from random import Random
 
-from babylm_data.nursery_lexicon import (
+from babylm_data.nursery.lexicon import (
     ACTIVE,
     ANIMATE,
     BE,

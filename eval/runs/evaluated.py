@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from eval.aoa.results import Ages, read_ages
 from eval.finetune.shown import Tuning, read_tuning
-from eval.revisions import Revision, revisions, scored
-from eval.run_folders import Run
+from eval.runs.revisions import Revision, revisions, scored
+from eval.runs.run_folders import Run
 
 
 @dataclass(frozen=True)

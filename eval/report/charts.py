@@ -5,12 +5,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.lineup import Lineup
-from eval.run_folders import Run
-from eval.svg import CONTROL, INK, MUTED, PAPER, STAND_INS, STUDENT, STYLE, TEACHERS, svg
-from eval.table import unit
+from eval.report.svg import CONTROL, INK, MUTED, PAPER, STAND_INS, STUDENT, STYLE, TEACHERS, svg
+from eval.results.table import unit
+from eval.runs.lineup import Lineup
+from eval.runs.run_folders import Run
+from eval.runs.verdicts import groups
 from eval.tasks import title
-from eval.verdicts import groups
 
 TEACHER_MARKS = {"^": "▲", "s": "■", "D": "◆", "v": "▼"}
 WIDTH = 9.6  # inches; the page scales it to its own width

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
 from babylm_data.memory import memory_advice
-from eval.choices import Choices
-from eval.items import Questions, Scores, refuse_broken
-from eval.json_files import read_json
-from eval.scores import ScoreFile
+from eval.results.json_files import read_json
+from eval.results.scores import ScoreFile
+from eval.scorer.items import Questions, Scores, refuse_broken
 from eval.tasks import SPELLINGS, TASKS, on_list
+from eval.tasks.choices import Choices
 from eval.tasks.official import deviation_note, deviations
 from eval.tasks.rows import is_synthetic
-from eval.texts import Text, find_texts, read_text
+from eval.tasks.texts import Text, find_texts, read_text
 
 if TYPE_CHECKING:
-    from eval.scoring import Scorer
+    from eval.scorer.log_probs import Scorer
 
 LISTS = ("full", "fast")
 
@@ -40,7 +40,7 @@ class Job:
 
     def run(self, scorer: "Scorer") -> tuple[dict, dict | None]:
         """The task's result and, if it has items, its predictions and what each item earned."""
-        from eval.perplexity import measure
+        from eval.tasks.perplexity import measure
 
         with memory_advice(f"with {scorer.cells:,} tokens a batch: lower it with --batch-tokens"):
             if self.questions is None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-from eval.texts import Text
+from eval.tasks.texts import Text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -114,7 +114,7 @@ def _nats(model: "PreTrainedModel", cut: list[Window], texts: int, batch_tokens:
     import torch
     from tqdm import tqdm
 
-    from eval.logits import token_logprobs
+    from eval.scorer.logits import token_logprobs
 
     cut = sorted(cut, key=lambda entry: (len(entry.ids), entry.first))
     nats = torch.zeros(texts, dtype=torch.float64)

@@ -13,10 +13,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from eval.items import Item, Scores, best_choices, by_subtask, credit, first_items, refuse_broken, rows_of
+from eval.scorer.items import (
+    Item,
+    Scores,
+    best_choices,
+    by_subtask,
+    credit,
+    first_items,
+    refuse_broken,
+    rows_of,
+)
 
 if TYPE_CHECKING:
-    from eval.scoring import Scorer
+    from eval.scorer.log_probs import Scorer
 
 TIE_RULES = ("shared", "official")
 """A tie between k choices is worth 1/k, or goes to the first of them."""
@@ -41,7 +50,7 @@ class Choices:
 
     def ask(self, scorer: "Scorer", label: str) -> Scores:
         """Scores that tell which choice of each item is highest, and no more."""
-        from eval.certainty import choose
+        from eval.scorer.certainty import choose
 
         return choose(scorer, self.items, label)
 

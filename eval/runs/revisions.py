@@ -10,10 +10,10 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
 from babylm_data.words import load_track, revision_marks
-from eval.json_files import read_json
-from eval.model import model_sha256
-from eval.run_folders import Run
-from eval.table import is_scored, unit
+from eval.results.json_files import read_json
+from eval.results.table import is_scored, unit
+from eval.runs.run_folders import Run
+from eval.scorer.model import model_sha256
 from eval.tasks import extent_note, title
 
 FOLDER, SCORES = "revisions", "eval_revisions"

@@ -1,46 +1,26 @@
 """One self-contained HTML page about a student, its teachers and its control.
 
-    python -m eval.report runs/nursery                    # writes runs/nursery/report.html
-
 It reads finished run folders (those of teachers and control are named in the student's summary) and no model.
 """
 
-import argparse
 from pathlib import Path
 
-from babylm_data.errors import run_stage
-from babylm_data.sealed import write_whole
-from eval.caveats import outside, trial
-from eval.commands import commands
-from eval.evaluated import read_evaluated
-from eval.json_files import read_json
-from eval.ledger import READINGS, corpus_text, ledger, verdict
-from eval.lineup import Lineup, read_lineup
-from eval.revisions import learning_curves
-from eval.run_folders import Run
-from eval.table import percent, tie_note, unit
+from eval.results.json_files import read_json
+from eval.results.table import percent, tie_note, unit
+from eval.runs.caveats import outside, trial
+from eval.runs.commands import commands
+from eval.runs.evaluated import read_evaluated
+from eval.runs.ledger import READINGS, corpus_text, ledger, verdict
+from eval.runs.lineup import Lineup
+from eval.runs.revisions import learning_curves
+from eval.runs.run_folders import Run
+from eval.runs.verdicts import Difference, differences, verdicts
 from eval.tasks import extent_note, title
-from eval.verdicts import Difference, differences, verdicts
-
-
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a student's run folder, finished and scored")
-    parser.add_argument("--out", type=Path, help="the page to write (default: RUN/report.html)")
-    arguments = parser.parse_args(argv)
-    out = arguments.out or arguments.run / "report.html"
-    write_whole(out, page(read_lineup(arguments.run)))
-    print(f"wrote {out}")
-    return 0
 
 
 def page(lineup: Lineup, known: dict | None = None) -> str:
     """The whole report as one HTML text that loads nothing; `known`: its `facts`, where somebody has found them."""
-    from eval import charts
+    from eval.report import charts
 
     known = known or facts(lineup)
     curves = learning_curves(known["evaluated"].revisions)
@@ -72,7 +52,7 @@ def stand_ins(student: Run, curves: dict[str, list[tuple[int, dict]]]) -> set[st
 
 def revision_charts(lineup: Lineup, curves: dict[str, list[tuple[int, dict]]]) -> dict[str, str]:
     """task -> its picture, of each task that two or more of the student's revisions were scored on."""
-    from eval import charts
+    from eval.report import charts
 
     return {
         task: charts.revisions_chart(lineup, task, points)
@@ -188,7 +168,3 @@ def audit(student: Run) -> dict[str, dict]:
     return read_json(
         student.folder / "audit.json", "a distillation writes it at its start; train the student again"
     )
-
-
-if __name__ == "__main__":
-    run_stage(main)
