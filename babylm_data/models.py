@@ -74,9 +74,7 @@ def load_model(
     """
     _refuse_strange(folder, config or read_config(folder))
     logging.disable_progress_bar()  # of the loading: a blink, and noise in a log
-    # its reports of keys, of which what matters is checked below, and of layers that are not on several devices
-    for module in ("modeling_utils", "distributed.tensor_parallel"):
-        logging.get_logger(f"transformers.{module}").setLevel(logging.ERROR)
+    logging.set_verbosity_error()  # it warns of keys, of which what matters is checked below, and of what is asked here
     try:
         model, info = CLASSES[kind].from_pretrained(
             folder,

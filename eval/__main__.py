@@ -5,20 +5,17 @@ Score a Hugging Face model on zero-shot tasks and on held-out text.
 """
 
 import argparse
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 from babylm_data.errors import UserError, positive, run_stage
-from eval.results.jobs import Job, asked_tasks, read_job
-from eval.results.json_files import read_json
-from eval.results.many import score_all
+from babylm_data.words import revision_words
+from eval.results.jobs import print_contents, read_jobs, task_names
 from eval.results.official_tree import ResultsTree, model_name
-from eval.results.scores import ScoreFile, called, measured_on, task_key
-from eval.results.table import table
-from eval.scorer.items import TooLong
-from eval.scorer.model import BACKENDS, DTYPES, find_model, load, model_sha256, weights_sha256
-from eval.tasks import TASKS, extent_note
+from eval.results.request import ScoreRequest, TaskSet, names_of
+from eval.results.score import score
+from eval.results.workers import score_all
+from eval.scorer.model import BACKENDS, DTYPES
+from eval.tasks import TASKS
 from eval.tasks.choices import TIE_RULES
 from eval.tasks.perplexity import WINDOW
 
@@ -96,101 +93,62 @@ def parser() -> argparse.ArgumentParser:
     return parse
 
 
-def stamp(argv: list[str]) -> dict:
-    """What each result of one call says about its making; those of one `scores.json` may come from several."""
-    return {
-        **called("eval", argv),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "transformers", "tokenizers")},
-        },
-    }
-
-
 def main(argv: list[str]) -> None:
-    """Read everything, find every fault, then load the model and score what is not yet scored."""
+    """Parse what is asked for, and have it done: for one model here, for several by other processes."""
     args = parser().parse_args(argv)
-    jobs = [read_job(task, args) for task in asked_tasks(args)]
+    tasks = TaskSet(
+        names=task_names(args.tasks, args.data, partial=args.partial),
+        data=args.data,
+        text=tuple(args.text),
+        max_words=args.max_words,
+        window=args.window,
+        limit=args.limit,
+        ties=args.ties,
+        backend=args.backend,
+        dtype=args.dtype,
+    )
     if args.check:
-        return print_contents(jobs)
+        return print_contents(tasks)
     if not (args.model and args.out):
         raise UserError("a MODEL folder and --out DIR are needed (or --check, to look at the data alone)")
-    if args.model[1:]:
-        return score_all(args)
-    (args.model,) = args.model
-    folder = find_model(args.model)
-    if args.out.resolve() == folder.resolve():
+    names = names_of(list(dict.fromkeys(args.model)))
+    if len(args.model) == 1:
+        return score(request(args, tasks, args.model[0], args.out, args.revision, typed=tuple(argv)))
+    refuse_unlike(args, names)
+    read_jobs(tasks)  # what is wrong with them is told once, and not by each model
+    score_all(
+        {
+            name: request(
+                args, tasks, model, args.out / name, name if revision_words(name) else args.revision
+            )
+            for model, name in names.items()
+        },
+        args.processes,
+    )
+
+
+def request(
+    args: argparse.Namespace,
+    tasks: TaskSet,
+    model: str,
+    out: Path,
+    revision: str,
+    typed: tuple[str, ...] | None = None,
+) -> ScoreRequest:
+    """What is asked for of one of the models."""
+    name = args.model_name or model_name(model)
+    tree = ResultsTree(args.results, name, revision, args.backend) if args.results else None
+    return ScoreRequest(model, tasks, out, tree, args.device, args.batch_tokens, typed=typed)
+
+
+def refuse_unlike(args: argparse.Namespace, names: dict[str, str]) -> None:
+    """UserError for several models that would have one place in a results tree."""
+    revisions = [name for name in names.values() if revision_words(name) is not None]
+    if args.results and len(revisions) != (len(names) if args.model_name else 0):
         raise UserError(
-            "--out is the model's own folder, and scores in it would change the model: name another"
+            "in a results tree, several models are either revisions of one (chck_1M …; name it with --model-name) "
+            "or models of their own (without --model-name)"
         )
-    name = args.model_name or model_name(args.model)
-    tree = ResultsTree(args.results, name, args.revision, args.backend) if args.results else None
-    identity = {"weights_sha256": weights_sha256(folder), "model_sha256": model_sha256(folder)}
-    file = ScoreFile(args.out, {"model": args.model, **identity})
-    refused = score_jobs(jobs, folder, file, args, argv)
-    jobs = [job for job in jobs if job.task not in refused]
-    if tree:
-        write_tree(jobs, file, tree)
-    print(table({job.task: file.scores["tasks"][job.task] for job in jobs}))
-    if refused:
-        more = f" ({len(refused)} tasks have no result: {', '.join(refused)})" if len(refused) > 1 else ""
-        raise UserError(f"{next(iter(refused.values()))}{more}")
-
-
-def print_contents(jobs: list[Job]) -> None:
-    """What --check says of each task."""
-    for job in jobs:
-        asked = job.questions
-        content = f"{len(asked.items):,} items" if asked else f"{len(job.texts):,} texts"
-        note = extent_note(job.settings.get("limit"), job.partial, job.synthetic)
-        print(f"{job.task}: {content} in {len(job.files):,} files{f' ({note})' if note else ''}")
-
-
-def score_jobs(
-    jobs: list[Job], folder: Path, file: ScoreFile, args: argparse.Namespace, argv: list[str]
-) -> dict[str, UserError]:
-    """Score what the file does not hold yet; the model is loaded only if there is any. Task -> why it was refused."""
-    asked = {job.task: measured_on(job.files, job.settings) for job in jobs}
-    keys = {task: task_key(file.scores["model_sha256"], asked[task]) for task in asked}
-    waiting = [job for job in jobs if not file.has(job.task, keys[job.task])]
-    for job in jobs:
-        if job not in waiting:
-            print(f"{job.task}: already scored with this model, data and settings in {args.out}")
-            job.tell_again(file)
-    if not waiting:
-        return {}
-    from eval.scorer.log_probs import Scorer
-
-    model, tokenizer = load(folder, device=args.device, dtype=args.dtype, backend=args.backend)
-    scorer = Scorer(model, tokenizer, backend=args.backend, batch_tokens=args.batch_tokens)
-    file.scores["parameters"] = model.num_parameters()
-    made = stamp(argv)  # once: the tasks of one call are one line in a list of commands
-    refused = {}
-    for job in waiting:
-        try:
-            result, details = job.run(scorer)
-        except UserError as error:  # what one task lacks is no reason to leave out the others
-            refused[job.task] = error
-            if isinstance(error, TooLong):
-                file.refuse(job.task, str(error))
-            print(f"{job.task} has no result: {error}")
-            continue
-        file.add(job.task, keys[job.task], result | made | {"measured_on": asked[job.task]}, details)
-    return refused
-
-
-def write_tree(jobs: list[Job], file: ScoreFile, tree: ResultsTree) -> None:
-    """The official results tree, from the files of the scores: also of what was scored before."""
-    written = []
-    for job in jobs:
-        if job.questions:
-            result = file.scores["tasks"][job.task]
-            details = [
-                read_json(file.path(job.task, name), "score again") for name in ("predictions", "items")
-            ]
-            written.append(tree.write(job.task, job.questions, result, *details))
-    print(f"wrote {sum(place is not None for place in written)} tasks below {tree.folder}")
-    print(f"the official collator finds them with {tree.collator_arguments}")
 
 
 if __name__ == "__main__":

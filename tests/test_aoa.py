@@ -15,10 +15,11 @@ import torch
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256, write_whole
-from eval.aoa import __main__ as aoa_program
-from eval.aoa.__main__ import main, print_unlike, read_human
+from eval.aoa import fit as aoa_program
+from eval.aoa.__main__ import main
 from eval.aoa.ages import ages, chance_surprisals, correlation
 from eval.aoa.checkpoints import Checkpoint, find_checkpoints
+from eval.aoa.fit import print_unlike, read_human
 from eval.aoa.learning_curves import (
     CHANCE_2025,
     FLAT,
@@ -438,7 +439,7 @@ def test_the_tokenizer_is_the_last_checkpoints_if_it_is_still_there(scored, monk
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_the_fits(scored, monkeypatch):
-    monkeypatch.setattr("eval.aoa.__main__.ages", None)
+    monkeypatch.setattr("eval.aoa.fit.ages", None)
     (scored / "file").touch()
     for option, name in (("--out", "out"), ("--results", "results")):
         more = [option, str(scored / "file" / name), "--model-name", "x"]

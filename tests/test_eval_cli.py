@@ -117,7 +117,7 @@ def test_a_task_that_a_model_is_too_short_for_is_noted_until_it_has_a_result(fol
 def test_a_finished_task_is_not_scored_again(folder, tmp_path, monkeypatch, capsys):
     main(arguments(folder, tmp_path, "blimp_filtered", "perplexity"))
     before = (tmp_path / "scores.json").read_bytes()
-    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("eval.results.score.load", lambda *_, **__: pytest.fail("the model was loaded"))
     main(arguments(folder, tmp_path, "blimp_filtered", "perplexity"))
     assert "blimp_filtered: already scored" in capsys.readouterr().out
     assert (tmp_path / "scores.json").read_bytes() == before
@@ -283,7 +283,7 @@ def test_the_other_tie_rule_rewrites_everything_without_the_model(folder, undeci
         return {str(path.relative_to(tmp_path / out)): path.read_bytes() for path in files}
 
     afresh, first = told("afresh", "official"), told("out", "shared")
-    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("eval.results.score.load", lambda *_, **__: pytest.fail("the model was loaded"))
     other = told("out", "official")
     assert {name for name in first if first[name] == other[name]} == set()
     assert {name for name in first if afresh[name] != other[name]} == {"scores.json"}
@@ -297,7 +297,7 @@ def test_the_other_tie_rule_rewrites_everything_without_the_model(folder, undeci
 def test_the_results_tree_is_written_also_from_what_was_scored_before(folder, tmp_path, monkeypatch, capsys):
     command = [*arguments(folder, tmp_path / "out", "blimp_filtered", "perplexity")]
     main(command)
-    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("eval.results.score.load", lambda *_, **__: pytest.fail("the model was loaded"))
     main([*command, "--results", str(tmp_path / "r"), "--model-name", "L0.1", "--revision", "chck_1M"])
     place = tmp_path / "r/L0.1/chck_1M/zero_shot/causal/blimp/blimp_filtered"
     assert read(place / "predictions.json") == read(tmp_path / "out/blimp_filtered/predictions.json")
@@ -359,7 +359,7 @@ def test_another_window_is_another_result(folder, tmp_path):
 
 
 def test_a_place_that_cannot_hold_scores_is_refused_before_the_model_is_loaded(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("eval.results.score.load", lambda *_, **__: pytest.fail("the model was loaded"))
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="file is not a folder"):
         main(arguments(folder, tmp_path / "file" / "out", "blimp_filtered"))
@@ -385,7 +385,7 @@ def test_a_device_that_is_not_there_is_named(folder):
     ],
 )
 def test_faults_are_found_before_the_model_is_loaded(folder, tmp_path, monkeypatch, change, complaint):
-    monkeypatch.setattr("eval.__main__.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("eval.results.score.load", lambda *_, **__: pytest.fail("the model was loaded"))
     command = arguments(folder, tmp_path, "blimp_filtered", "perplexity")
     for old, new in change.items():
         old, new = (text.replace("DATA", str(folder)) for text in (old, new))

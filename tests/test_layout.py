@@ -35,6 +35,38 @@ def test_imports_only_point_upstream(path):
             assert not (isinstance(node, ast.Import) and top == "eval"), "write `from eval.x import y`"
 
 
+FLOORS = [
+    ("scorer",),
+    ("tasks",),
+    ("results",),
+    ("finetune", "aoa", "harness", "compare"),
+    ("runs",),
+    ("report",),
+    ("submission",),
+]
+"""The rooms of `eval`, from the ground up: each knows its own and those on floors below."""
+ROOMS = {room: {room}.union(*FLOORS[:floor]) for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of `eval` that a module imports, wherever in it, as the parts of their names behind `eval`."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {node.module.removeprefix("eval.") for node in nodes if (node.module or "").startswith("eval.")}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_of_eval_knows_those_on_floors_below_it(room):
+    assert (ROOT / "eval" / room / "__init__.py").read_text().startswith('"""')
+    for path in (ROOT / "eval" / room).rglob("*.py"):
+        strange = {name for name in imported(path) if name.split(".")[0] not in ROOMS[room]}
+        assert not strange, f"{named(path)} imports {strange}"
+
+
+def test_eval_has_no_modules_beside_its_rooms():
+    assert {path.stem for path in (ROOT / "eval").glob("*.py")} <= {"__init__", "__main__"}
+    assert {path.name for path in (ROOT / "eval").iterdir() if path.is_dir()} - {"__pycache__"} == set(ROOMS)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_nothing_runs_code_from_a_file_or_the_hub(path):
     forbidden = ("torch.load(", "import pickle", "yaml.load(", "shell=True")

@@ -1,6 +1,5 @@
 """Pushing: every byte arrives where it belongs, or one line says which did not; the token is seen by the hub alone."""
 
-import argparse
 import io
 import json
 import logging
@@ -17,6 +16,7 @@ from huggingface_hub import ModelCard
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, damage, seal, sealed_folder
+from eval.submission.__main__ import main
 from eval.submission.bundle import build
 from eval.submission.push import send as command
 from eval.submission.push.branches import planned
@@ -127,10 +127,8 @@ def send(run, waits):
     return lambda token=TOKEN, **options: push(planned(run, NAME), NAME, token, sleep=waits.append, **options)
 
 
-def arguments(run: Path, *options: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return parser.parse_args([str(run), "--repo", NAME, *options])
+def pushed(run: Path, *options: str) -> None:
+    main(["push", str(run), "--repo", NAME, *options])
 
 
 def message(call, *args, **options) -> str:
@@ -211,7 +209,7 @@ def test_what_is_downloaded_again_still_matches_its_seal(hub, send, tmp_path):
 
 def test_a_dry_run_says_what_would_go_where_without_token_or_network(hub, run, monkeypatch, capfd):
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    command.main(arguments(run, "--dry-run"))
+    pushed(run, "--dry-run")
     shown = capfd.readouterr().out
     assert not hub.requests
     assert "chck_1M: 5 files" in shown and "tiny after 1,000,007 words" in shown
@@ -426,13 +424,13 @@ OVER = {"within": False, "value": 11.0, "budget": 10}
 )
 def test_what_is_no_submission_is_not_sent_unasked_whatever_its_file_is_called(hub, run, spoil, said, capfd):
     spoil(run)
-    assert "for the 1 reasons above: build it whole, or pass" in message(command.main, arguments(run))
+    assert "for the 1 reasons above: build it whole, or pass" in message(pushed, run)
     assert said in capfd.readouterr().out and not hub.requests
 
 
 def test_a_bundle_that_is_no_submission_is_sent_when_asked_for(hub, run, capfd):
     put(run, "SYNTHETIC_x.json")
-    command.main(arguments(run, "--dry-run", "--partial"))
+    pushed(run, "--dry-run", "--partial")
     assert "SYNTHETIC_x.json" in capfd.readouterr().out
 
 
@@ -451,21 +449,19 @@ def test_a_bundle_that_is_no_submission_is_sent_when_asked_for(hub, run, capfd):
 def test_what_is_wrong_here_is_found_before_anything_is_sent(hub, run, spoil, said):
     spoil(run)
     with pytest.raises(UserError, match=said):
-        command.main(arguments(run))
+        pushed(run)
     assert not hub.requests
 
 
 @pytest.mark.parametrize("name", ["tiny", "a/b/c", "some one/tiny", "someone/ti--ny", "https://hub/someone"])
 def test_a_name_that_no_repository_can_have_is_refused(hub, run, name):
-    asked = arguments(run)
-    asked.repo = name
-    assert message(command.main, asked).startswith("--repo")
+    assert message(main, ["push", str(run), "--repo", name]).startswith("--repo")
     assert not hub.requests
 
 
 def test_without_a_token_the_user_is_told_how_to_get_one(hub, run, monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    assert "`hf auth login`, set HF_TOKEN or pass --token-file" in message(command.main, arguments(run))
+    assert "`hf auth login`, set HF_TOKEN or pass --token-file" in message(pushed, run)
     assert not hub.requests
 
 
@@ -496,11 +492,6 @@ def test_errors_of_the_xet_client_are_read_by_their_text(hub):
 
 def test_the_program_shows_the_token_nowhere(run, tmp_path):
     """As a user starts it: HF_ENDPOINT and HF_TOKEN of the environment, all that the library can log, its cache."""
-    program = (
-        "import argparse; from babylm_data.errors import run_stage; from eval.submission.push import send as push\n"
-        "parser = argparse.ArgumentParser(); push.add_arguments(parser)\n"
-        "run_stage(lambda argv: push.main(parser.parse_args(argv)))"
-    )
     with serve(TOKEN) as hub:
         hub.fail("/commit/main", 403, headers=WARNING, **ECHO)
         settings = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
@@ -511,7 +502,7 @@ def test_the_program_shows_the_token_nowhere(run, tmp_path):
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
         done = subprocess.run(
-            [sys.executable, "-c", program, str(run), "--repo", NAME],
+            [sys.executable, "-m", "eval.submission", "push", str(run), "--repo", NAME],
             env=os.environ
             | settings
             | {"HF_HUB_VERBOSITY": "debug", "PYTHONPATH": str(Path(command.__file__).parents[2])},

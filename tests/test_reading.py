@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 from babylm_data.errors import UserError
 from eval.compare.paired import item_difference
 from eval.results.jobs import read_job
+from eval.results.request import TaskSet
 from eval.scorer.items import Choice
 from eval.scorer.log_probs import Scorer
 from eval.scorer.prefix_rows import Encoded
@@ -317,8 +317,7 @@ def test_a_limit_takes_the_first_rows_and_as_many_as_the_regressions_need(questi
 
 @pytest.mark.parametrize(("asked", "recorded"), [(10, 51), (60, 60), (None, None)])
 def test_the_limit_that_is_recorded_is_the_rows_that_were_taken(data, asked, recorded):
-    args = Namespace(data=data, limit=asked, dtype="float32", backend="causal", ties="shared")
-    job = read_job("reading", args)
+    job = read_job("reading", TaskSet(("reading",), data, limit=asked))
     assert job.settings["limit"] == recorded
     assert len(job.questions.items) == (recorded or len(rows()))
 

@@ -1,6 +1,5 @@
 """Published scores as data, ours in its place among them, and what is not placed."""
 
-import argparse
 import json
 import math
 import random
@@ -12,6 +11,7 @@ from choice_rows import write_rows, write_task
 
 from babylm_data.errors import UserError
 from eval.scorer.model import model_sha256
+from eval.submission.__main__ import main
 from eval.submission.standing import place as standing
 from eval.submission.standing.grading import score_submission, task_of
 from eval.submission.standing.own import Own, read_own
@@ -66,9 +66,7 @@ def tuned_file(run: Path, **content: object) -> None:
 
 
 def call(*words: object) -> None:
-    parser = argparse.ArgumentParser()
-    standing.add_arguments(parser)
-    standing.main(parser.parse_args([str(word) for word in words]))
+    main(["standing", *map(str, words)])
 
 
 # --- the data file ---

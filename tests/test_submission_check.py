@@ -1,6 +1,5 @@
 """The submission file: a sound one is accepted, and every fault is found, named and placed."""
 
-import argparse
 import json
 import math
 import random
@@ -12,8 +11,9 @@ from submission_faults import FAULTS, REVISIONS
 from submission_files import fitted, sound, write_data
 
 from babylm_data.errors import UserError
+from eval.submission.__main__ import main
 from eval.submission.check import file as check
-from eval.submission.check.file import add_arguments, check_file, main
+from eval.submission.check.file import check_file
 from eval.submission.check.gold import read_gold
 from eval.submission.rules import known_rules, load_rules
 
@@ -312,9 +312,7 @@ def test_examples_have_names_of_their_own_and_one_row_each(tmp_path, rules):
 
 def run(arguments: list) -> int:
     """The exit status of `check`."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return main(parser.parse_args([str(argument) for argument in arguments]))
+    return main(["check", *map(str, arguments)])
 
 
 def test_the_command_tells_sound_from_faulty_by_status_and_last_line(

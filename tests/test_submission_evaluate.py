@@ -1,12 +1,7 @@
 """What `evaluate` asks the other programs for, what it finds missing, and that one failure stops nothing else."""
 
-import argparse
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,8 +14,9 @@ from babylm_data.errors import UserError
 from babylm_data.sealed import sealed_folder
 from eval.scorer.items import Choice, Item
 from eval.submission import evaluate
-from eval.submission.asked import HUMAN
+from eval.submission.__main__ import main
 from eval.submission.rules import load_rules
+from eval.submission.scope import HUMAN
 from eval.tasks.choices import Choices
 
 
@@ -45,26 +41,26 @@ def data(tmp_path) -> Path:
     return write_data(tmp_path / "data")
 
 
-def arguments(run: Path, data: Path, *more: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    evaluate.add_arguments(parser)
-    return parser.parse_args([str(run), "--data", str(data), *more])
+def evaluated(run: Path, data: Path, *more: str) -> int | None:
+    return main(["evaluate", str(run), "--data", str(data), *more])
 
 
 @pytest.fixture
 def called(monkeypatch) -> list[list[str]]:
-    """The programs that are called. Those that score a control fail."""
+    """The calls that are asked for, as words. Those that score a control fail."""
     calls = []
 
-    def call(command):
-        calls.append(command)
-        return 2 * any("control" in word for word in command)
+    def call(request):
+        calls.append([request.PROGRAM, *request.words])
+        return 2 * any("control" in word for word in request.words)
 
-    def score_each(commands, _processes):
-        return [("", call(["eval", *command])) for command in commands]
+    def score_each(requests, _processes):
+        return [("", call(request)) for request in requests]
 
-    monkeypatch.setattr(evaluate, "ended", call)
+    for name in ("fit", "finetune"):
+        monkeypatch.setattr(evaluate, name, call)
     monkeypatch.setattr(evaluate, "score_each", score_each)
+    monkeypatch.setattr(evaluate, "print_contents", lambda tasks: calls.append(tasks))
     return calls
 
 
@@ -91,7 +87,7 @@ def test_every_model_that_a_table_needs_is_asked_the_full_list_and_each_revision
     run, data, called
 ):
     with pytest.raises(UserError, match="1 parts did not end well"):  # the control's
-        evaluate.main(arguments(run, data, *NO_GLUE, "--text", write_text(data), "--processes", "2"))
+        evaluated(run, data, *NO_GLUE, "--text", write_text(data), "--processes", "2")
     scored = {call[1]: call for call in called if call[0] == "eval" and call[1].endswith("/export")}
     runs = run.parent
     assert set(scored) == {str(runs / name / "export") for name in
@@ -116,9 +112,7 @@ def test_every_model_that_a_table_needs_is_asked_the_full_list_and_each_revision
 def test_fine_tuning_is_of_the_student_alone_and_with_the_seeds_asked_for(run, data, called):
     write_glue(data)
     with pytest.raises(UserError):
-        evaluate.main(
-            arguments(run, data, "--partial", "--glue", "rte", "--seeds", "1", "2", "--epochs", "3")
-        )
+        evaluated(run, data, "--partial", "--glue", "rte", "--seeds", "1", "2", "--epochs", "3")
     (call,) = (call for call in called if call[0] == "eval.finetune")
     assert call[1] == f"{run}/export"
     assert call[call.index("--seeds") + 1 : call.index("--seeds") + 3] == ["1", "2"]
@@ -128,7 +122,7 @@ def test_fine_tuning_is_of_the_student_alone_and_with_the_seeds_asked_for(run, d
 def test_one_revision_has_a_folder_of_its_own_all_the_same(run, data, called):
     edit(run / "summary.json", revisions=[{"name": "chck_1M", "mark": 1, "words_seen": 1, "step": 1}])
     with pytest.raises(UserError):
-        evaluate.main(arguments(run, data, *NO_GLUE))
+        evaluated(run, data, *NO_GLUE)
     (fast,) = (call for call in called if call[1].endswith("chck_1M"))
     assert fast[fast.index("--out") + 1] == str(run / "eval_revisions/chck_1M")
     assert fast[fast.index("--revision") + 1] == "chck_1M"
@@ -140,7 +134,7 @@ def test_a_limit_writes_below_trial_in_every_run_folder_and_no_results_tree(run,
     write_revisions(run, 5)
     (data / HUMAN).write_text("")
     with pytest.raises(UserError):
-        evaluate.main(arguments(run, data, "--partial", "--glue", "rte", "--limit", "3"))
+        evaluated(run, data, "--partial", "--glue", "rte", "--limit", "3")
     assert not any("--results" in call for call in called)
     assert all("--limit" in call for call in called)
     beside = ("nursery-llama", "nursery-gpt2", "nursery-control")
@@ -156,20 +150,20 @@ def test_ages_are_fitted_of_five_revisions_and_with_what_children_say(run, data,
     with pytest.raises(
         UserError, match=r"lacks the data of ages of acquisition \(full_eval/aoa/cdi_human.csv"
     ):
-        evaluate.main(arguments(run, data, "--glue"))
+        evaluated(run, data, "--glue")
     assert not called
     with pytest.raises(UserError, match="did not end well"):
-        evaluate.main(arguments(run, data, *NO_GLUE))
+        evaluated(run, data, *NO_GLUE)
     assert called and not any(call[0] == "eval.aoa" for call in called)
     months = ",".join(str(month) for month in range(16, 31))
     (data / HUMAN).write_text(f"word,{months}\ndog,{','.join(['2'] * 15)}\n", encoding="utf-8")
     called.clear()
     with pytest.raises(UserError, match="has a share that is not between 0 and 1"):
-        evaluate.main(arguments(run, data, "--glue"))
+        evaluated(run, data, "--glue")
     assert not called
     (data / HUMAN).write_text(f"word,{months}\ndog,{','.join(['0.5'] * 15)}\n", encoding="utf-8")
     with pytest.raises(UserError, match="did not end well"):
-        evaluate.main(arguments(run, data, "--glue"))
+        evaluated(run, data, "--glue")
     (call,) = (call for call in called if call[0] == "eval.aoa")
     assert call[call.index("--human") + 1] == str(data / HUMAN)
 
@@ -186,15 +180,13 @@ def test_ages_are_fitted_of_five_revisions_and_with_what_children_say(run, data,
 )
 def test_a_mistake_in_the_options_is_told_before_anything_is_scored(run, data, called, options, said):
     with pytest.raises(UserError, match=said):
-        evaluate.main(
-            arguments(run, data, *([] if "--glue" in options else ["--glue"]), "--partial", *options)
-        )
+        evaluated(run, data, *([] if "--glue" in options else ["--glue"]), "--partial", *options)
     assert not called
 
 
 def test_lists_and_short_names_of_tasks_are_those_of_eval(run, data, called):
     with pytest.raises(UserError, match="did not end well"):
-        evaluate.main(arguments(run, data, *NO_GLUE, "--full", "blimp", "comps", "--fast", "fast"))
+        evaluated(run, data, *NO_GLUE, "--full", "blimp", "comps", "--fast", "fast")
     asked = [call[call.index("--tasks") + 1 : call.index("--data")] for call in called]
     assert asked[0] == ["blimp_filtered", "comps"]
     assert "entity_tracking_fast" in asked[-1] and "fast" not in asked[-1]
@@ -203,7 +195,7 @@ def test_lists_and_short_names_of_tasks_are_those_of_eval(run, data, called):
 @pytest.mark.parametrize("seed", ["x", "-1", "1.5"])
 def test_a_seed_is_a_whole_number(run, data, capsys, seed):
     with pytest.raises(SystemExit):
-        arguments(run, data, f"--seeds={seed}")
+        evaluated(run, data, f"--seeds={seed}")
     assert "not a whole number from 0 on" in capsys.readouterr().err
 
 
@@ -217,7 +209,7 @@ def test_a_seed_is_a_whole_number(run, data, capsys, seed):
 def test_a_model_beside_the_student_that_is_not_there_is_told_first(run, data, called, name, remedy):
     shutil.rmtree(run.parent / name / "export")
     with pytest.raises(UserError, match=f"{name}/export.*: {remedy}"):
-        evaluate.main(arguments(run, data, *NO_GLUE))
+        evaluated(run, data, *NO_GLUE)
     assert not called
 
 
@@ -225,7 +217,7 @@ def test_data_that_are_not_there_are_named_before_anything_is_scored(run, data, 
     with pytest.raises(
         UserError, match="lacks the data of boolq, mnli, mrpc, multirc, qqp, rte, wsc: put them"
     ):
-        evaluate.main(arguments(run, data))
+        evaluated(run, data)
     assert not called
 
 
@@ -234,7 +226,7 @@ def test_a_damaged_revision_is_named_before_anything_is_scored(run, data, called
     with pytest.raises(
         UserError, match="chck_2M/model.safetensors has changed since it was written: train the run"
     ):
-        evaluate.main(arguments(run, data, *NO_GLUE))
+        evaluated(run, data, *NO_GLUE)
     assert not called
 
 
@@ -253,41 +245,26 @@ def test_only_what_a_teacher_was_refused_is_excused(run, data, monkeypatch, stat
     monkeypatch.setattr(
         evaluate,
         "score_each",
-        lambda commands, _: [("", status * call[0].endswith(fails)) for call in commands],
+        lambda requests, _: [("", status * request.model.endswith(fails)) for request in requests],
     )
     with pytest.raises(UserError, match=f"^{failed} parts did not end well"):
-        evaluate.main(arguments(run, data, *NO_GLUE))
-
-
-def test_a_stop_ends_the_program_that_was_called(tmp_path, monkeypatch):
-    (tmp_path / "sleeper.py").write_text(
-        "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n", encoding="utf-8"
-    )
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom eval.submission.evaluate import ended\n"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", code + "ended(['sleeper'])"]
-    program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    sleeper = int(program.stdout.readline())
-    program.send_signal(signal.SIGTERM)
-    program.communicate(timeout=30)
-    assert program.returncode == 128 + signal.SIGTERM
-    assert not psutil.pid_exists(sleeper)
+        evaluated(run, data, *NO_GLUE)
 
 
 def test_the_check_needs_no_run_and_looks_at_all_data_that_is_asked(data, called, tmp_path):
     nowhere = tmp_path / "nowhere"
     with pytest.raises(UserError, match="lacks the data of boolq, mnli.*full_eval/aoa/cdi_human.csv"):
-        evaluate.main(arguments(nowhere, data, "--check"))
-    assert evaluate.main(arguments(nowhere, data, "--check", *NO_GLUE, "--text", write_text(data))) == 0
-    ((program, check, tasks, *asked),) = called
-    assert (program, check, tasks) == ("eval", "--check", "--tasks") and not nowhere.exists()
-    assert {"blimp_filtered", "blimp_fast", "aoa", "perplexity"} <= set(asked[: asked.index("--data")])
+        evaluated(nowhere, data, "--check")
+    assert evaluated(nowhere, data, "--check", *NO_GLUE, "--text", write_text(data)) is None
+    (tasks,) = called
+    assert tasks.data == data and not nowhere.exists()
+    assert {"blimp_filtered", "blimp_fast", "aoa", "perplexity"} <= set(tasks.names)
 
 
 def test_the_list_names_what_is_missing_and_scores_nothing(run, data, called, capsys):
     items = [Item("base_0", "base", (Choice("", "good"), Choice("", "bad")))]
     add_task(run, "comps", Choices(items), [[-1.0, -2.0]])
-    assert evaluate.main(arguments(run, data, "--list")) == 1
+    assert evaluated(run, data, "--list") == 1
     said = capsys.readouterr().out
     assert "missing: blimp: not scored" in said and "comps: not scored" not in said
     assert "missing: fast blimp: not scored on any of the 3 revisions" in said
@@ -308,17 +285,17 @@ def test_the_list_names_results_that_build_would_refuse(run, data, capsys, task,
     scores = json.loads((run / "eval/scores.json").read_text(encoding="utf-8"))
     scores["tasks"][task] |= change
     edit(run / "eval/scores.json", **scores)
-    assert evaluate.main(arguments(run, data, "--list")) == 1
+    assert evaluated(run, data, "--list") == 1
     assert f"missing: {line}" in capsys.readouterr().out
 
 
 def test_the_list_names_whatever_build_would_refuse(run, data, called, capsys):
     shutil.rmtree(run.parent / "nursery-control" / "eval")
-    assert evaluate.main(arguments(run, data, "--list")) == 1
+    assert evaluated(run, data, "--list") == 1
     said = capsys.readouterr().out
     assert "nursery-control/eval/scores.json is missing" in said and "missing: blimp: not scored" in said
     edit(run / "eval" / "scores.json", model_sha256="0" * 64)
-    assert evaluate.main(arguments(run, data, "--list")) == 1
+    assert evaluated(run, data, "--list") == 1
     said = capsys.readouterr().out
     assert "nursery/eval/scores.json is of another model" in said and "missing: blimp: not scored" in said
 

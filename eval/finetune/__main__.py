@@ -4,19 +4,13 @@ Fine-tune a model on (Super)GLUE tasks and SQuAD, with several seeds, and score 
 """
 
 import argparse
-import difflib
-import platform
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
-from babylm_data.errors import UserError, from_zero, positive, run_stage
-from babylm_data.sealed import write_whole
+from babylm_data.errors import from_zero, positive, run_stage
 from eval.finetune import glue, squad
-from eval.finetune.results import TuningFolder, asked, table
-from eval.finetune.runner import Job, Runner, read_job
-from eval.results.scores import called
-from eval.scorer.model import find_model, model_sha256
+from eval.finetune.finetuning import check_names, finetune
+from eval.finetune.request import FinetuneRequest
+from eval.results.official_tree import ResultsTree, model_name
 
 DESCRIPTION = """\
 Fine-tune a model on each task, once per seed, and score it on the task's validation set.
@@ -99,92 +93,35 @@ def parser() -> argparse.ArgumentParser:
     return parse
 
 
-def check_names(tasks: list[str]) -> list[str]:
-    """The tasks asked for, each once; a UserError with the nearest name for one that does not exist."""
-    known = [*glue.TASKS, "squad"]
-    for task in tasks:
-        if task not in known:
-            near = difflib.get_close_matches(task, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            raise UserError(f"there is no task {task!r} to fine-tune on: {hint}")
-    return list(dict.fromkeys(tasks))
-
-
-def tree_folder(args: argparse.Namespace) -> Path | None:
-    """Where predictions go in the results tree, or None if they go in none; UserError for what must not go there."""
-    if args.results is None:
-        return None
-    unfit = {
-        "--limit": args.limit,
-        "--train-limit": args.train_limit,
-        "--random-weights": args.random_weights,
-    }
-    if asked_for := [option for option, value in unfit.items() if value]:
-        raise UserError(
-            f"--results is for a trained model and whole tasks: leave out {asked_for[0]}, or --results"
-        )
-    from eval.results.official_tree import ResultsTree, model_name
-
-    tree = ResultsTree(args.results, args.model_name or model_name(args.model), args.revision)
-    return tree.root / tree.model / tree.revision / "finetune"
-
-
-def check_official(jobs: list[Job]) -> None:
-    """A UserError for rows that the official collator would refuse, and a line about tasks that it does not know."""
-    for job in jobs:
-        if job.task in glue.OFFICIAL and len(job.valid) != glue.TASKS[job.task].official_rows:
-            raise UserError(
-                f"{job.notes[0]}: fetch it again, leave {job.task} out, or leave out --results, "
-                "which is for the official rows"
-            )
-    if strangers := [job.task for job in jobs if job.task not in glue.OFFICIAL]:
-        print(f"the official results tree has no place for {', '.join(strangers)}: only --out gets them")
-
-
-def stamp(argv: list[str]) -> dict:
-    """What each result says about its making."""
-    libraries = ("torch", "transformers", "tokenizers", "scikit-learn")
-    return {
-        **called("eval.finetune", argv),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
-    }
-
-
 def main(argv: list[str]) -> None:
-    """Read every task, find every fault, then train what is not there yet."""
+    """Parse what is asked for, and have it done."""
     args = parser().parse_args(argv)
-    names, tree = check_names(args.tasks), tree_folder(args)
-    jobs = [read_job(name, args.data, args.limit) for name in names]
-    if tree:
-        check_official(jobs)
-    folder = find_model(args.model)
-    if args.out.resolve() == folder.resolve():
-        raise UserError(
-            "--out is the model's own folder, and results in it would change the model: name another"
+    tree = None
+    if args.results:
+        tree = ResultsTree(args.results, args.model_name or model_name(args.model), args.revision)
+    finetune(
+        FinetuneRequest(
+            model=args.model,
+            tasks=check_names(args.tasks),
+            data=tuple(args.data),
+            out=args.out,
+            seeds=tuple(dict.fromkeys(args.seeds or [args.seed])),
+            limit=args.limit,
+            train_limit=args.train_limit,
+            epochs=args.epochs,
+            lr=args.lr,
+            batch_size=args.batch_size,
+            max_length=args.max_length,
+            stride=args.stride,
+            head=args.head,
+            pool=args.pool,
+            random_weights=args.random_weights,
+            device=args.device,
+            precision=args.precision,
+            tree=tree,
+            typed=tuple(argv),
         )
-    header = {
-        "model": args.model,
-        "model_sha256": model_sha256(folder),
-        "random_weights": args.random_weights,
-    }
-    seeds = list(dict.fromkeys(args.seeds or [args.seed]))
-    out = TuningFolder(args.out, header, submitted=seeds[0])
-    made = stamp(argv)
-    runner = Runner(folder, args)
-    for job in jobs:
-        settings = runner.settings(job)
-        question = asked(job.files, asdict(settings))
-        for seed in seeds:
-            if out.finished(job.task, seed, question):
-                print(f"{job.task}, seed {seed}: already there, from this model, data and settings")
-                continue
-            result, predictions = runner.run(job, settings, seed)
-            out.add(job.task, seed, question, result | made, predictions)
-        out.gather(job.task, question)
-        if tree and job.task in glue.OFFICIAL:
-            source = out.place(job.task, seeds[0]) / "predictions.json"
-            write_whole(tree / job.task / source.name, source.read_text(encoding="utf-8"))
-    print(table({name: out.content["tasks"][name] for name in names}))
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """One fine-tuning run: a task that was read, a model folder, settings and a seed -> a result and its predictions."""
 
-import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from babylm_data.errors import UserError
 from babylm_data.memory import memory_advice
 from babylm_data.sealed import sha256
 from eval.finetune import glue, squad
+from eval.finetune.request import FinetuneRequest
 from eval.tasks.rows import is_synthetic
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Job:
         return [self.train[row] for row in sorted(Random(seed).sample(range(len(self.train)), count))]
 
 
-def read_job(task: str, data: list[Path], limit: int | None) -> Job:
+def read_job(task: str, data: Sequence[Path], limit: int | None) -> Job:
     """Read the files of a task; a UserError for whatever is wrong with them."""
     for folder in data:
         if not folder.is_dir():
@@ -67,7 +68,7 @@ class Runner:
     """A model folder and what was asked of it; everything is loaded when it is first needed."""
 
     folder: Path
-    args: argparse.Namespace
+    request: FinetuneRequest
     _said: set[str] = field(default_factory=set)
 
     def _warn(self, line: str) -> None:
@@ -97,7 +98,7 @@ class Runner:
         from eval.finetune.backbone import load_backbone
 
         device = self.device  # one that is not there is told before anything is loaded
-        body = load_backbone(self.folder, self.config, random_weights=self.args.random_weights)
+        body = load_backbone(self.folder, self.config, random_weights=self.request.random_weights)
         return looks_ahead(self.folder, body.to(device))
 
     @cached_property
@@ -105,31 +106,31 @@ class Runner:
         """Where the runs take place."""
         from eval.scorer.model import pick_device
 
-        return pick_device(self.args.device)
+        return pick_device(self.request.device)
 
     def settings(self, job: Job) -> "Settings":
         """What was asked, or the task's defaults, and no more tokens than the model has positions for."""
         from eval.finetune.tuning import Settings
 
-        args, spans = self.args, job.task == "squad"
+        request, spans = self.request, job.task == "squad"
         default = squad.EVERY[job.task]
-        asked = args.max_length or default.max_length
+        asked = request.max_length or default.max_length
         length = min(asked, self.positions or asked)
-        if length < asked and args.max_length:
+        if length < asked and request.max_length:
             self._warn(
                 f"the model has {self.positions:,} positions: inputs end there, not at {asked:,} tokens"
             )
         return Settings(
-            lr=args.lr or default.lr,
-            epochs=args.epochs or default.epochs,
-            batch_size=args.batch_size or default.batch_size,
+            lr=request.lr or default.lr,
+            epochs=request.epochs or default.epochs,
+            batch_size=request.batch_size or default.batch_size,
             max_length=length,
-            precision=args.precision,
-            head="span" if spans else args.head,
-            pool=None if spans else args.pool or ("first" if self.sees_later else "last"),
-            stride=args.stride if spans else None,
-            limit=args.limit,
-            train_limit=args.train_limit,
+            precision=request.precision,
+            head="span" if spans else request.head,
+            pool=None if spans else request.pool or ("first" if self.sees_later else "last"),
+            stride=request.stride if spans else None,
+            limit=request.limit,
+            train_limit=request.train_limit,
         )
 
     def problem(self, job: Job, settings: "Settings", seed: int) -> "Problem":
@@ -156,7 +157,7 @@ class Runner:
         for note in problem.notes:
             self._warn(note)
         torch.manual_seed(seed)  # of the random weights, the new head and dropout
-        backbone = load_backbone(self.folder, self.config, random_weights=self.args.random_weights)
+        backbone = load_backbone(self.folder, self.config, random_weights=self.request.random_weights)
         check_vocabulary(self.folder, backbone, load_tokenizer(self.folder))
         with memory_advice(f"with {settings.batch_size} sequences a step: lower --batch-size"):
             network = problem.network(backbone, settings).to(device)

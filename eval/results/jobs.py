@@ -1,18 +1,20 @@
-"""What one call of `python -m eval` has to do: the tasks asked for, read and found good before a model is loaded."""
+"""What is asked of a model: tasks by name, their data read and found good before a model is loaded."""
 
-import argparse
 import difflib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
 from babylm_data.memory import memory_advice
 from eval.results.json_files import read_json
-from eval.results.scores import ScoreFile
+from eval.results.request import TaskSet
+from eval.results.scores import ScoreFile, measured_on
 from eval.scorer.items import Questions, Scores, refuse_broken
-from eval.tasks import SPELLINGS, TASKS, on_list
+from eval.tasks import SPELLINGS, TASKS, extent_note, on_list
 from eval.tasks.choices import Choices
 from eval.tasks.official import deviation_note, deviations
 from eval.tasks.rows import is_synthetic
@@ -37,6 +39,13 @@ class Job:
     """Do its files, or some of them, say that their rows only stand in for official ones?"""
     questions: Questions | None = None
     texts: tuple[Text, ...] = ()
+    note: str = ""
+    """What is to be said of its rows, if anything."""
+
+    @cached_property
+    def measured_on(self) -> str:
+        """Hex SHA-256 of its files and settings: two models were asked the same if theirs are equal."""
+        return measured_on(self.files, self.settings)
 
     def run(self, scorer: "Scorer") -> tuple[dict, dict | None]:
         """The task's result and, if it has items, its predictions and what each item earned."""
@@ -67,20 +76,22 @@ class Job:
         return {"predictions": self.questions.predictions(scores), "items": self.questions.per_item(scores)}
 
 
-def asked_tasks(args: argparse.Namespace) -> list[str]:
-    """The tasks that --tasks names, each once; "full" and "fast" are the official lists.
+def task_names(words: Sequence[str], data: Path | None, *, partial: bool) -> tuple[str, ...]:
+    """The tasks that are meant, each once; "full" and "fast" are the official lists.
 
-    With --partial, those without data are left out and named, if any has data.
+    If `partial`, those without data are left out and named, if any has data.
     """
     names: list[str] = []
-    for word in args.tasks:
-        names += members(word, args) if word in LISTS else [known_task(word)]
-    if args.partial and args.data:
-        lacking = [task for task in names if task in TASKS and not TASKS[task].find(args.data)]
+    for word in words:
+        names += (
+            members(word, data_folder(word, data), partial=partial) if word in LISTS else [known_task(word)]
+        )
+    if partial and data:
+        lacking = [task for task in names if task in TASKS and not TASKS[task].find(data)]
         if lacking and lacking != names:
-            print(f"left out, for {args.data} lacks their data: {', '.join(lacking)}")
+            print(f"left out, for {data} lacks their data: {', '.join(lacking)}")
             names = [task for task in names if task not in lacking]
-    return list(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
 
 
 def known_task(word: str) -> str:
@@ -94,13 +105,12 @@ def known_task(word: str) -> str:
     return word
 
 
-def members(name: str, args: argparse.Namespace) -> list[str]:
-    """The tasks of an official list; those without data are refused, or with --partial left out and named."""
-    data = data_folder(name, args)
+def members(name: str, data: Path, *, partial: bool) -> list[str]:
+    """The tasks of an official list; those without data are refused, or if `partial` left out and named."""
     tasks = on_list(name)
     lacking = [task for task in tasks if not TASKS[task].find(data)]
     named = ", ".join(lacking)
-    if lacking and (not args.partial or lacking == tasks):
+    if lacking and (not partial or lacking == tasks):
         raise UserError(
             f"{data} lacks the data of {named}: put them there, or --partial leaves them out of {name}"
         )
@@ -109,28 +119,32 @@ def members(name: str, args: argparse.Namespace) -> list[str]:
     return [task for task in tasks if task not in lacking]
 
 
-def data_folder(task: str, args: argparse.Namespace) -> Path:
+def data_folder(task: str, data: Path | None) -> Path:
     """--data, which `task` needs."""
-    if args.data is None:
+    if data is None:
         raise UserError(f"{task} needs --data DIR, the folder that holds full_eval/ and fast_eval/")
-    return args.data
+    return data
 
 
-def read_job(task: str, args: argparse.Namespace) -> Job:
-    """Read a task's files; a UserError for whatever is wrong with them."""
+def read_jobs(tasks: TaskSet) -> tuple[Job, ...]:
+    """Read the data of all tasks; a UserError for whatever is wrong with them."""
+    return tuple(read_job(name, tasks) for name in tasks.names)
+
+
+def read_job(task: str, tasks: TaskSet) -> Job:
+    """Read the data of one task."""
     if task == "perplexity":
-        return read_texts(args)
-    files = TASKS[task].files(data_folder(task, args))
+        return _read_texts(tasks)
+    files = TASKS[task].files(data_folder(task, tasks.data))
     questions = TASKS[task].load(files)
     unlike = deviations(task, (item.subtask for item in questions.items))
-    if unlike:
-        print(f"{task} is scored as it is and marked partial: {deviation_note(unlike)}")
-    whole, questions = len(questions.items), questions.first(args.limit)
+    note = f"{task} is scored as it is and marked partial: {deviation_note(unlike)}" if unlike else ""
+    whole, questions = len(questions.items), questions.first(tasks.limit)
     limit = taken(questions) if len(questions.items) < whole else None  # one that leaves nothing out is none
-    settings = {"dtype": args.dtype, "limit": limit, "backend": args.backend}
+    settings = {"dtype": tasks.dtype, "limit": limit, "backend": tasks.backend}
     if isinstance(questions, Choices):
-        questions = replace(questions, tie_rule=args.ties)  # no setting: the model is asked the same
-    return Job(task, files, settings, bool(unlike), is_synthetic(files), questions)
+        questions = replace(questions, tie_rule=tasks.ties)  # no setting: the model is asked the same
+    return Job(task, files, settings, bool(unlike), is_synthetic(files), questions, note=note)
 
 
 def taken(questions: Questions) -> int:
@@ -138,15 +152,25 @@ def taken(questions: Questions) -> int:
     return max(Counter(item.subtask for item in questions.items).values())
 
 
-def read_texts(args: argparse.Namespace) -> Job:
-    """Read the held-out text."""
-    if args.window < 2:
+def _read_texts(tasks: TaskSet) -> Job:
+    if tasks.window < 2:
         raise UserError("--window 1 leaves nothing to predict from: give 2 or more")
-    if args.backend != "causal":
-        raise UserError(f"perplexity is of causal models: leave it out with --backend {args.backend}")
-    if not args.text:
+    if tasks.backend != "causal":
+        raise UserError(f"perplexity is of causal models: leave it out with --backend {tasks.backend}")
+    if not tasks.text:
         raise UserError("perplexity needs --text PATH …: files or folders of held-out text")
-    files = find_texts(args.text)
-    texts = tuple(read_text(path, args.max_words) for path in files)
-    settings = {"dtype": args.dtype, "max_words": args.max_words, "window": args.window}
+    files = find_texts(tasks.text)
+    texts = tuple(read_text(path, tasks.max_words) for path in files)
+    settings = {"dtype": tasks.dtype, "max_words": tasks.max_words, "window": tasks.window}
     return Job("perplexity", files, settings, texts=texts)
+
+
+def print_contents(tasks: TaskSet) -> None:
+    """Read the data of all tasks, and say of each what is there."""
+    for job in read_jobs(tasks):
+        if job.note:
+            print(job.note)
+        asked = job.questions
+        content = f"{len(asked.items):,} items" if asked else f"{len(job.texts):,} texts"
+        note = extent_note(job.settings.get("limit"), job.partial, job.synthetic)
+        print(f"{job.task}: {content} in {len(job.files):,} files{f' ({note})' if note else ''}")

@@ -7,6 +7,10 @@ python -m eval.submission standing runs/x                       # beside the pub
 """
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from types import ModuleType
+from typing import Any
 
 from babylm_data.errors import run_stage
 from eval.submission import bundle, evaluate
@@ -14,33 +18,56 @@ from eval.submission.check import file
 from eval.submission.push import send
 from eval.submission.standing import place
 
+
+@dataclass(frozen=True)
+class Action:
+    """What a word on the command line stands for."""
+
+    module: ModuleType
+    request: type
+    carry_out: Callable[[Any], int | None]
+    meaning: str
+
+
 ACTIONS = {
-    "evaluate": (evaluate, "score all that a submission needs"),
-    "build": (bundle, "bundle a finished, scored student, with the leaderboard's file"),
-    "check": (file, "find every fault of a submission file"),
-    "push": (send, "send the bundle and the revisions to the hub"),
-    "standing": (place, "place the scores beside the published ones"),
+    "evaluate": Action(
+        evaluate, evaluate.EvaluateRequest, evaluate.evaluate, "score all that a submission needs"
+    ),
+    "build": Action(
+        bundle,
+        bundle.BuildRequest,
+        bundle.write_bundle,
+        "bundle a finished, scored student, with the leaderboard's file",
+    ),
+    "check": Action(file, file.CheckRequest, file.print_faults, "find every fault of a submission file"),
+    "push": Action(send, send.PushRequest, send.show_or_push, "send the bundle and the revisions to the hub"),
+    "standing": Action(
+        place, place.StandingRequest, place.print_standing, "place the scores beside the published ones"
+    ),
 }
 
 
 def main(argv: list[str]) -> int | None:
-    """Hand the command line to the action that it names."""
+    """Hand what is asked for to the action that the command line names."""
     parser = argparse.ArgumentParser(
         prog="python -m eval.submission",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    for name, (module, meaning) in ACTIONS.items():
-        action = actions.add_parser(
+    for name, action in ACTIONS.items():
+        words = actions.add_parser(
             name,
-            help=meaning,
-            description=module.__doc__,
+            help=action.meaning,
+            description=action.module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.add_arguments(action)
-    arguments = parser.parse_args(argv)
-    return ACTIONS[arguments.action][0].main(arguments)
+        action.module.add_arguments(words)
+    arguments = vars(parser.parse_args(argv))
+    action = ACTIONS[arguments["action"]]
+    asked = {field.name: arguments[field.name] for field in fields(action.request)}
+    request = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
+    return action.carry_out(action.request(**request))
 
 
 if __name__ == "__main__":

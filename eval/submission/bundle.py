@@ -10,6 +10,7 @@ of a run outside the competition (OUTSIDE_) is written with --partial alone, and
 import argparse
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
@@ -47,11 +48,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_allow_constant(parser.add_argument)
 
 
-def main(arguments: argparse.Namespace) -> None:
+@dataclass(frozen=True)
+class BuildRequest:
+    """A student's run, and what its bundle is checked by."""
+
+    run: Path
+    partial: bool = False
+    rules: str | None = None
+    """Of the leaderboard's file; None: the bundle has none."""
+    data: Path | None = None
+    allow_constant: tuple[str, ...] = ()
+
+
+def write_bundle(request: BuildRequest) -> None:
     """Write the bundle, say where."""
-    rules = load_rules(arguments.rules) if arguments.rules else None
-    checked = {"data": arguments.data, "allow_constant": arguments.allow_constant}
-    print(f"wrote {build(arguments.run, partial=arguments.partial, rules=rules, **checked)}")
+    rules = load_rules(request.rules) if request.rules else None
+    checked = {"data": request.data, "allow_constant": request.allow_constant}
+    print(f"wrote {build(request.run, partial=request.partial, rules=rules, **checked)}")
 
 
 def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **checked) -> Path:

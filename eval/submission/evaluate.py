@@ -12,25 +12,28 @@ run folders of teachers and control; with --limit, the same below trial/ in thes
 
 import argparse
 import os
-import shlex
-import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from babylm_data.errors import UserError, from_zero, positive
-from eval.aoa.__main__ import read_human
+from eval.aoa.fit import AgesRequest, fit, read_human
+from eval.finetune.finetuning import finetune
+from eval.finetune.request import FinetuneRequest
+from eval.results.jobs import print_contents
 from eval.results.json_files import read_json
-from eval.results.many import score_each
-from eval.results.official_tree import model_name
+from eval.results.official_tree import ResultsTree, model_name
+from eval.results.request import Request, ScoreRequest, TaskSet
+from eval.results.workers import score_each
 from eval.runs.lineup import read_lineup
 from eval.runs.origins import taught_by
 from eval.runs.revisions import SCORES, revisions
 from eval.runs.run_folders import Run, read_run
-from eval.submission.asked import Asked, beside_it, read_asked, refuse_known_faults
 from eval.submission.leaderboard import gather, lacking
 from eval.submission.rules import Rules, add_rules, load_rules
+from eval.submission.scope import EvaluateRequest, Scope, beside_it, read_scope, refuse_known_faults
 
 TRIAL = "trial"
 GIB = 2**30
@@ -75,33 +78,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--check", action="store_true", help="look at the data alone, before there is a RUN")
 
 
-def main(args: argparse.Namespace) -> int | None:
-    """Name what is missing, then score it; 1 if --list found anything missing."""
-    rules = load_rules(args.rules)
-    if args.check:
-        return check_data(read_asked(None, rules, args), args)
-    run = read_run(args.run, "student", scored=False)
-    if args.list:
-        args.partial = True
-    asked = read_asked(run, rules, args)
-    if args.list:
+def evaluate(request: EvaluateRequest) -> int | None:
+    """Name what is missing, then score it; 1 if `list` found anything missing."""
+    rules = load_rules(request.rules)
+    if request.check:
+        return check_data(read_scope(None, rules, request), request)
+    run = read_run(request.run, "student", scored=False)
+    if request.list:
+        read_scope(run, rules, replace(request, partial=True))
         return list_missing(run, rules)
-    refuse_known_faults(run, asked, args)
-    calls = commands(run, asked, args)
-    scoring = [call for call in calls if call[0] == "eval"]
-    processes = args.processes or fitting_processes([Path(call[1]) for call in scoring])
+    scope = read_scope(run, rules, request)
+    refuse_known_faults(run, scope, request)
+    scoring = score_requests(run, scope, request)
+    processes = request.processes or fitting_processes([Path(each.model) for each in scoring])
     teachers, failed = {f"{folder}/export" for folder in taught_by(run)}, 0
-    for call, (said, status) in zip(
-        scoring, score_each([call[1:] for call in scoring], processes), strict=True
-    ):
-        print(f"== python -m {shlex.join(call)}\n{said}", flush=True)
-        if call[1] in teachers and status == 2 and refused_tasks(call):
+    for each, (said, status) in zip(scoring, score_each(scoring, processes), strict=True):
+        print(f"== {each.command}\n{said}", flush=True)
+        if each.model in teachers and status == 2 and refused_tasks(each.out):
             print("a teacher has no score of some tasks, see above: what build cannot do without it refuses")
         else:
             failed += bool(status)
-    for call in calls[len(scoring) :]:
-        print(f"== python -m {shlex.join(call)}", flush=True)
-        failed += bool(ended(call))
+    failed += carried_out(ages_request(run, scope, request), fit)
+    failed += carried_out(finetune_request(run, scope, request), finetune)
     if failed:
         raise UserError(
             f"{failed} parts did not end well: see above, and what --list says; the same command goes on"
@@ -109,30 +107,30 @@ def main(args: argparse.Namespace) -> int | None:
     return None
 
 
-def check_data(asked: Asked, args: argparse.Namespace) -> int:
-    """Read the data of all that is asked, without a model; how that ended."""
-    if asked.human:
-        read_human(asked.human)
-    names = dict.fromkeys([*asked.full, *asked.fast, *(["perplexity"] if args.text else [])])
-    text = ["--text", *args.text] if args.text else []
-    return ended(["eval", "--check", "--tasks", *names, "--data", str(args.data), *text]) if names else 0
+def check_data(scope: Scope, request: EvaluateRequest) -> None:
+    """Read the data of all that is asked, without a model."""
+    if scope.human:
+        read_human(scope.human)
+    names = dict.fromkeys([*scope.full, *scope.fast, *(["perplexity"] if request.text else [])])
+    print_contents(TaskSet(tuple(names), request.data, request.text))
 
 
-def ended(command: list[str]) -> int:
-    """The exit status of a program of ours, which is stopped if this one is."""
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    program = subprocess.Popen([sys.executable, "-m", *command])
+def carried_out(request: Request | None, action: Callable[[Any], None]) -> bool:
+    """Whether a part, if there is one, failed; it says why, and the others go on."""
+    if request is None:
+        return False
+    print(f"== {request.command}", flush=True)
     try:
-        return program.wait()
-    finally:  # also on SIGTERM and Ctrl-C; one that has ended is not there to stop
-        program.terminate()
-        program.wait()
-        signal.signal(signal.SIGTERM, before)
+        action(request)
+    except UserError as error:
+        print(f"error: {error}")
+        return True
+    return False
 
 
-def refused_tasks(command: list[str]) -> dict[str, str]:
+def refused_tasks(out: Path) -> dict[str, str]:
     """What a model with fewer positions could not be asked, by the scores of the call that has just ended."""
-    path = Path(command[command.index("--out") + 1]) / "scores.json"
+    path = out / "scores.json"
     return read_json(path, "score again").get("refused", {}) if path.is_file() else {}
 
 
@@ -152,36 +150,58 @@ def list_missing(run: Run, rules: Rules) -> int:
     return int(bool(missing))
 
 
-def commands(run: Run, asked: Asked, args: argparse.Namespace) -> list[list[str]]:
-    """The calls of the other programs that make up the whole evaluation, each of which knows what it has done: first
-    those of `python -m eval`, one a model.
-    """
-    folder, data = run.folder, ["--data", str(args.data)]
-    limit, below = (["--limit", str(args.limit)], TRIAL) if args.limit else ([], "")
-    name = model_name(str(folder / "export"))
-    tree = [] if limit else ["--results", str(folder / "results"), "--model-name", name]
-    full = [*asked.full, *(["perplexity"] if args.text else [])]
-    text = ["--text", *args.text] if args.text else []
-    calls = []
-    for beside in [folder, *beside_it(run)]:
-        options = [*data, *text, *limit, "--out", str(beside / below / "eval")]
-        own = tree if beside == folder else []
-        calls.append(["eval", f"{beside}/export", "--tasks", *full, *options, *own])
-    found, out = revisions(run), folder / below / SCORES
-    text = text if "perplexity" in asked.fast else []
-    for revision in found:
-        options = [*data, *text, *limit, "--out", str(out / revision.name)]
-        own = ["--revision", revision.name, *tree] if tree else []
-        calls.append(["eval", str(revision.export), "--tasks", *asked.fast, *options, *own])
-    if found and asked.human:
-        options = ["--human", str(asked.human), "--tokenizer", f"{folder}/export"]
-        calls.append(["eval.aoa", str(out), *options, "--out", f"{folder}/aoa", *tree])
-    if asked.glue:
-        seeds = ["--seeds", *map(str, args.seeds)]
-        epochs = ["--epochs", str(args.epochs)] if args.epochs else []
-        options = [*data, *seeds, *epochs, *limit, "--out", str(folder / below / "finetune")]
-        calls.append(["eval.finetune", f"{folder}/export", "--tasks", *asked.glue, *options, *tree])
-    return calls
+def score_requests(run: Run, scope: Scope, request: EvaluateRequest) -> list[ScoreRequest]:
+    """One for each model, the student first, then what stands beside it, then its revisions."""
+    folder, below = run.folder, TRIAL if request.limit else ""
+    full = (*scope.full, *(["perplexity"] if request.text else []))
+    whole = TaskSet(full, request.data, request.text, limit=request.limit)
+    found = [
+        ScoreRequest(
+            f"{beside}/export",
+            whole,
+            beside / below / "eval",
+            results_tree(run, request) if beside == folder else None,
+        )
+        for beside in [folder, *beside_it(run)]
+    ]
+    text = request.text if "perplexity" in scope.fast else ()
+    fast = TaskSet(tuple(scope.fast), request.data, text, limit=request.limit)
+    out = folder / below / SCORES
+    for revision in revisions(run):
+        tree = results_tree(run, request, revision.name)
+        found.append(ScoreRequest(str(revision.export), fast, out / revision.name, tree))
+    return found
+
+
+def ages_request(run: Run, scope: Scope, request: EvaluateRequest) -> AgesRequest | None:
+    """That of the revisions' surprisals, if ages of acquisition are due."""
+    if not (scope.human and revisions(run)):
+        return None
+    scored, export = run.folder / SCORES, f"{run.folder}/export"
+    return AgesRequest((scored,), scope.human, run.folder / "aoa", export, results_tree(run, request))
+
+
+def finetune_request(run: Run, scope: Scope, request: EvaluateRequest) -> FinetuneRequest | None:
+    """That of the student, if there are tasks to fine-tune on."""
+    if not scope.glue:
+        return None
+    return FinetuneRequest(
+        model=f"{run.folder}/export",
+        tasks=tuple(scope.glue),
+        data=(request.data,),
+        out=run.folder / (TRIAL if request.limit else "") / "finetune",
+        seeds=request.seeds,
+        epochs=request.epochs,
+        limit=request.limit,
+        tree=results_tree(run, request),
+    )
+
+
+def results_tree(run: Run, request: EvaluateRequest, revision: str = "main") -> ResultsTree | None:
+    """That of the run; a trial goes into none."""
+    if request.limit:
+        return None
+    return ResultsTree(run.folder / "results", model_name(str(run.folder / "export")), revision)
 
 
 def fitting_processes(exports: list[Path]) -> int:

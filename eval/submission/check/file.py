@@ -5,6 +5,7 @@ Is a submission file what the leaderboard takes? Every fault is a line that name
 
 import argparse
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError, positive
@@ -81,23 +82,46 @@ def add_allow_constant(add: Callable) -> None:
     )
 
 
-def main(args: argparse.Namespace) -> int:
+@dataclass(frozen=True)
+class CheckRequest:
+    """A submission file, and what it is checked by."""
+
+    file: Path
+    rules: str = "2025"
+    track: str = TRACKS[0]
+    words: int | None = None
+    """Of exposure of a shorter run; None: the track's."""
+    words_scale: float = 1.0
+    data: Path | None = None
+    revisions: Path | None = None
+    scores: tuple[Path, ...] = ()
+    allow_constant: tuple[str, ...] = ()
+
+
+def print_faults(request: CheckRequest) -> int:
     """Print the faults of the file; 1 if there are any."""
-    rules = load_rules(args.rules)
-    if args.data is not None and not args.data.is_dir():
-        raise UserError(f"{args.data} is not a folder: name the one that holds full_eval/ with --data")
-    if args.words_scale != 1 and args.words is None:
+    rules = load_rules(request.rules)
+    if request.data is not None and not request.data.is_dir():
+        raise UserError(f"{request.data} is not a folder: name the one that holds full_eval/ with --data")
+    if request.words_scale != 1 and request.words is None:
         raise UserError("--words-scale is of a shortened schedule: add --words N, the words that it ends at")
-    due = rules.revisions(args.track, args.words, args.words_scale)
+    due = rules.revisions(request.track, request.words, request.words_scale)
     if not due:
-        raise UserError(f"no revision is due after {args.words:,} words: correct --words")
+        raise UserError(f"no revision is due after {request.words:,} words: correct --words")
     notes: list[str] = []
     found = check_file(
-        args.file, rules, due, args.data, args.revisions, args.scores, args.allow_constant, notes=notes
+        request.file,
+        rules,
+        due,
+        request.data,
+        request.revisions,
+        request.scores,
+        request.allow_constant,
+        notes=notes,
     )
     for fault in found:
         print(f"{'warning' if fault.warning else 'fault'}: {fault}")
-    if told := [name for name in due if name not in {file.parent.name for file in args.scores}]:
+    if told := [name for name in due if name not in {file.parent.name for file in request.scores}]:
         notes.append(
             f"the fast lists do not say which revision an entry is of: without --scores of {told[0]}"
             f"{' …' if told[1:] else ''}, their order was not looked at"
@@ -107,12 +131,12 @@ def main(args: argparse.Namespace) -> int:
     for note in notes:
         print(note)
     faults = sum(not fault.warning for fault in found)
-    by = f"the rules of {rules.name}{'' if rules.verified else ' (unverified)'}, {args.track}"
+    by = f"the rules of {rules.name}{'' if rules.verified else ' (unverified)'}, {request.track}"
     if faults:
-        print(f"{args.file} has {faults:,} faults by {by}")
+        print(f"{request.file} has {faults:,} faults by {by}")
         return 1
     rows, keys = rules.total_rows(len(due)), len(rules.keys) + 1
-    print(f"{args.file} is sound by {by}: {keys} keys, {rows:,} rows, {len(due)} revisions")
+    print(f"{request.file} is sound by {by}: {keys} keys, {rows:,} rows, {len(due)} revisions")
     return 0
 
 

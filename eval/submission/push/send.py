@@ -12,6 +12,7 @@ import argparse
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -35,23 +36,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token and nothing else")
 
 
-def main(arguments: argparse.Namespace) -> None:
+@dataclass(frozen=True)
+class PushRequest:
+    """A run with its bundle, and the repository that it goes to."""
+
+    run: Path
+    repo: str
+    dry_run: bool = False
+    partial: bool = False
+    private: bool = False
+    token_file: Path | None = None
+
+
+def show_or_push(request: PushRequest) -> None:
     """Show what would be pushed, or push it."""
-    check_name(arguments.repo)
+    check_name(request.repo)
     refuse_bad_endpoint()
-    branches = planned(arguments.run, arguments.repo)
-    if (lines := doubts(arguments.run)) and not arguments.partial:
+    branches = planned(request.run, request.repo)
+    if (lines := doubts(request.run)) and not request.partial:
         print("\n".join(lines))
         raise UserError(
-            f"{arguments.run / 'submission'} is no submission, for the {len(lines)} reasons above: "
+            f"{request.run / 'submission'} is no submission, for the {len(lines)} reasons above: "
             "build it whole, or pass --partial"
         )
-    if arguments.dry_run:
-        print(f"{arguments.repo} would become as follows; nothing is sent")
+    if request.dry_run:
+        print(f"{request.repo} would become as follows; nothing is sent")
         for branch in branches:
             print(branch.described())
         return
-    push(branches, arguments.repo, find_token(arguments.token_file), private=arguments.private)
+    push(branches, request.repo, find_token(request.token_file), private=request.private)
 
 
 def check_name(repo: str) -> None:

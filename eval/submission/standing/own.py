@@ -7,7 +7,7 @@ from babylm_data.errors import UserError
 from eval.finetune.glue import OFFICIAL
 from eval.finetune.results import read_tuned
 from eval.results.json_files import damage_named, read_json
-from eval.results.many import names_of
+from eval.results.request import names_of
 from eval.results.table import is_scored
 from eval.runs.caveats import caveats
 from eval.scorer.model import model_sha256

@@ -4,6 +4,7 @@ The published scores are in published.yaml beside this, each with its source. Al
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
@@ -142,14 +143,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", type=Path, metavar="OUT", help="write the standing as JSON, too")
 
 
-def main(args: argparse.Namespace) -> None:
+@dataclass(frozen=True)
+class StandingRequest:
+    """What is placed, and where the standing is written."""
+
+    file: Path
+    data: Path | None = None
+    track: str | None = None
+    json: Path | None = None
+
+
+def print_standing(request: StandingRequest) -> None:
     """Read, place, print."""
-    if args.json:
-        check_writable(args.json.parent, "--json")
-    published, own = load_published(), read_own(args.file, args.data)
-    with damage_named(args.file, WHAT):
-        standing = stand(own, published, args.track or own.track or DEFAULT_TRACK)
+    if request.json:
+        check_writable(request.json.parent, "--json")
+    published, own = load_published(), read_own(request.file, request.data)
+    with damage_named(request.file, WHAT):
+        standing = stand(own, published, request.track or own.track or DEFAULT_TRACK)
         shown_table = table(standing, published.columns)
-    if args.json:
-        write_whole(args.json, as_json(standing))
+    if request.json:
+        write_whole(request.json, as_json(standing))
     print(shown_table)

@@ -1,15 +1,14 @@
 """What one call of `evaluate` scores, and every mistake that can be known before hours of scoring."""
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import verify
-from eval.aoa.__main__ import read_human
 from eval.aoa.checkpoints import FEWEST
+from eval.aoa.fit import read_human
 from eval.finetune import glue, squad
-from eval.finetune.__main__ import check_names
+from eval.finetune.finetuning import check_names
 from eval.results.jobs import known_task
 from eval.runs.origins import taught_by
 from eval.runs.revisions import damaged, revisions
@@ -22,7 +21,32 @@ HUMAN = "full_eval/aoa/cdi_human.csv"
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluateRequest:
+    """A student's run, the data, and which parts of its evaluation; None: those that the rules ask for."""
+
+    run: Path
+    data: Path
+    text: tuple[str, ...] = ()
+    rules: str = "2025"
+    full: tuple[str, ...] | None = None
+    """Of the final model and those beside it."""
+    fast: tuple[str, ...] | None = None
+    """Of every revision."""
+    glue: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] = (42,)
+    """Of fine-tuning; the first is submitted."""
+    epochs: int | None = None
+    """Of fine-tuning; None: the task's."""
+    partial: bool = False
+    limit: int | None = None
+    processes: int | None = None
+    """Models at a time; None: as many as fit."""
+    list: bool = False
+    check: bool = False
+
+
+@dataclass(frozen=True)
+class Scope:
     """Which tasks one call scores, all of which have data."""
 
     full: list[str]
@@ -32,34 +56,34 @@ class Asked:
     """When children say which word; None where no ages are to be fitted."""
 
 
-def read_asked(run: Run | None, rules: Rules, args: argparse.Namespace) -> Asked:
+def read_scope(run: Run | None, rules: Rules, request: EvaluateRequest) -> Scope:
     """What is asked for; a UserError that names all tasks without data, unless they may be left out.
 
     `run`: None where it is still to be trained.
     """
     sections = rules.keys.values()
     official = [section.task for section in sections if section.task and section.form == "predictions"]
-    full = known(args.full or official)
-    fast = known(args.fast or [*(entry.task for entry in rules.fast.values()), "aoa"])
-    tuned = [task for section in sections for task in section.tasks] if args.glue is None else args.glue
+    full = known(request.full or official)
+    fast = known(request.fast or [*(entry.task for entry in rules.fast.values()), "aoa"])
+    tuned = [task for section in sections for task in section.tasks] if request.glue is None else request.glue
     tuned = check_names(tuned)
     lacking = [
-        task for task in dict.fromkeys([*full, *fast]) if task in TASKS and not TASKS[task].find(args.data)
+        task for task in dict.fromkeys([*full, *fast]) if task in TASKS and not TASKS[task].find(request.data)
     ]
-    lacking += [task for task in tuned if not can_be_tuned(task, args.data)]
-    human = args.data / HUMAN if ages_are_due(run, fast, args) and "aoa" not in lacking else None
+    lacking += [task for task in tuned if not can_be_tuned(task, request.data)]
+    human = request.data / HUMAN if ages_are_due(run, fast, request) and "aoa" not in lacking else None
     if human and not human.is_file():
         lacking.append(f"ages of acquisition ({HUMAN})")
         human = None
-    if lacking and not args.partial:
+    if lacking and not request.partial:
         raise UserError(
-            f"{args.data} lacks the data of {', '.join(lacking)}: put them there, or --partial leaves them out "
+            f"{request.data} lacks the data of {', '.join(lacking)}: put them there, or --partial leaves them out "
             "of a submission that then is incomplete"
         )
     if lacking:
-        print(f"without data in {args.data}: {', '.join(lacking)}")
+        print(f"without data in {request.data}: {', '.join(lacking)}")
     there = [[task for task in names if task not in lacking] for names in (full, fast, tuned)]
-    return Asked(*there, human)
+    return Scope(*there, human)
 
 
 def known(words: list[str]) -> list[str]:
@@ -76,19 +100,19 @@ def can_be_tuned(task: str, data: Path) -> bool:
     return True
 
 
-def ages_are_due(run: Run | None, fast: list[str], args: argparse.Namespace) -> bool:
+def ages_are_due(run: Run | None, fast: list[str], request: EvaluateRequest) -> bool:
     """Whether the surprisals come to curves: of whole tasks, and of as many revisions as a fit takes."""
-    return "aoa" in fast and not args.limit and (run is None or len(revisions(run)) >= FEWEST)
+    return "aoa" in fast and not request.limit and (run is None or len(revisions(run)) >= FEWEST)
 
 
-def refuse_known_faults(run: Run, asked: Asked, args: argparse.Namespace) -> None:
+def refuse_known_faults(run: Run, scope: Scope, request: EvaluateRequest) -> None:
     """A UserError for what would otherwise come out only when its turn has come."""
-    if "perplexity" in [*asked.full, *asked.fast] and not args.text:
+    if "perplexity" in [*scope.full, *scope.fast] and not request.text:
         raise UserError("perplexity needs --text PATH …: files or folders of held-out text")
-    for path in find_texts(args.text):
+    for path in find_texts(request.text):
         read_text(path)
-    if asked.human:
-        read_human(asked.human)
+    if scope.human:
+        read_human(scope.human)
     for line in damaged(revisions(run)).values():
         raise UserError(line)
     for folder, remedy in beside_it(run).items():

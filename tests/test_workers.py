@@ -12,8 +12,9 @@ import tiny_models
 from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
-from eval.__main__ import main, parser
-from eval.results import many
+from eval.__main__ import main
+from eval.results import workers
+from eval.results.request import ScoreRequest, TaskSet
 
 OPTIONS = [
     "--tasks",
@@ -34,7 +35,7 @@ class OneByOne:
     """A pool without processes."""
 
     def __init__(self, _processes, _context, *, initializer, initargs) -> None:
-        assert initializer is many.begin and initargs[0] >= 1
+        assert initializer is workers.begin and initargs[0] >= 1
 
     def __enter__(self):
         return self
@@ -46,30 +47,32 @@ class OneByOne:
 
 
 @pytest.fixture
-def started(monkeypatch, workplace) -> list[list[str]]:
-    """The arguments that each model is scored with. A model called "broken" fails."""
-    commands = []
+def started(monkeypatch, workplace) -> list[ScoreRequest]:
+    """What is asked for of each model. One called "broken" fails."""
+    requests = []
 
-    def score_one(argv, *, shows_progress):
+    def score_one(request, *, shows_progress):
         assert not shows_progress
-        commands.append(argv)
-        return "scored", 2 * (argv[0] == "broken")
+        requests.append(request)
+        return "scored", 2 * (request.model == "broken")
 
-    monkeypatch.setattr(many, "score_one", score_one)
-    monkeypatch.setattr(many, "ProcessPoolExecutor", OneByOne)
+    monkeypatch.setattr(workers, "score_one", score_one)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", OneByOne)
     write_rows(workplace / "data/fast_eval/blimp_fast/order.jsonl", [pair("a b", "b a", "order", "syntax")])
-    return commands
+    return requests
 
 
 def test_each_model_has_a_process_and_a_folder_of_its_own(started, capsys):
     main(["runs/x/revisions/chck_1M", "runs/y/export", *OPTIONS])
-    asked = {command[0]: parser().parse_args(command) for command in started}
-    assert {name: (str(args.out), args.revision) for name, args in asked.items()} == {
-        "runs/x/revisions/chck_1M": (str(Path("scores/chck_1M")), "chck_1M"),
-        "runs/y/export": (str(Path("scores/y")), "main"),
+    assert {request.model: request.out for request in started} == {
+        "runs/x/revisions/chck_1M": Path("scores/chck_1M"),
+        "runs/y/export": Path("scores/y"),
     }
-    for args in asked.values():
-        assert (args.tasks, str(args.data), args.limit, args.partial) == (["blimp_fast"], "data", 3, True)
+    for request in started:
+        assert request.tasks == TaskSet(("blimp_fast",), Path("data"), limit=3)
+        assert request.command == (
+            f"python -m eval {request.model} --tasks blimp_fast --data data --limit 3 --out {request.out}"
+        )
     assert "== chck_1M\nscored" in capsys.readouterr().out
 
 
@@ -103,11 +106,11 @@ def test_what_a_model_prints_and_how_it_ended_is_told(workplace):
     rows = [pair("The dog sees the cats.", "The dogs see the cat.", "order", "syntax")]
     write_rows(workplace / "data/fast_eval/blimp_fast/order.jsonl", rows)
     tiny_models.save(workplace / "model")
-    options = ["--tasks", "blimp_fast", "--data", "data", "--out", "out"]
-    said, status = many.score_one(["model", *options])
+    tasks = TaskSet(("blimp_fast",), Path("data"))
+    said, status = workers.score_one(ScoreRequest("model", tasks, Path("out")))
     assert status == 0 and "blimp_fast by phenomenon" in said
     assert (workplace / "out/scores.json").exists()
-    said, status = many.score_one(["absent", *options])
+    said, status = workers.score_one(ScoreRequest("absent", tasks, Path("out")))
     assert status == 2 and "error: absent is neither a folder" in said
 
 
@@ -116,7 +119,7 @@ def test_a_process_ends_with_the_one_that_began_it(tmp_path):
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from eval.results.many import begin
+from eval.results.workers import begin
 
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=begin, initargs=(1,))
@@ -156,18 +159,20 @@ class Killed(OneByOne):
         super().__init__(processes, *args, **options)
         self.processes = processes
 
-    def map(self, score, commands):
-        for command in commands:
-            if command[0] == "huge" or (command[0] == "large" and self.processes > 1):
+    def map(self, score, requests):
+        for request in requests:
+            if request.model == "huge" or (request.model == "large" and self.processes > 1):
                 raise BrokenProcessPool
-            yield score(command)
+            yield score(request)
 
 
 def test_where_a_process_is_killed_the_rest_is_scored_one_at_a_time(monkeypatch, capsys):
-    monkeypatch.setattr(many, "score_one", lambda argv, *, shows_progress: (f"{argv[0]} {shows_progress}", 0))
-    monkeypatch.setattr(many, "ProcessPoolExecutor", Killed)
+    monkeypatch.setattr(
+        workers, "score_one", lambda request, *, shows_progress: (f"{request.model} {shows_progress}", 0)
+    )
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Killed)
     names = ["small", "large", "huge", "last"]
-    found = list(many.score_each([[name] for name in names], 2))
+    found = list(workers.score_each([ScoreRequest(name, TaskSet(()), Path(name)) for name in names], 2))
     killed = ("error: its process was killed, as it is where memory is short", 1)
     assert found == [("small False", 0), ("large True", 0), killed, ("last True", 0)]
     assert "warning: a process was killed" in capsys.readouterr().err

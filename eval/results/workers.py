@@ -1,0 +1,100 @@
+"""Several models in one call: as many processes as asked for, one model after the other in each, a folder for each."""
+
+import contextlib
+import gc
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache, partial
+from multiprocessing import get_context, parent_process
+from threading import Thread
+
+from tqdm import tqdm
+
+from babylm_data.errors import LOOK_AFTER, UserError
+from eval.results.jobs import Job, read_jobs
+from eval.results.request import ScoreRequest, TaskSet
+from eval.results.score import score
+
+
+def score_all(requests: dict[str, ScoreRequest], processes: int) -> None:
+    """Score each model, by its name; a UserError in the end if any of them failed.
+
+    What each printed is shown, in order, when it has ended. The processes share the processor's cores among them.
+    """
+    failed = []
+    for name, (said, status) in zip(requests, score_each(list(requests.values()), processes), strict=True):
+        print(f"== {name}\n{said}", flush=True)
+        failed += [name] if status else []
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(requests)} models have no scores ({', '.join(failed)}): see above"
+        )
+
+
+def score_each(requests: list[ScoreRequest], processes: int) -> Iterator[tuple[str, int]]:
+    """Carry out each request, so many at a time, in processes that load their libraries once: what it said, and the
+    exit status that it would have, in order. One at a time shows its progress as it goes on.
+
+    Where a process is killed the rest is scored one at a time, and what is killed then has failed.
+    """
+    done = 0
+    with tqdm(total=len(requests), unit=" models", disable=None if processes > 1 else True) as bar:
+        while done < len(requests):
+            threads = max(1, (os.cpu_count() or 1) // processes)
+            pool = ProcessPoolExecutor(
+                processes, get_context("spawn"), initializer=begin, initargs=(threads,)
+            )
+            one = partial(score_one, shows_progress=processes == 1)
+            try:
+                with pool:
+                    for ended in pool.map(one, requests[done:]):
+                        done += 1
+                        bar.update()
+                        yield ended
+            except BrokenProcessPool:
+                if processes == 1:
+                    done += 1
+                    bar.update()
+                    yield "error: its process was killed, as it is where memory is short", 1
+                else:
+                    processes = 1
+                    short = "as it is where memory is short: the rest is scored one at a time"
+                    print(f"warning: a process was killed, {short}", file=sys.stderr)
+
+
+def begin(threads: int) -> None:
+    """What each process does first: it takes its share of the cores, unless the user has said how many, and ends with
+    the one that began it, which may be killed: a worker would wait for its next model for ever.
+    """
+    Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch reads it when it is first imported
+    gc.set_threshold(LOOK_AFTER)
+
+
+@lru_cache(maxsize=1)
+def jobs_of(tasks: TaskSet) -> tuple[Job, ...]:
+    """The tasks, read once in a process that asks them of one model after the other."""
+    return read_jobs(tasks)
+
+
+def score_one(request: ScoreRequest, *, shows_progress: bool = False) -> tuple[str, int]:
+    """Carry out a request in this process, which has its libraries loaded from the model before: what it said, and
+    the exit status that it would have. Where it shows its progress, what goes to stderr is said at once.
+    """
+    said, status = io.StringIO(), 0
+    errors = sys.stderr if shows_progress else said
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors):
+        try:
+            score(request, jobs_of(request.tasks))
+        except UserError as error:
+            print(f"error: {error}")
+            status = 2
+        except Exception:  # of this model, and no reason to leave out the others
+            traceback.print_exc()
+            status = 1
+    return said.getvalue(), status
