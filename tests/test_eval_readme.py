@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from run_tree import BASE, read_scores, write_json, write_runs
@@ -30,6 +31,9 @@ def test_the_record_holds_the_numbers_of_the_scores(student, tmp_path):
     assert found["command"] == "make submission"
     assert "no claim about English" in found["corpus"]
     assert not (student / "report.html").exists()
+    picture = (tmp_path / "r.svg").read_text(encoding="utf-8")
+    assert ElementTree.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+    assert student.name in picture and "prefers-color-scheme: dark" in picture and "var(--student)" in picture
 
 
 def test_the_readme_keeps_its_text_and_is_stable(student, tmp_path):

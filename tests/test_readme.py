@@ -1,4 +1,4 @@
-"""What README says is true: its commands parse, its files exist, its table is the committed records."""
+"""What the READMEs say is true: its commands parse, its files exist, its table is the committed records."""
 
 import re
 import shlex
@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+PACKAGES = ("babylm_data", "train_teachers", "distill", "eval", "bench")
+READMES = [ROOT / "README.md", *(ROOT / name / "README.md" for name in (*PACKAGES, "slurm"))]
+BLOCKS = [
+    block
+    for path in READMES
+    for block in re.findall(r"```bash\n(.*?)```", path.read_text("utf-8"), flags=re.DOTALL)
+]
 COMMANDS = [
     line.split("  #")[0].split(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line
 ]
@@ -25,29 +30,41 @@ def test_every_command_names_what_exists(command):
         assert words[1] == "-m"
         assert find_spec(words[2]) is not None
     else:
-        assert words[0] == "sbatch"
+        assert words[0] in ("sbatch", "accelerate")
     for word in words:
         if word.endswith((".yaml", ".slurm")):
             assert (ROOT / word).is_file(), word
 
 
-def test_every_file_of_the_tree_exists_and_every_module_stands_in_it():
-    tree = re.search(r"## What is where\n\n```\n(.*?)```", README, flags=re.DOTALL).group(1)
-    folder, listed = None, set()
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_module_of_a_package_stands_in_its_readme_and_nothing_that_is_not_there(package):
+    text = (ROOT / package / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    (tree,) = (block for language, block in blocks if not language)
+    listed = set()
     for line in tree.splitlines():
-        name = line.split("  ")[0].strip() or line.split()[0]
-        if not line.startswith(" "):
-            folder = name
-            assert (ROOT / folder).is_dir(), folder
-            continue
-        for part in re.split(r",\s*", line[2:21].strip()):
-            found = sorted((ROOT / folder).glob(part.rstrip("/")))
-            assert found, f"{folder}{part}"
+        for part in re.split(r",\s*", line.split("  ")[0].strip()):
+            found = sorted((ROOT / package).glob(part.rstrip("/")))
+            assert found, f"{package}/{part}"
             listed |= set(found)
-    for package in ("babylm_data", "train_teachers", "distill", "eval", "bench"):
-        modules = (path for path in (ROOT / package).rglob("*.py") if not path.name.startswith("__"))
-        missing = [path.name for path in modules if not listed & {path, *path.parents}]
-        assert not missing, f"{package}/ has modules that the tree of README does not name: {missing}"
+    modules = (path for path in (ROOT / package).rglob("*.py") if not path.name.startswith("__"))
+    missing = [path.name for path in modules if not listed & {path, *path.parents}]
+    assert not missing, f"{package}/ has modules that its README does not name: {missing}"
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
+def test_every_link_leads_somewhere(path):
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_first_screen_has_the_line_a_picture_and_a_table():
+    first = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40]
+    assert any(line.startswith("make submission") for line in first)
+    assert any(line.startswith("![") for line in first) and any(
+        line.startswith("| model |") for line in first
+    )
 
 
 CONFIGS = {path.stem: path for path in sorted((ROOT / "distill/configs").glob("*.yaml"))}
@@ -101,7 +118,9 @@ RECIPES = [
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_has_a_twin_a_line_in_readme_and_says_where_it_is_from_and_what_it_takes(name):
-    assert f"{name}-tiny" in CONFIGS and f"`{name}`" in README
+    assert f"{name}-tiny" in CONFIGS and f"`{name}`" in (ROOT / "distill/README.md").read_text(
+        encoding="utf-8"
+    )
     comment = CONFIGS[name].read_text(encoding="utf-8").split("model:")[0]
     for words in ("# Source", "iffer", " GB", "hours", "# Strict-small"):
         assert words in comment, words

@@ -17,6 +17,8 @@ from eval.runs.run_folders import Run
 from eval.runs.verdicts import Difference, differences, verdicts
 from eval.tasks import extent_note, title
 
+TEMPLATES = Path(__file__).with_name("templates")
+
 
 def page(lineup: Lineup, known: dict | None = None) -> str:
     """The whole report as one HTML text that loads nothing; `known`: its `facts`, where somebody has found them."""
@@ -90,7 +92,7 @@ def templates():
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates", encoding="utf-8"),
+        loader=jinja2.FileSystemLoader(TEMPLATES, encoding="utf-8"),
         autoescape=jinja2.select_autoescape(["html"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

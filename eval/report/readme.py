@@ -38,7 +38,9 @@ def main(argv: list[str]) -> int:
         metavar="README RECORD… | RUN",
         help="the file to rewrite and its records, in order; with --record: a student's run folder",
     )
-    parser.add_argument("--record", type=Path, metavar="FILE", help="write the record of RUN")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="write the record of RUN, and its picture beside it"
+    )
     parser.add_argument("--command", help="with --record: the command that produced all of RUN")
     arguments = parser.parse_args(argv)
     if not arguments.record:
@@ -51,7 +53,23 @@ def main(argv: list[str]) -> int:
     found = record(read_lineup(arguments.paths[0]), arguments.command)
     write_whole(arguments.record, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     print(f"wrote {arguments.record}")
+    if drawn := picture(read_lineup(arguments.paths[0])):
+        write_whole(arguments.record.with_suffix(".svg"), drawn)
+        print(f"wrote {arguments.record.with_suffix('.svg')}")
     return 0
+
+
+def picture(lineup: Lineup) -> str | None:
+    """The report's chart of held-out loss as a file of its own, light or dark as its reader is; None without one."""
+    from eval.report.charts import held_out_chart
+    from eval.report.page import TEMPLATES
+
+    if not (chart := held_out_chart(lineup)):
+        return None
+    colours = (TEMPLATES / "report.css").read_text(encoding="utf-8").partition("\n* {")[0]
+    style = f"<style>{colours} svg {{ background: var(--paper); font-family: sans-serif }}</style>"
+    head, rest = chart.removeprefix("<svg").split(">", 1)
+    return f'<svg xmlns="http://www.w3.org/2000/svg"{head}>{style}{rest}\n'
 
 
 def record(lineup: Lineup, command: str) -> dict:
