@@ -10,9 +10,10 @@ from pathlib import Path
 from choice_rows import ROWS, write_task
 
 from babylm_data.words import MILLION
-from eval.submission.check.gold import Gold, read_gold
+from eval.submission.check.gold import read_gold
 from eval.submission.rules import FastList, Rules, Section
 from eval.tasks import TASKS
+from eval.tasks.questions import Gold
 from eval.tasks.reading import MEASURED
 
 WORDS = {"dog": ["The old", " Who sees the ", "A"], "a": ["This is"], "cats": ["The", ""], "Zoë": ["Hello"]}

@@ -9,8 +9,8 @@ import pytest
 from choice_rows import ROWS, write_task
 
 from babylm_data.errors import UserError
-from eval.scorer.items import Questions
 from eval.tasks import TASKS
+from eval.tasks.questions import Questions
 
 KINDS = (
     *("blimp_filtered", "supplement_filtered", "ewok_filtered", "entity_tracking", "comps"),

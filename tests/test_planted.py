@@ -7,9 +7,10 @@ import pytest
 from choice_rows import ROWS, write_task
 
 from babylm_data.errors import UserError
-from eval.scorer.items import Choice, Item, Questions
+from eval.scorer.items import Choice, Item
 from eval.tasks import TASKS
 from eval.tasks.choices import Choices
+from eval.tasks.questions import Questions
 
 CHOICES = [name for name in ROWS if not name.startswith("wug")]
 WUG = [name for name in ROWS if name.startswith("wug")]

@@ -3,7 +3,7 @@
 import difflib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ from babylm_data.memory import memory_advice
 from eval.results.json_files import read_json
 from eval.results.request import TaskSet
 from eval.results.scores import ScoreFile, measured_on
-from eval.scorer.items import Questions, Scores, refuse_broken
+from eval.scorer.items import Scores, refuse_broken
 from eval.tasks import SPELLINGS, TASKS, extent_note, on_list
-from eval.tasks.choices import Choices
 from eval.tasks.official import deviation_note, deviations
+from eval.tasks.questions import Questions
 from eval.tasks.rows import is_synthetic
 from eval.tasks.texts import Text, find_texts, read_text
 
@@ -66,7 +66,7 @@ class Job:
     def tell_again(self, file: ScoreFile) -> None:
         """Rewrite the stored result, not its stamp, if it is by another tie rule than asked for; no model is needed."""
         result, questions = file.scores["tasks"][self.task], self.questions
-        if not isinstance(questions, Choices) or questions.tie_rule == result["tie_rule"]:
+        if questions is None or questions.tie_rule in (None, result["tie_rule"]):
             return
         scores = questions.recall(read_json(file.path(self.task, "items"), "score again"))
         file.add(self.task, result["key"], result | questions.summarise(scores), self._details(scores))
@@ -142,8 +142,7 @@ def read_job(task: str, tasks: TaskSet) -> Job:
     whole, questions = len(questions.items), questions.first(tasks.limit)
     limit = taken(questions) if len(questions.items) < whole else None  # one that leaves nothing out is none
     settings = {"dtype": tasks.dtype, "limit": limit, "backend": tasks.backend}
-    if isinstance(questions, Choices):
-        questions = replace(questions, tie_rule=tasks.ties)  # no setting: the model is asked the same
+    questions = questions.with_ties(tasks.ties)
     return Job(task, files, settings, bool(unlike), is_synthetic(files), questions, note=note)
 
 

@@ -8,18 +8,13 @@ temperature 1. Model names stay whole, although that program cuts its argument a
 
 import json
 import shlex
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
-from eval.scorer.items import Questions
 from eval.tasks import TASKS
-from eval.tasks.choices import Choices
-from eval.tasks.wug import Wug
-
-SPLITS = ("regular", "ambiref", "move_contents")  # of entity tracking, as the official report orders them
+from eval.tasks.questions import Questions, Report
 
 
 @dataclass(frozen=True)
@@ -49,8 +44,8 @@ class ResultsTree:
         if place is None:
             return None
         write_whole(self.folder / place / "predictions.json", json.dumps(predictions))
-        if (text := report(questions, result, per_item)) is not None:
-            write_whole(self.folder / place / "best_temperature_report.txt", text)
+        if report := questions.report(result, per_item):
+            write_whole(self.folder / place / "best_temperature_report.txt", text_of(report))
         return self.folder / place
 
     @property
@@ -74,49 +69,13 @@ def model_name(model: str) -> str:
     return folder.parent.name if folder.name == "export" else folder.name
 
 
-def report(questions: Questions, result: dict, per_item: dict) -> str | None:
-    """best_temperature_report.txt: a section for each thing the official program groups by; None if it writes none."""
-    if isinstance(questions, Wug):  # a correlation stays as it is
-        sections, average, metric = {"UID": {"avg": result["score"]}}, result["score"], "SPEARMAN'S RHO"
-    elif isinstance(questions, Choices):
-        sections, metric = accuracies(questions, per_item), "ACCURACY"
-        averaged = sections["UID"]
-        if questions.mean_over == "phenomena":
-            averaged = splits_of(averaged)
-            sections["UID"] |= averaged
-        average = mean(averaged.values())
-    else:
-        return None
+def text_of(report: Report) -> str:
+    """best_temperature_report.txt."""
     lines = ["TEMPERATURE: 1.00", ""]
-    for name, values in sections.items():
+    for name, values in report.sections.items():
         lines += [
-            f"### {name.upper()} {metric}",
+            f"### {name.upper()} {report.metric}",
             *(f"{key}: {value:.2f}" for key, value in values.items()),
             "",
         ]
-    return "\n".join([*lines, f"### AVERAGE {metric}", f"{average:.2f}", "", ""])
-
-
-def accuracies(questions: Choices, per_item: dict) -> dict[str, dict[str, float]]:
-    """label -> its value -> percent of the items with that value that are right, in order of appearance."""
-    earned: dict[str, Iterator[float]] = {name: iter(found["credit"]) for name, found in per_item.items()}
-    groups: dict[str, dict[str, list[float]]] = {}
-    for item in questions.items:
-        credit = next(earned[item.subtask])
-        for label, value in item.labels or (("UID", item.subtask),):
-            groups.setdefault(label, {}).setdefault(value, []).append(credit)
-    return {
-        label: {value: 100 * sum(found) / len(found) for value, found in values.items()}
-        for label, values in groups.items()
-    }
-
-
-def splits_of(percents: dict[str, float]) -> dict[str, float]:
-    """Entity tracking: the mean over the subtasks of each split that is there."""
-    members = {split: [percents[name] for name in percents if name.startswith(split)] for split in SPLITS}
-    return {split: mean(found) for split, found in members.items() if found}
-
-
-def mean(values: Collection[float]) -> float:
-    """Added up in order, as the official program does, so that the second decimal rounds alike."""
-    return sum(values) / len(values)
+    return "\n".join([*lines, f"### AVERAGE {report.metric}", f"{report.average:.2f}", "", ""])

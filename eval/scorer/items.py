@@ -9,12 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
 
 if TYPE_CHECKING:
-    from eval.scorer.log_probs import Scorer
+    pass
 
 TIE = 1e-9
 """Nats. Scores this close are equal: sums of the same token log-probabilities in another order, as a model without
@@ -52,38 +52,6 @@ class TooLong(UserError):
 
 
 Scores = Sequence[Sequence[float]]  # an item's log-probabilities in nats, one per choice
-
-
-class Questions(Protocol):
-    """A task that has been read: what the scorer is asked, and what its answers are worth.
-
-    `scores` are those of `items`, in their order. All of a summary is fractions of 1 or correlations.
-    """
-
-    items: list[Item]
-
-    def first(self, limit: int | None) -> "Questions":
-        """The same with only the first `limit` items of each subtask (None: all)."""
-
-    def ask(self, scorer: "Scorer", label: str) -> Scores:
-        """The answers: log-probabilities in nats where they count, else just what tells which choice is highest."""
-
-    def summarise(self, scores: Scores) -> dict:
-        """The result as `scores.json` holds it; a UserError for scores that are not finite.
-
-        {"metric": "accuracy", "spearman", …, "score", "standard_error" (None: not known), "chance" (0 for a
-        correlation or a gain), "items", "ties", "official_score" (choice 0 wins a tie), "by_subtask" and
-        "by_phenomenon" ({} if there are none): {name: {"score", "standard_error", "items", "ties"}}}
-        """
-
-    def predictions(self, scores: Scores) -> dict:
-        """The official predictions.json of the task."""
-
-    def per_item(self, scores: Scores) -> dict:
-        """{subtask: {column: one value an item}}, what the score is made of.
-
-        `python -m eval.compare` compares credits item by item, and correlations by a bootstrap; no other columns.
-        """
 
 
 def best_choices(scores: Sequence[float]) -> list[int]:

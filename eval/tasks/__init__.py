@@ -8,8 +8,8 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.files import entries, is_clutter, refuse_hollow, say_unread
 from babylm_data.sealed import sha256
-from eval.scorer.items import Questions
 from eval.tasks import aoa, comps, entity_tracking, ewok, global_piqa, minimal_pairs, reading, wug
+from eval.tasks.questions import Questions
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
 from eval.scorer.items import Choice, Item, Scores, refuse_broken
+from eval.tasks.questions import Gold, Questions
 from eval.tasks.rows import has_half_character, read_object
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ REMEDY = "fetch the file again"
 
 
 @dataclass(frozen=True)
-class Acquisition:
+class Acquisition(Questions):
     """The words in their contexts, in the file's order: one item a context, whose one choice is the word."""
 
     items: list[Item]
@@ -79,6 +80,15 @@ class Acquisition:
     def per_item(self, scores: Scores) -> dict:
         """The surprisal of each row, nats."""
         return {"aoa": {"surprisal": [-value for (value,) in scores]}}
+
+    def gold(self) -> Gold:
+        """The words in their contexts."""
+        keys = ("target_word", "context_id", "context")
+        return Gold(contexts=[tuple(row[key] for key in keys) for row in self.rows])
+
+    def graded(self, rows: list[dict], place: str, remedy: str) -> dict:
+        """No score of one model alone."""
+        raise UserError(f"{place}: ages of acquisition are scored by `python -m eval.aoa`")
 
 
 def load(files: list[Path]) -> Acquisition:

@@ -8,11 +8,12 @@ official figure stands beside it, and is the headline where the tie rule says so
 import hashlib
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from babylm_data.errors import UserError
 from eval.scorer.items import (
     Item,
     Scores,
@@ -23,16 +24,18 @@ from eval.scorer.items import (
     refuse_broken,
     rows_of,
 )
+from eval.tasks.questions import Gold, Questions, Report, texts_by_subtask
 
 if TYPE_CHECKING:
     from eval.scorer.log_probs import Scorer
 
 TIE_RULES = ("shared", "official")
 """A tie between k choices is worth 1/k, or goes to the first of them."""
+SPLITS = ("regular", "ambiref", "move_contents")  # of entity tracking, as the official report orders them
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(Questions):
     """Minimal pairs, EWoK, entity tracking, COMPS: the share of items whose answer is the likeliest choice."""
 
     items: list[Item]
@@ -150,10 +153,59 @@ class Choices:
         best = by_subtask(self.items, [_marks(row) for row in scores])
         return {name: {"credit": earned[name], "best": best[name]} for name in earned}
 
+    def with_ties(self, rule: str) -> "Choices":
+        """No setting of the model: it is asked the same."""
+        return replace(self, tie_rule=rule)
+
+    def report(self, result: dict, per_item: dict) -> Report:
+        """Percent right, by each thing that the items are labelled by, in order of appearance."""
+        earned = {name: iter(found["credit"]) for name, found in per_item.items()}
+        groups: dict[str, dict[str, list[float]]] = {}
+        for item in self.items:
+            value = next(earned[item.subtask])
+            for label, name in item.labels or (("UID", item.subtask),):
+                groups.setdefault(label, {}).setdefault(name, []).append(value)
+        sections = {
+            label: {name: 100 * sum(found) / len(found) for name, found in values.items()}
+            for label, values in groups.items()
+        }
+        averaged = sections["UID"]
+        if self.mean_over == "phenomena":
+            averaged = _splits(averaged)
+            sections["UID"] |= averaged
+        return Report("ACCURACY", sections, _plain_mean(averaged.values()))
+
+    def gold(self) -> Gold:
+        """The texts that a prediction can quote."""
+        return Gold(texts_by_subtask(self.items, self.shown))
+
+    def graded(self, rows: list[dict], place: str, remedy: str) -> dict:
+        """By 1 for the choice that a prediction names, 0 for the others; of two with one text the answer."""
+        scores = []
+        for item, row in zip(self.items, rows, strict=True):
+            texts = [getattr(choice, self.shown).strip() for choice in item.choices]
+            said = str(row["pred"]).strip()
+            if said not in texts:
+                raise UserError(f"{place}: the prediction of {item.uid} is no choice of it: {remedy}")
+            choice = item.gold if texts[item.gold] == said else texts.index(said)
+            scores.append([float(index == choice) for index in range(len(texts))])
+        return self.summarise(scores)
+
     def recall(self, stored: dict) -> Scores:
         """Scores with the best choices that `per_item` stored: they tell by every tie rule what the model's would."""
         best = {name: iter(columns["best"]) for name, columns in stored.items()}
         return [[float(mark) for mark in next(best[item.subtask])] for item in self.items]
+
+
+def _splits(percents: dict[str, float]) -> dict[str, float]:
+    """Entity tracking: the mean over the subtasks of each split that is there."""
+    members = {split: [percents[name] for name in percents if name.startswith(split)] for split in SPLITS}
+    return {split: _plain_mean(found) for split, found in members.items() if found}
+
+
+def _plain_mean(values: Collection[float]) -> float:
+    """Added up in order, as the official program does, so that the second decimal rounds alike."""
+    return sum(values) / len(values)
 
 
 def _cell(earned: Sequence[float], tied: Sequence[bool], rows: Sequence[int]) -> dict:

@@ -23,6 +23,7 @@ from babylm_data.errors import UserError
 from eval.scorer.items import Choice, Item, Scores, refuse_broken
 from eval.tasks.csv_files import number, read_table, text
 from eval.tasks.gains import gain, gains_without_each_sentence, jackknife_error
+from eval.tasks.questions import Gold, Questions, finite
 from eval.tasks.reading_words import official_sequences, spaced_sequences
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ FEWEST_ROWS = 40  # the largest regression has 17 parameters
 
 
 @dataclass(frozen=True)
-class Reading:
+class Reading(Questions):
     """The rows of the file. Choice 0 of an item is the word, choice 1, if any, the word before, each in its context."""
 
     items: list[Item]
@@ -140,6 +141,22 @@ class Reading:
         """
         without = without_each_sentence(self.table(scores))
         return {name: {"without": values.tolist()} for name, values in without.items()}
+
+    def gold(self) -> Gold:
+        """Which rows have no word before."""
+        return Gold(
+            no_previous=frozenset(row for row, item in enumerate(self.items) if len(item.choices) < 2)
+        )
+
+    def graded(self, rows: list[dict], place: str, remedy: str) -> dict:
+        """By the surprisals of the word and of the one before, where the item has one."""
+        names = ("pred", "prev_pred")
+        return self.summarise(
+            [
+                [-finite(row, name, place, remedy) for name in names[: len(item.choices)]]
+                for item, row in zip(self.items, rows, strict=True)
+            ]
+        )
 
 
 def without_each_sentence(data: "pd.DataFrame") -> dict[str, "np.ndarray"]:

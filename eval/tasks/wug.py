@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from eval.scorer.items import Choice, Item, Scores, by_subtask, first_items, refuse_broken
 from eval.tasks.choices import Choices
 from eval.tasks.correlation import resampled, spearman
+from eval.tasks.questions import Gold, Questions, Report, finite, texts_by_subtask
 from eval.tasks.rows import read_rows, same_count
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wug:
+class Wug(Questions):
     """Rows with the share of people who chose the first sentence, by uid."""
 
     items: list[Item]
@@ -72,6 +73,23 @@ class Wug:
         shares = by_subtask(self.items, [first_share(row) for row in scores])
         people = by_subtask(self.items, self._people)
         return {name: {"prob": shares[name], "ratio": people[name]} for name in shares}
+
+    def report(self, result: dict, per_item: dict) -> Report:
+        """The correlation, which stays as it is."""
+        return Report("SPEARMAN'S RHO", {"UID": {"avg": result["score"]}}, result["score"])
+
+    def gold(self) -> Gold:
+        """The sentences; what people say most often may well come first in every row."""
+        return Gold(texts_by_subtask(self.items, "completion"), by_place=False)
+
+    def graded(self, rows: list[dict], place: str, remedy: str) -> dict:
+        """By Spearman's correlation of "prob" with the share of people; 0 if all are one value."""
+        from scipy.stats import spearmanr
+
+        model = [finite(row, "prob", place, remedy) for row in rows]
+        orders = min(len(set(model)), len(set(self._people))) > 1
+        score = float(spearmanr(model, self._people).statistic) if orders else 0.0
+        return {"metric": "spearman", "score": score, "standard_error": None}
 
     @property
     def _choices(self) -> Choices:

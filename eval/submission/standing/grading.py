@@ -4,20 +4,16 @@ A prediction is right if its text is the answer's, spaces at the ends apart. A f
 counted. Scores are fractions of 1 or correlations, in the form in which `scores.json` has them.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.finetune import glue
 from eval.results.json_files import require
-from eval.scorer.items import Item, Questions, Scores
+from eval.scorer.items import Item
 from eval.tasks import SPELLINGS, TASKS
-from eval.tasks.choices import Choices
 from eval.tasks.official import deviations, official_rows
-from eval.tasks.reading import Reading
 from eval.tasks.rows import is_synthetic
-from eval.tasks.wug import Wug
 
 REMEDY = "`python -m eval.submission check` names every fault of it"
 APART = ("glue", "aoa", "aoa_surprisals", "fast_eval_results")
@@ -67,20 +63,9 @@ def score_task(task: str, told: object, place: str, data: Path) -> dict:
     questions = TASKS[task].load(files)
     unlike = deviations(task, (item.subtask for item in questions.items))
     rows = rows_of(told, questions.items, place)
-    if isinstance(questions, Wug):
-        score = correlation(questions, rows, place)
-        result = {"metric": "spearman", "score": score, "standard_error": None}
-    else:
-        result = as_questions(questions, rows, place)
+    result = questions.graded(rows, place, REMEDY)
     marks = {"limit": None, "partial": bool(unlike)} | ({"synthetic": True} if is_synthetic(files) else {})
     return marks | result
-
-
-def as_questions(questions: Questions, rows: list[dict], place: str) -> dict:
-    """The task's own summary of scores that lead to these predictions."""
-    if isinstance(questions, Reading):
-        return questions.summarise(surprisals(questions, rows, place))
-    return questions.summarise(chosen(questions, rows, place))
 
 
 def rows_of(told: object, items: Sequence[Item], place: str) -> list[dict]:
@@ -100,45 +85,6 @@ def rows_of(told: object, items: Sequence[Item], place: str) -> list[dict]:
             f"{place} has {count:,} rows, and not those of the {len(items):,} in --data: {REMEDY}"
         )
     return [found[item.uid] for item in items]
-
-
-def chosen(questions: Choices, rows: list[dict], place: str) -> Scores:
-    """1 for the choice that a prediction names, 0 for the others; of two with one text the answer."""
-    scores = []
-    for item, row in zip(questions.items, rows, strict=True):
-        texts = [getattr(choice, questions.shown).strip() for choice in item.choices]
-        said = str(row["pred"]).strip()
-        if said not in texts:
-            raise UserError(f"{place}: the prediction of {item.uid} is no choice of it: {REMEDY}")
-        choice = item.gold if texts[item.gold] == said else texts.index(said)
-        scores.append([float(index == choice) for index in range(len(texts))])
-    return scores
-
-
-def surprisals(questions: Reading, rows: list[dict], place: str) -> Scores:
-    """Log-probabilities, nats, of the word and of the one before where the item has one."""
-    names = ("pred", "prev_pred")
-    return [
-        [-number(row, field, place) for field in names[: len(item.choices)]]
-        for item, row in zip(questions.items, rows, strict=True)
-    ]
-
-
-def correlation(questions: Wug, rows: list[dict], place: str) -> float:
-    """Spearman's correlation of "prob" with the share of people; 0 if all are one value."""
-    from scipy.stats import spearmanr
-
-    model = [number(row, "prob", place) for row in rows]
-    people = [questions.ratios[item.uid] for item in questions.items]
-    return float(spearmanr(model, people).statistic) if min(len(set(model)), len(set(people))) > 1 else 0.0
-
-
-def number(row: dict, field: str, place: str) -> float:
-    """A finite number."""
-    value = row.get(field)
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise UserError(f"{place}: row {row['id']} has {value!r} in {field!r}, no finite number: {REMEDY}")
-    return float(value)
 
 
 def gold_file(task: str, data: Path) -> Path | None:
