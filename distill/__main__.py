@@ -33,9 +33,6 @@ def main(argv: list[str]) -> int | None:
     )
     parser.add_argument("config", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
-    parser.add_argument(
-        "--words-scale", metavar="X", help="for trying: the marks of the revisions times X, as words_scale=X"
-    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--control", action="store_true", help="train the student with the hard loss alone")
     instead.add_argument(
@@ -45,8 +42,7 @@ def main(argv: list[str]) -> int | None:
         "there become random ones of the declared shape, and the exit status is 3",
     )
     args = parser.parse_intermixed_args(argv)  # key=value may stand behind an option
-    scale = [f"words_scale={args.words_scale}"] if args.words_scale else []
-    config = load_config(DistillConfig, args.config, [*args.overrides, *scale])
+    config = load_config(DistillConfig, args.config, args.overrides)
     if not args.check:  # a wrong path is told at once: to load torch takes seconds
         read_manifest(config.data.path)
 

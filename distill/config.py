@@ -179,9 +179,9 @@ class Soft(PerTeacher):
     """skewed_kl, skewed_reverse_kl: share of the first distribution in the second."""
     head: float = Field(default=0.5, gt=0, lt=1)
     """adaptive_kl: probability that the head of the teacher's distribution holds."""
-    combine: Literal["separate", "mean_probs", "mean_logits", "mean_log_probs"] = "separate"
+    combine: Literal["separate", "mean_probs", "mean_logits"] = "separate"
     """separate: one term a teacher. Else one term, of weight sum(weight), whose target is the mean with the
-    weights as proportions: of probabilities, of logits, or of log-probabilities (normalised again)."""
+    weights as proportions: of probabilities, or of logits (which is that of log-probabilities, normalised again)."""
     adaptive: Literal["teacher_loss", "inverse", "max", "min"] | None = None
     """Instead of fixed proportions (combine: separate), one term of weight sum(weight) in which a teacher counts by
     the probability it gave to the true token (teacher_loss), by 1 / its divergence from the student (inverse), or

@@ -198,7 +198,7 @@ class DistillObjective(Objective):
         alone = {k for name in ("heads", *self.compared_outputs) for k in self.asked.get(name, ())}
         soft = self.asked.get("soft", [])
         outputs = {k: signal.output for k, signal in see.teachers.items() if k in alone.union(soft)}
-        if len(soft) > 1 and not alone and self.losses.soft.combine in ("mean_logits", "mean_log_probs"):
+        if len(soft) > 1 and not alone and self.losses.soft.combine == "mean_logits":
             parts = [outputs[k] for k in soft if isinstance(outputs.get(k), Output)]
             if len(parts) == len(soft):
                 return {soft[0]: mean_of(parts, self.shares_K)}

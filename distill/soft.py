@@ -93,7 +93,7 @@ def _scale(loss: Soft, temperature: Tensor, seq_len: int) -> Tensor | float:
 
 
 def combined_NV(
-    rule: Literal["mean_probs", "mean_logits", "mean_log_probs"],
+    rule: Literal["mean_probs", "mean_logits"],
     logits: list[Tensor],
     shares_K: Tensor,
     temperature: Tensor,
@@ -102,8 +102,8 @@ def combined_NV(
 
     Logits that are alone are the target: of one teacher, or made into one before.
     mean_logits lets the teacher with the larger logits decide (a shift of a teacher's logits changes nothing, a
-    factor does); mean_log_probs is the normalised geometric mean: the same as mean_logits, in fact, since
-    normalisers are constants to the softmax; it is kept for who looks for it by that name.
+    factor does). It is the normalised geometric mean of the probabilities as well: normalisers are constants to the
+    softmax.
     """
     if len(logits) == 1:
         return logprobs(logits[0], temperature)

@@ -263,20 +263,6 @@ def test_a_file_that_is_no_config_is_one_line(load, text):
     assert "\n" not in str(error.value)
 
 
-def test_words_scale_may_be_an_option_of_distill(tmp_path, data_folder, monkeypatch):
-    from distill.__main__ import main
-
-    path, asked = tmp_path / "my-run.yaml", []
-    path.write_text(YAML + DISTILL)
-    monkeypatch.setattr("train_teachers.stage.run_training", lambda config, **_: asked.append(config))
-    data = f"data.path={data_folder}"
-    main([str(path), "--words-scale", "0.004", data])
-    main([str(path), data])
-    assert [config.words_scale for config in asked] == [0.004, 1.0]
-    with pytest.raises(UserError, match="words_scale: "):
-        main([str(path), data, "--words-scale", "0"])
-
-
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match="nothing.yaml: no such config file"):
         load_config(TrainConfig, tmp_path / "nothing.yaml")
