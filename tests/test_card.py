@@ -12,9 +12,9 @@ from test_tuning_shown import summary
 
 from babylm_data.sealed import SEAL, sha256
 from eval.report.page import hardware, page
-from eval.runs.evaluated import read_evaluated
+from eval.runs.evaluations import read_evaluated
 from eval.runs.lineup import read_lineup
-from eval.runs.run_folders import read_run
+from eval.runs.run_folder import read_run
 from eval.scorer.model import model_sha256
 from eval.submission.card import model_card
 from eval.submission.collate import Collected

@@ -17,9 +17,10 @@ from tuning_models import settings, write_sst2
 
 from babylm_data.errors import UserError
 from babylm_data.tokenizer_files import load_tokenizer
-from eval.finetune import backbone, classify, encoding, glue, heads, tuning
+from eval.finetune import backbone, classify, encoding, glue, heads
+from eval.finetune import loop as tuning
 from eval.finetune.__main__ import main
-from eval.finetune.results import summarise
+from eval.finetune.tuning_folder import summarise
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ from babylm_data.errors import UserError
 from eval.harness.__main__ import main
 from eval.harness.files import find_subtasks, own_name
 from eval.harness.tasks.rows import read
-from eval.scorer.items import Choice, Item, best_choices
+from eval.scorer.items import Choice, Item
 from eval.scorer.log_probs import Scorer
+from eval.scorer.ties import best_choices
 from eval.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent

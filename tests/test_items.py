@@ -5,7 +5,8 @@ import math
 import pytest
 
 from babylm_data.errors import UserError
-from eval.scorer.items import TIE, Choice, Item, credit
+from eval.scorer.items import Choice, Item
+from eval.scorer.ties import TIE, credit
 from eval.tasks.choices import TIE_RULES, Choices
 
 

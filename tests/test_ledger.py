@@ -9,7 +9,7 @@ from run_tree import edit, write_data, write_runs
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, sha256
 from eval.runs.commands import commands
-from eval.runs.evaluated import read_evaluated
+from eval.runs.evaluations import read_evaluated
 from eval.runs.ledger import ledger, said
 from eval.runs.lineup import read_lineup
 

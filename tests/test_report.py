@@ -13,7 +13,7 @@ from eval.report.charts import spread, thin
 from eval.report.page import duration, page
 from eval.report.readme import record, render
 from eval.runs.commands import Command, commands
-from eval.runs.evaluated import read_evaluated
+from eval.runs.evaluations import read_evaluated
 from eval.runs.lineup import read_lineup
 from eval.submission.card import model_card
 from eval.submission.collate import Collected

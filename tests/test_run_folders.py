@@ -12,7 +12,7 @@ from babylm_data.files import json_lines
 from babylm_data.sealed import sha256
 from eval.report.page import page
 from eval.runs.lineup import read_lineup
-from eval.runs.run_folders import read_summary
+from eval.runs.run_folder import read_summary
 
 
 @pytest.fixture

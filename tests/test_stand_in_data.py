@@ -15,8 +15,8 @@ from eval import __main__ as scoring
 from eval.finetune import __main__ as tuning
 from eval.finetune.runner import read_job
 from eval.tasks import TASKS, extent_note
+from eval.tasks.json_rows import is_synthetic
 from eval.tasks.official import official_rows
-from eval.tasks.rows import is_synthetic
 
 INVENTED = [
     "ewok_filtered",

@@ -14,7 +14,7 @@ from eval.scorer.model import model_sha256
 from eval.submission.__main__ import main
 from eval.submission.standing import place as standing
 from eval.submission.standing.grading import score_submission, task_of
-from eval.submission.standing.own import Own, read_own
+from eval.submission.standing.ours import Own, read_own
 from eval.submission.standing.published import Column, Group, Published, Row, load_published
 from eval.tasks import TASKS, official
 from eval.tasks.official import official_rows

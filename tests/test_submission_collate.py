@@ -14,8 +14,8 @@ from submission_files import fitted, sound, write_data
 from babylm_data.sealed import sealed_folder
 from eval.__main__ import main as score
 from eval.aoa.checkpoints import read_scored
-from eval.finetune.results import TuningFolder
-from eval.runs.run_folders import Run
+from eval.finetune.tuning_folder import TuningFolder
+from eval.runs.run_folder import Run
 from eval.scorer.model import model_sha256
 from eval.submission import collate as collate_module
 from eval.submission.check.file import check_file

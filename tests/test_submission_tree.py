@@ -10,11 +10,11 @@ from run_tree import write_json
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from eval.runs import revisions
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 from eval.scorer.model import model_sha256
+from eval.submission.bundled_tree import copy_tree, not_in_tree
 from eval.submission.collate import Collected
 from eval.submission.rules import load_rules
-from eval.submission.tree import copy_tree, not_in_tree
 
 RULES = load_rules("2025")
 READING = {"reading": {"predictions": [{"id": 0, "pred": 1.5, "prev_pred": math.nan}]}}

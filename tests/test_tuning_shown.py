@@ -8,7 +8,7 @@ from run_tree import write_json
 from sklearn.metrics import accuracy_score, f1_score
 
 from babylm_data.errors import UserError
-from eval.finetune.shown import Tuning, read_tuning, row
+from eval.finetune.overview import Tuning, read_tuning, row
 from eval.finetune.standard_errors import mean_standard_error, standard_error
 from eval.scorer.model import model_sha256
 

@@ -7,7 +7,7 @@ from tiny_models import write_rows
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from eval.finetune.tuning import Settings
+from eval.finetune.loop import Settings
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,?!@#-"
 WORDS = ["the", "old", "small", "dog", "dogs", "cat", "cats", "sees", "who", "why", "word"]

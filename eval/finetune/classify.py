@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from eval.finetune.tuning import Settings
+    from eval.finetune.loop import Settings
 
 
 def metrics(gold: Sequence[int], predicted: Sequence[int], labels: int) -> dict[str, float]:
@@ -52,7 +52,7 @@ def encode(
 
 @dataclass
 class Classification:
-    """The protocol `Problem` of eval/finetune/tuning.py for a task of one label per row."""
+    """The protocol `Problem` of eval/finetune/loop.py for a task of one label per row."""
 
     task: str
     train: Encoded
@@ -74,7 +74,7 @@ class Classification:
 
     def validate(self, network: "nn.Module", settings: "Settings") -> tuple[dict[str, float], dict]:
         """Metrics on the validation rows, and the predictions in the official form."""
-        from eval.finetune.tuning import outputs
+        from eval.finetune.loop import outputs
 
         predicted = [0] * len(self.valid)
         for rows, logits in outputs(network, self.valid, settings):

@@ -12,8 +12,8 @@ from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
 from eval.finetune import glue
 from eval.finetune.request import FinetuneRequest
-from eval.finetune.results import TuningFolder, asked, table
 from eval.finetune.runner import Job, Runner, read_job
+from eval.finetune.tuning_folder import TuningFolder, asked, table
 from eval.results.scores import called
 from eval.scorer.model import find_model, model_sha256
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.files import utf8_text
-from eval.tasks.rows import Row, has_half_character, read_rows
+from eval.tasks.json_rows import Row, has_half_character, read_rows
 
 FOLDERS = ("", "full_eval/glue_filtered", "glue_filtered", "glue_filtered_2024")
 HEADS = ("plain", "official")

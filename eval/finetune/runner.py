@@ -14,13 +14,13 @@ from babylm_data.memory import memory_advice
 from babylm_data.sealed import sha256
 from eval.finetune import glue, squad
 from eval.finetune.request import FinetuneRequest
-from eval.tasks.rows import is_synthetic
+from eval.tasks.json_rows import is_synthetic
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig
 
-    from eval.finetune.tuning import Problem, Settings
+    from eval.finetune.loop import Problem, Settings
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Runner:
 
     def settings(self, job: Job) -> "Settings":
         """What was asked, or the task's defaults, and no more tokens than the model has positions for."""
-        from eval.finetune.tuning import Settings
+        from eval.finetune.loop import Settings
 
         request, spans = self.request, job.task == "squad"
         default = squad.EVERY[job.task]
@@ -149,7 +149,7 @@ class Runner:
 
         from babylm_data.tokenizer_files import load_tokenizer
         from eval.finetune.backbone import load_backbone
-        from eval.finetune.tuning import tune
+        from eval.finetune.loop import tune
         from eval.scorer.model import check_vocabulary
 
         started, label, device = time.monotonic(), f"{job.task}, seed {seed}", self.device

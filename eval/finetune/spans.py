@@ -22,7 +22,7 @@ from eval.finetune.squad import TASK, Question, metrics
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from eval.finetune.tuning import Settings
+    from eval.finetune.loop import Settings
 
 ANSWER, SHORTEST = 30, 16  # tokens: an answer's most, a window's least
 CHUNK = 1000  # questions tokenised at a time: the characters of every token of 88,000 would fill gigabytes
@@ -140,7 +140,7 @@ def best_spans(start: Tensor, end: Tensor, allowed: Tensor) -> tuple[Tensor, Ten
 
 @dataclass
 class Extraction:
-    """The protocol `Problem` of eval/finetune/tuning.py for SQuAD."""
+    """The protocol `Problem` of eval/finetune/loop.py for SQuAD."""
 
     train: Encoded
     valid: Windows
@@ -156,7 +156,7 @@ class Extraction:
 
     def validate(self, network: nn.Module, settings: "Settings") -> tuple[dict[str, float], dict]:
         """Exact match and F1, and the answers in the form of SQuAD's own script: {question id: text}."""
-        from eval.finetune.tuning import outputs
+        from eval.finetune.loop import outputs
 
         best: dict[int, tuple[float, str]] = {}
         for rows, (start, end) in outputs(network, self.valid.encoded, settings):

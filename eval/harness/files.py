@@ -10,8 +10,8 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
 from eval.tasks import SPELLINGS, TASKS
+from eval.tasks.json_rows import read_rows
 from eval.tasks.official import deviation_note, deviations
-from eval.tasks.rows import read_rows
 
 TEMPLATES = Path(__file__).with_name("tasks")
 OURS = "babylm_"  # what the names of the kit's own tasks begin with

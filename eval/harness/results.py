@@ -10,7 +10,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
 from eval.harness.files import DATASETS
-from eval.scorer.items import best_choices
+from eval.scorer.ties import best_choices
 
 
 def check_free(out: Path) -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from eval.report.svg import CONTROL, INK, MUTED, PAPER, STAND_INS, STUDENT, STYLE, TEACHERS, svg
 from eval.results.table import unit
 from eval.runs.lineup import Lineup
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 from eval.runs.verdicts import groups
 from eval.tasks import title
 

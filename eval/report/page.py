@@ -9,11 +9,11 @@ from eval.results.json_files import read_json
 from eval.results.table import percent, tie_note, unit
 from eval.runs.caveats import outside, trial
 from eval.runs.commands import commands
-from eval.runs.evaluated import read_evaluated
+from eval.runs.evaluations import read_evaluated
 from eval.runs.ledger import READINGS, corpus_text, ledger, verdict
 from eval.runs.lineup import Lineup
 from eval.runs.revisions import learning_curves
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 from eval.runs.verdicts import Difference, differences, verdicts
 from eval.tasks import extent_note, title
 

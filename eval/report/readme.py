@@ -18,7 +18,7 @@ from eval.results.json_files import read_json
 from eval.results.table import percent, unit
 from eval.runs.ledger import corpus_text
 from eval.runs.lineup import Lineup, read_lineup
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 from eval.tasks import extent_note, title
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"

@@ -15,9 +15,9 @@ from eval.results.request import TaskSet
 from eval.results.scores import ScoreFile, measured_on
 from eval.scorer.items import Scores, refuse_broken
 from eval.tasks import SPELLINGS, TASKS, extent_note, on_list
+from eval.tasks.json_rows import is_synthetic
 from eval.tasks.official import deviation_note, deviations
 from eval.tasks.questions import Questions
-from eval.tasks.rows import is_synthetic
 from eval.tasks.texts import Text, find_texts, read_text
 
 if TYPE_CHECKING:

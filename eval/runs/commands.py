@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.runs.evaluated import Evaluated
+from eval.runs.evaluations import Evaluated
 from eval.runs.lineup import Lineup
 from eval.runs.revisions import Revision
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 
 ANY = "REVISION"
 """What stands for a revision's name in a command that was given for several."""

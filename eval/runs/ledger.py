@@ -10,7 +10,7 @@ teachers read the text for them and learned nothing.
 
 from babylm_data.words import LAST_STEP, load_track
 from eval.runs.lineup import Lineup
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 
 READINGS = {
     "student_alone": "student alone",

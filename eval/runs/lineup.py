@@ -9,7 +9,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.runs.origins import begun_from, forebears_of, plain_config, taught_by
-from eval.runs.run_folders import Run, locate, read_run, read_summary
+from eval.runs.run_folder import Run, locate, read_run, read_summary
 
 CONTROLLED = {
     "data": "was trained on other data than",

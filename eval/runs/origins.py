@@ -4,7 +4,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.yaml_files import parse_table
-from eval.runs.run_folders import Run, locate, read_run, weights
+from eval.runs.run_folder import Run, locate, read_run, weights
 
 
 def taught_by(run: Run) -> list[Path]:

@@ -12,7 +12,7 @@ from babylm_data.sealed import damage
 from babylm_data.words import load_track, revision_marks
 from eval.results.json_files import read_json
 from eval.results.table import is_scored, unit
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 from eval.scorer.model import model_sha256
 from eval.tasks import extent_note, title
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from eval.compare.scored import Scored
 from eval.results.table import percent
 from eval.runs.lineup import Lineup
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 from eval.tasks import title
 
 

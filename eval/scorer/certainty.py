@@ -4,7 +4,7 @@ Most pairs of sentences are nats apart, and half the digits decide them in half 
 
     bfloat16 products    everything                          decides what is further apart than a measured bound
     float32              what the bound leaves in doubt      decides what is further apart than CLOSE
-    float64              the rest                            under items.TIE nats it is a tie
+    float64              the rest                            under ties.TIE nats it is a tie
 
 The bound is measured, not assumed: on a sample spread over the items, and on every item that is computed again
 (those are the ones near a decision), the error of bfloat16 is the spread of (bfloat16 - float32) over an item's

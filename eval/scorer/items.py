@@ -1,24 +1,14 @@
-"""Items, what a task asks of the scorer, and when two scores are the same score.
+"""Items: what a task asks of the scorer. A score that is not finite is never "correct" in silence.
 
-A tie or a number that is not finite is never "correct" in silence. Ties are counted, and what one is worth is
-said (`Choices.tie_rule`). A score that is NaN or infinite, which the official scorer answers with choice 0,
-refuses the whole task.
+One that is NaN or infinite, which the official scorer answers with choice 0, refuses the whole task.
 """
 
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-
-if TYPE_CHECKING:
-    pass
-
-TIE = 1e-9
-"""Nats. Scores this close are equal: sums of the same token log-probabilities in another order, as a model without
-context gives for two permutations, differ by the rounding of the sum (about 1e-13), which knows no grammar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +42,6 @@ class TooLong(UserError):
 
 
 Scores = Sequence[Sequence[float]]  # an item's log-probabilities in nats, one per choice
-
-
-def best_choices(scores: Sequence[float]) -> list[int]:
-    """The choices that share the highest score, `TIE` nats or less below it, in order."""
-    top = max(scores)
-    return [index for index, score in enumerate(scores) if top - score <= TIE]
-
-
-def credit(scores: Sequence[float], gold: int) -> float:
-    """1 for the answer alone on top, 1/k if it shares the top with k - 1 others, else 0."""
-    best = best_choices(scores)
-    return 1 / len(best) if gold in best else 0.0
 
 
 def refuse_broken(scores: Scores, task: str = "the task") -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from babylm_data.hub import weight_files
 from babylm_data.sealed import SEAL, sha256
 from eval.finetune.glue import TASKS
-from eval.finetune.results import cut_short
+from eval.finetune.tuning_folder import cut_short
 from eval.report.page import facts, templates
 from eval.runs.lineup import Lineup
 from eval.runs.origins import begun_from
 from eval.runs.revisions import table
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 from eval.submission.collate import Collected
 from eval.submission.rules import Rules
 from eval.tasks import extent_note, title

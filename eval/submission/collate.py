@@ -9,11 +9,11 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.aoa.checkpoints import FEWEST, read_scored
-from eval.finetune.results import cut_short, read_tuned
+from eval.finetune.tuning_folder import cut_short, read_tuned
 from eval.results.json_files import read_json, require
 from eval.results.scores import intact
 from eval.runs.revisions import SCORES, Revision, damaged, not_written, revisions, scored
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 from eval.scorer.model import model_sha256
 from eval.submission.rules import FastList, Rules, Section
 from eval.tasks import extent_note

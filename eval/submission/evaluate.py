@@ -30,7 +30,7 @@ from eval.results.workers import score_each
 from eval.runs.lineup import read_lineup
 from eval.runs.origins import taught_by
 from eval.runs.revisions import SCORES, revisions
-from eval.runs.run_folders import Run, read_run
+from eval.runs.run_folder import Run, read_run
 from eval.submission.leaderboard import gather, lacking
 from eval.submission.rules import Rules, add_rules, load_rules
 from eval.submission.scope import EvaluateRequest, Scope, beside_it, read_scope, refuse_known_faults

@@ -9,11 +9,11 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.runs.caveats import outside, trial
 from eval.runs.revisions import FOLDER, revisions
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
+from eval.submission.bundled_tree import copy_tree, not_in_tree
 from eval.submission.check.file import check_file
 from eval.submission.collate import AGAIN, Collected, collate
 from eval.submission.rules import Rules, known_rules, load_rules
-from eval.submission.tree import copy_tree, not_in_tree
 from eval.tasks import extent_note
 
 MARKS = ("INCOMPLETE_", "SYNTHETIC_", "TRIAL_", "OUTSIDE_")

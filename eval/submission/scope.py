@@ -12,7 +12,7 @@ from eval.finetune.finetuning import check_names
 from eval.results.jobs import known_task
 from eval.runs.origins import taught_by
 from eval.runs.revisions import damaged, revisions
-from eval.runs.run_folders import Run, how_to_finish, locate
+from eval.runs.run_folder import Run, how_to_finish, locate
 from eval.submission.rules import Rules
 from eval.tasks import TASKS, on_list
 from eval.tasks.texts import find_texts, read_text

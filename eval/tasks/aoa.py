@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
 from eval.scorer.items import Choice, Item, Scores, refuse_broken
+from eval.tasks.json_rows import has_half_character, read_object
 from eval.tasks.questions import Gold, Questions
-from eval.tasks.rows import has_half_character, read_object
 
 if TYPE_CHECKING:
     from eval.scorer.log_probs import Scorer

@@ -14,16 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-from eval.scorer.items import (
-    Item,
-    Scores,
-    best_choices,
-    by_subtask,
-    credit,
-    first_items,
-    refuse_broken,
-    rows_of,
-)
+from eval.scorer.items import Item, Scores, by_subtask, first_items, refuse_broken, rows_of
+from eval.scorer.ties import best_choices, credit
 from eval.tasks.questions import Gold, Questions, Report, texts_by_subtask
 
 if TYPE_CHECKING:

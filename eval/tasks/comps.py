@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eval.scorer.items import Choice, Item
 from eval.tasks.choices import Choices
-from eval.tasks.rows import read_rows
+from eval.tasks.json_rows import read_rows
 
 SUBTASKS = {"comps_base": "base", "comps_wugs": "wugs", "comps_wugs_dist-before": "wugs_dist_before"}
 """By file name; the official program takes every other file for the distractor in between, and so does this."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eval.scorer.items import Choice, Item
 from eval.tasks.choices import Choices
-from eval.tasks.rows import read_rows, same_count
+from eval.tasks.json_rows import read_rows, same_count
 
 MOST_OPERATIONS = 99  # the official data have 5 at most
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eval.scorer.items import Choice, Item
 from eval.tasks.choices import Choices
-from eval.tasks.rows import read_rows
+from eval.tasks.json_rows import read_rows
 
 LABELS = {"context_type": "ContextType", "context_contrast": "ContextDiff", "target_contrast": "TargetDiff"}
 """What the official report groups by, and the field that it is read from."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from eval.scorer.items import Choice, Item, Scores, by_subtask, first_items, refuse_broken
 from eval.tasks.choices import Choices
 from eval.tasks.correlation import resampled, spearman
+from eval.tasks.json_rows import read_rows, same_count
 from eval.tasks.questions import Gold, Questions, Report, finite, texts_by_subtask
-from eval.tasks.rows import read_rows, same_count
 
 if TYPE_CHECKING:
     import numpy as np

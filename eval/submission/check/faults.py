@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from eval.submission.check.kinds import shown
 from eval.submission.check.strict_json import Doubled
+from eval.submission.check.values import shown
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError, positive
-from eval.submission.check.beside import check_fast_scores, check_ties, check_weights
-from eval.submission.check.fast import check_fast
+from eval.submission.check.evidence import check_fast_scores, check_ties, check_weights
+from eval.submission.check.fast_scores import check_fast
 from eval.submission.check.faults import Fault, Faults, check_keys
 from eval.submission.check.gold import Gold, read_gold
-from eval.submission.check.kinds import checker, shown
 from eval.submission.check.predictions import AGAIN, check_predictions
 from eval.submission.check.strict_json import read_submission
 from eval.submission.check.surprisals import check_surprisals
+from eval.submission.check.values import checker, shown
 from eval.submission.rules import TRACKS, Rules, Section, add_rules, load_rules
 
 DESCRIPTION = """\

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from eval.submission.check.faults import Faults, check_keys, check_order
 from eval.submission.check.gold import Gold
-from eval.submission.check.kinds import checker, shown
+from eval.submission.check.values import checker, shown
 from eval.submission.rules import Section
 
 AGAIN = "evaluate it again, and collate the file again"

@@ -7,8 +7,8 @@ from itertools import groupby
 from babylm_data.words import MILLION
 from eval.submission.check.faults import Faults, check_order, twins
 from eval.submission.check.gold import Gold
-from eval.submission.check.kinds import checker, shown
 from eval.submission.check.predictions import AGAIN, check_fields, row_list
+from eval.submission.check.values import checker, shown
 from eval.submission.rules import Section
 
 ROUNDED = 1e-3  # nats between two scorings of one model, in another order or on another device

@@ -12,8 +12,8 @@ from eval.finetune import glue
 from eval.results.json_files import require
 from eval.scorer.items import Item
 from eval.tasks import SPELLINGS, TASKS
+from eval.tasks.json_rows import is_synthetic
 from eval.tasks.official import deviations, official_rows
-from eval.tasks.rows import is_synthetic
 
 REMEDY = "`python -m eval.submission check` names every fault of it"
 APART = ("glue", "aoa", "aoa_surprisals", "fast_eval_results")

@@ -12,7 +12,7 @@ from babylm_data.sealed import write_whole
 from eval.results.json_files import damage_named
 from eval.results.scores import as_json, check_writable
 from eval.results.table import percent
-from eval.submission.standing.own import WHAT, Own, read_own
+from eval.submission.standing.ours import WHAT, Own, read_own
 from eval.submission.standing.published import Column, Group, Published, load_published
 from eval.tasks import title
 

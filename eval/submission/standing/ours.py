@@ -5,7 +5,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.finetune.glue import OFFICIAL
-from eval.finetune.results import read_tuned
+from eval.finetune.tuning_folder import read_tuned
 from eval.results.json_files import damage_named, read_json
 from eval.results.request import names_of
 from eval.results.table import is_scored

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 
 from eval.submission.check.faults import Faults, check_keys, twins
-from eval.submission.check.kinds import checker, shown
 from eval.submission.check.predictions import AGAIN
+from eval.submission.check.values import checker, shown
 from eval.submission.rules import FastList, Rules
 
 NEAR = 1e-6  # of a whole number of right answers

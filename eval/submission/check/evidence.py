@@ -8,7 +8,7 @@ from babylm_data.errors import UserError
 from eval.results.json_files import read_json, require
 from eval.scorer.model import weights_sha256
 from eval.submission.check.faults import Faults
-from eval.submission.check.kinds import shown
+from eval.submission.check.values import shown
 from eval.submission.collate import fast_values
 from eval.submission.rules import Rules
 

@@ -14,7 +14,7 @@ from eval.aoa.checkpoints import FEWEST
 from eval.results.json_files import read_json
 from eval.results.official_tree import ResultsTree, model_name
 from eval.results.scores import intact
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 from eval.submission.collate import AGAIN, Collected
 from eval.submission.rules import Rules
 from eval.tasks import TASKS, extent_note

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from eval.aoa.results import Ages, read_ages
-from eval.finetune.shown import Tuning, read_tuning
+from eval.finetune.overview import Tuning, read_tuning
 from eval.runs.revisions import Revision, revisions, scored
-from eval.runs.run_folders import Run
+from eval.runs.run_folder import Run
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from eval.finetune import squad
 from eval.finetune.glue import TASKS
-from eval.finetune.results import FILE, TITLES, read_tuned
 from eval.finetune.standard_errors import mean_standard_error
+from eval.finetune.tuning_folder import FILE, TITLES, read_tuned
 from eval.results.json_files import read_json, require
 from eval.scorer.model import model_sha256
 
