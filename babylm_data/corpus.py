@@ -12,7 +12,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 
-RULES = 2
+RULES = 3
 MAX_LINE_BYTES = 10_000_000
 CHUNK_BYTES = 1_000_000
 LINE_END = re.compile(rb"\r+\n?|\n")  # "\r\r\n" is what a conversion made of "\r\n"
@@ -57,7 +57,7 @@ def read_lines(path: Path) -> Iterator[str]:
                 f"{path}: line {number} is over {MAX_LINE_BYTES:,} bytes long; split it into lines"
             )
         try:
-            yield from _parts(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            yield from line_parts(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{path} is not UTF-8: line {number}, byte offset {offset + error.start:,}; convert it"
@@ -65,12 +65,15 @@ def read_lines(path: Path) -> Iterator[str]:
         offset += len(line)
 
 
-def _parts(line: str) -> list[str]:
-    """A line cut where a rarer sign ends one; such a sign at its own edges leaves no blank line behind."""
-    parts = RARER_END.sub("\n", line).splitlines(keepends=True) if RARER_END.search(line) else [line]
-    if parts[1:] and not parts[-1].strip():
+def line_parts(line: str) -> list[str]:
+    """A line cut where a rarer sign ends one; such signs at its edges leave no blank line behind."""
+    *ended, last = RARER_END.split(line)
+    parts = [*(f"{part}\n" for part in ended), last]
+    while parts[1:] and not parts[-1].strip():
         parts.pop()
-    return parts[1:] if parts[1:] and not parts[0].strip() else parts
+    while parts[1:] and not parts[0].strip():
+        del parts[0]
+    return parts
 
 
 def _byte_lines(path: Path) -> Iterator[bytes]:

@@ -39,8 +39,10 @@ def from_zero(text: str) -> int:
 def _importing(error: Exception) -> str | None:
     """The library whose import raised this, as by a setting in the environment that it cannot read; None for ours."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    last = [frame for frame in frames if frame.f_code.co_name == "<module>"][-1]
-    return last.f_globals["__name__"].split(".")[0] if "site-packages" in last.f_code.co_filename else None
+    modules = [frame for frame in frames if frame.f_code.co_name == "<module>"]
+    if not modules or "site-packages" not in modules[-1].f_code.co_filename:
+        return None
+    return modules[-1].f_globals["__name__"].split(".")[0]
 
 
 def run_stage(main: Callable[[list[str]], int | None]) -> None:

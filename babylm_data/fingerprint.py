@@ -1,8 +1,9 @@
 """What a tokenizer does to text, as one hash: however two files are spelled, what does the same has the same.
 
-Entries, merges, added words, and the rules by which text is normalised and cut before. Of special tokens only those
-count that a document begins or ends with, and what stands inside the vocabulary: a pad that somebody appended changes
-nothing that a text is made of. Padding, truncation, dropout and what is put around a text are the caller's.
+Entries, merges, added words, and the rules by which text is normalised and cut before. A special token that stands in
+a text is text here, so of those only the ones count that a document begins or ends with, and the entries of the
+vocabulary: a pad that somebody appended changes nothing that a text is made of. Padding, truncation, dropout and what
+is put around a text are the caller's.
 """
 
 import hashlib

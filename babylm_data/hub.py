@@ -11,7 +11,7 @@ from babylm_data.files import is_clutter, refuse_hollow
 
 # weights, config and tokenizer: what decides what a model computes
 MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
-TOKENIZER_FILES = ("tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json", "config.json")
+TOKENIZER_FILES = ("*.json", "tokenizer*", "vocab.*", "merges.txt")
 
 
 def find_folder(name: str, absent: str, files: tuple[str, ...] = MODEL_FILES) -> Path:

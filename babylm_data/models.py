@@ -105,6 +105,8 @@ def looks_ahead(folder: Path, model: PreTrainedModel) -> bool:
     try:
         return sees_later_tokens(model.eval(), longest_input(model))
     except Exception as error:  # a config that loads may still contradict itself
+        if is_full_memory(error):
+            raise load_error(folder, error) from error
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(
             f"{folder} loads and cannot be run, look at its config.json ({reason[:300]})"
@@ -115,7 +117,7 @@ def _refuse_strange(folder: Path, config: PreTrainedConfig) -> None:
     """UserError for an adapter that nobody would apply, for weights that are not those of the folder or not read, and
     for a config whose model no machine could even make.
     """
-    if adapter := sorted(folder.glob("adapter_*")):
+    if adapter := sorted(folder.glob("adapter_config.json")) + sorted(folder.glob("adapter_model.*")):
         raise UserError(
             f"{folder} has an adapter (LoRA?) that would not be applied: merge it into the weights with peft's "
             f"merge_and_unload, or remove {adapter[0].name}"

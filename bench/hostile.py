@@ -251,7 +251,7 @@ def draw(number: int, seed: int, workplace: Path, places: Path) -> Piece:
     """A copy of the workplace, spoilt in one place."""
     rng = Random(f"{seed} {number}")
     program = rng.choice(list(PROGRAMS))
-    place = places / str(number)
+    place = places / str(number) / "work"  # what it writes into .. is its own
     shutil.copytree(workplace, place, symlinks=True)
     arguments, settings, way = list(PROGRAMS[program].arguments), {}, rng.random()
     read = rng.choice([path for pattern in PROGRAMS[program].reads for path in _files(place, pattern)])
@@ -313,7 +313,7 @@ def play(piece: Piece, usual: dict[str, float]) -> str | None:
 
 def statuses(piece: Piece) -> tuple[int, ...]:
     """How its program may end; 1 where it looks for faults and finds some, 3 after a check with stand-ins."""
-    if piece.program in ("eval.submission check", "eval.submission evaluate"):
+    if piece.program in ("eval.submission check", "eval.submission evaluate listing"):
         fine = (0, 1)
     else:
         fine = (0, 3) if "--check" in piece.arguments else (0,)
@@ -353,7 +353,7 @@ def main(argv: list[str]) -> int:
         make_workplace(workplace)
         usual: dict[str, float] = {}
         for program, (arguments, _) in PROGRAMS.items():
-            place = places / program.replace(" ", "-")
+            place = places / program.replace(" ", "-") / "work"
             shutil.copytree(workplace, place, symlinks=True)
             start = time.monotonic()
             wrong = play(Piece(-1, program, "", arguments, {}, place), {program: LIMIT})
@@ -367,7 +367,7 @@ def main(argv: list[str]) -> int:
             wrong = play(piece, usual)
             if wrong:
                 tqdm.write(f"{number}: {piece.program}: {piece.what}: {wrong[:300]}")
-            shutil.rmtree(piece.place)
+            shutil.rmtree(piece.place.parent)
             return bool(wrong)
 
         with ThreadPoolExecutor(args.processes) as pool:

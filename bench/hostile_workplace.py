@@ -65,7 +65,8 @@ PROGRAMS = {
         ["teacher.yaml"], ["teacher.yaml", "runs/teacher/*", "runs/teacher/state/*/*"]
     ),
     "train_teachers checking": Program(["teacher.yaml", "--check"], ["teacher.yaml", *DATA]),
-    "distill": Program(["student.yaml", "--check"], ["student.yaml", *MODEL]),
+    "distill": Program(["student.yaml"], ["student.yaml", *MODEL]),
+    "distill checking": Program(["student.yaml", "--check"], ["student.yaml", *MODEL]),
     "distill.cache": Program(["cached.yaml"], ["cached.yaml", *MODEL]),
     "eval": Program(
         "model --tasks nursery perplexity --data eval --text text --limit 5 --out out".split(),
@@ -86,7 +87,11 @@ PROGRAMS = {
         ["runs/teacher/eval", "runs/lesson/eval"],
         ["runs/teacher/eval/scores.json", "runs/lesson/eval/*", "runs/lesson/eval/*/*"],
     ),
-    "eval.submission evaluate": Program(["runs/lesson", "--data", "eval", "--list"], LINEUP),
+    "eval.submission evaluate": Program(
+        "runs/lesson --data eval --text text --full nursery --fast nursery --glue --limit 2".split(), LINEUP
+    ),
+    "eval.submission evaluate listing": Program(["runs/lesson", "--data", "eval", "--list"], LINEUP),
+    "eval.report": Program(["runs/lesson", "--out", "page.html"], LINEUP),
     "eval.submission build": Program(["runs/lesson", "--partial"], LINEUP),
     "eval.submission push": Program(
         ["runs/lesson", "--repo", "a/b", "--partial", "--dry-run"], ["runs/lesson/submission/*", *LINEUP[:6]]
@@ -99,7 +104,7 @@ PROGRAMS = {
 def command_of(program: str, arguments: list[str]) -> list[str]:
     """The command line of a program: the words behind its module that are no word of ours come before `arguments`."""
     module, *rest = program.split()
-    action = rest if module == "eval.submission" else []
+    action = rest[:1] if module == "eval.submission" else []
     return [sys.executable, "-m", module, *action, *arguments]
 
 

@@ -118,9 +118,7 @@ def main(argv: list[str]) -> None:
     read_jobs(tasks)  # what is wrong with them is told once, and not by each model
     score_all(
         {
-            name: request(
-                args, tasks, model, args.out / name, name if revision_words(name) else args.revision
-            )
+            name: request(args, tasks, model, args.out / name, name if revision_words(name) else "main")
             for model, name in names.items()
         },
         args.processes,

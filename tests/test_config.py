@@ -135,6 +135,15 @@ def test_a_name_may_be_a_number_and_stays_as_it_is_written(load, name):
     assert written.name == written.wandb.project == name
 
 
+@pytest.mark.parametrize(
+    "line", ["name: ${x}", "wandb: [1]", "wandb: ${nowhere}", "wandb: 3", "name: ${oc.env:NOWHERE}"]
+)
+def test_what_stands_in_the_place_of_a_name_is_one_line(load, line):
+    with pytest.raises(UserError, match=r"my-run.yaml") as error:
+        load(f"{YAML}\n{line}\n")
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("value", ["[" * 100_000, "{a: " * 5000, "[" * 51 + "]" * 51, "'" * 5001, "x" * 5000])
 def test_a_monstrous_override_is_one_line_that_does_not_echo_it(load, value):
     with pytest.raises(UserError) as error:

@@ -17,6 +17,8 @@ def main(argv):
         raise UserError(f"café{''.join(argv[1:])} is closed: come again")
     if argv[0] == "full":
         raise OSError(28, "No space left on device", "/some/file")
+    if argv[0] == "fault":
+        return {}["x"]
     if argv[0] == "import":
         sys.path.insert(0, argv[1])
         import odd
@@ -71,6 +73,12 @@ def test_a_setting_that_a_library_cannot_read_is_one_line_and_a_fault_of_ours_is
     assert done.returncode == status
     assert (b"error: odd cannot be imported (invalid literal" in done.stderr) == (status == 2)
     assert (b"Traceback" in done.stderr) == (status == 1)
+
+
+def test_a_fault_of_ours_is_one_traceback(run):
+    done = run("fault")
+    assert done.returncode == 1
+    assert done.stderr.count(b"Traceback") == 1 and done.stderr.strip().endswith(b"KeyError: 'x'")
 
 
 @pytest.mark.parametrize("quoted", ["x" * 100_000, "a\nb", "\n" * 2000])

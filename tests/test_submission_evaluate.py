@@ -60,6 +60,7 @@ def called(monkeypatch) -> list[list[str]]:
     for name in ("fit", "finetune"):
         monkeypatch.setattr(evaluate, name, call)
     monkeypatch.setattr(evaluate, "score_each", score_each)
+    monkeypatch.setattr(evaluate, "alone", lambda action, request: action(request))
     monkeypatch.setattr(evaluate, "print_contents", lambda tasks: calls.append(tasks))
     return calls
 
@@ -190,6 +191,12 @@ def test_lists_and_short_names_of_tasks_are_those_of_eval(run, data, called):
     asked = [call[call.index("--tasks") + 1 : call.index("--data")] for call in called]
     assert asked[0] == ["blimp_filtered", "comps"]
     assert "entity_tracking_fast" in asked[-1] and "fast" not in asked[-1]
+
+
+def test_perplexity_is_asked_once_however_it_is_asked_for(run, data, called):
+    with pytest.raises(UserError, match="did not end well"):
+        evaluated(run, data, *NO_GLUE, "--full", "comps", "perplexity", "--text", write_text(data))
+    assert called[0].count("perplexity") == 1
 
 
 @pytest.mark.parametrize("seed", ["x", "-1", "1.5"])

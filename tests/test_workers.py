@@ -1,5 +1,6 @@
 """Several models in one call: one process and one folder each, and a failure of one is no failure of the others."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -13,7 +14,9 @@ from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
 from eval.__main__ import main
+from eval.finetune.request import FinetuneRequest
 from eval.results import workers
+from eval.results.official_tree import ResultsTree
 from eval.results.request import ScoreRequest, TaskSet
 
 OPTIONS = [
@@ -112,6 +115,57 @@ def test_what_a_model_prints_and_how_it_ended_is_told(workplace):
     assert (workplace / "out/scores.json").exists()
     said, status = workers.score_one(ScoreRequest("absent", tasks, Path("out")))
     assert status == 2 and "error: absent is neither a folder" in said
+
+
+def told(request):
+    print("told")
+
+
+def refused(request):
+    raise UserError("come again")
+
+
+def broken(request):
+    raise ValueError("no number")
+
+
+def killed(request):
+    os.kill(os.getpid(), 9)
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "said"),
+    [
+        (told, 0, "told"),
+        (refused, 2, "error: come again"),
+        (broken, 1, "ValueError: no number"),
+        (killed, 1, "error: its process was killed"),
+    ],
+)
+def test_a_part_in_a_process_of_its_own_fails_by_itself(capfd, action, status, said):
+    assert workers.alone(action, ScoreRequest("m", TaskSet(()), Path("out"))) == status
+    out, err = capfd.readouterr()
+    assert said in out + err
+
+
+def test_a_command_that_nobody_typed_asks_for_the_same():
+    from eval.finetune.__main__ import parser
+
+    request = FinetuneRequest(
+        "m", ("rte",), (Path("d"),), Path("o"), (1, 2), limit=3, lr=1e-4, head="official", pool="first",
+        stride=7, random_weights=True, precision="bf16", tree=ResultsTree(Path("t"), "m", "chck_1M"),
+    )  # fmt: skip
+    args = parser().parse_args(request.words)
+    assert (args.model, args.tasks, args.data, args.out, args.seeds) == (
+        "m",
+        ["rte"],
+        [Path("d")],
+        Path("o"),
+        [1, 2],
+    )
+    for name in ("limit", "lr", "head", "pool", "stride", "random_weights", "precision", "epochs", "device"):
+        assert getattr(args, name) == getattr(request, name)
+    assert (args.results, args.model_name, args.revision) == (Path("t"), "m", "chck_1M")
 
 
 def test_a_process_ends_with_the_one_that_began_it(tmp_path):

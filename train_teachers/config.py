@@ -257,10 +257,10 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
     if not path.is_file():
         raise UserError(f"{path}: no such config file")
     written = read_table(path)
-    _keep_names(written, utf8_text(path, ""))
-    for item in overrides:
-        _replace(written, item)
     try:
+        _keep_names(written, utf8_text(path, ""))
+        for item in overrides:
+            _replace(written, item)
         values = _whole_numbers(OmegaConf.to_container(written, resolve=True))
     except OmegaConfBaseException as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
@@ -277,10 +277,13 @@ def _keep_names(written: Any, text: str, at: str = "") -> None:
     import yaml
     from omegaconf import OmegaConf
 
+    plain = OmegaConf.to_container(written)  # what stands there, be it a place for another value
     for name in NAMES:
         if not f"{name}.".startswith(at and f"{at}."):
             continue
-        value = OmegaConf.select(written, name, throw_on_missing=False)
+        value = plain
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             node = yaml.compose(text, Loader=yaml.SafeLoader)
             for part in filter(None, name.removeprefix(at).split(".")):

@@ -33,11 +33,11 @@ def begun(config: TrainConfig) -> dict[str, str]:
     folder = ROOT / config.name
     if not (_has_state(folder) and _is_of(folder, config)):
         return {}
-    found = _table(folder / "inputs.json") or {}  # whoever opens the run tells of a damaged one
+    found = json_table(folder / "inputs.json") or {}  # whoever opens the run tells of a damaged one
     return {key: value for key, value in found.items() if isinstance(value, str)}
 
 
-def _table(path: Path) -> dict | None:
+def json_table(path: Path) -> dict | None:
     """The JSON object in a file; None if there is none."""
     try:
         content = json.loads(utf8_text(path, ""))
@@ -149,7 +149,7 @@ class Run:
 
     def read_json(self, name: str) -> dict:
         """A JSON file of the folder; UserError if it is missing or damaged."""
-        if (content := _table(self.folder / name)) is None:
+        if (content := json_table(self.folder / name)) is None:
             raise UserError(f"{self.folder / name} is missing or damaged: delete the folder to train again")
         return content
 

@@ -5,7 +5,6 @@ something else, a loss without a gradient.
 """
 
 import contextlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,6 @@ from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, logging
 
 from babylm_data.errors import UserError
-from babylm_data.files import BAD_JSON
 from babylm_data.fingerprint import fingerprint
 from babylm_data.hub import find_folder
 from babylm_data.memory import keep_freed_memory, memory_advice
@@ -43,7 +41,7 @@ from train_teachers.loop import Progress, train
 from train_teachers.objective import Objective
 from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
 from train_teachers.revisions import RevisionWriter, due_revisions, told
-from train_teachers.run import Run, begun, finished
+from train_teachers.run import Run, begun, finished, json_table
 from train_teachers.tracking import wandb_mode
 
 AUDIT_SEQUENCES = 4
@@ -249,16 +247,11 @@ def words_of_init(config: TrainConfig) -> int | None:
 
 def _exposure_of(folder: Path) -> int | None:
     """What a revision says of itself, or a run of its export; None where nothing says it, or where it was not known."""
-    revision = folder / "exposure.json"
-    try:
-        if revision.is_file():
-            found = json.loads(revision.read_text(encoding="utf-8"))
-            return None if found.get("words_before", 0) is None else found["words_seen"]
-        found = json.loads((folder.parent / "summary.json").read_text(encoding="utf-8"))
-        before = found.get("words_before", 0)
-        return None if before is None else before + found["words_seen"]
-    except (OSError, *BAD_JSON, KeyError):
-        return None
+    if revision := json_table(folder / "exposure.json"):
+        return None if revision.get("words_before", 0) is None else revision.get("words_seen")
+    run = json_table(folder.parent / "summary.json") or {}
+    before, seen = run.get("words_before", 0), run.get("words_seen")
+    return None if None in (before, seen) else before + seen
 
 
 def batches_of(config: TrainConfig) -> Batches:

@@ -70,7 +70,7 @@ def fit(request: AgesRequest) -> None:
         "partial": bool(partial),
         "rules": rules,
         "ages": found,
-        **called("eval.aoa", request.words),
+        **called(request.PROGRAM, request.words),
     }
     if partial:
         print(f"not the whole task: {partial}; only aoa.json is written")

@@ -96,6 +96,6 @@ def stamp(request: FinetuneRequest) -> dict:
     """What each result says about its making."""
     libraries = ("torch", "transformers", "tokenizers", "scikit-learn")
     return {
-        **called("eval.finetune", request.words),
+        **called(request.PROGRAM, request.words),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
     }

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from eval.finetune import glue, squad
 from eval.results.official_tree import ResultsTree
-from eval.results.request import Request
+from eval.results.request import Request, changed
+
+SETTINGS = ("epochs", "limit", "train_limit", "lr", "batch_size", "max_length", "stride", "head", "pool")
+SETTINGS += ("device", "precision")
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,6 @@ class FinetuneRequest(Request):
 
     def _words(self) -> list[str]:
         words = [self.model, "--tasks", *self.tasks, "--data", *map(str, self.data)]
-        words += ["--seeds", *map(str, self.seeds)]
-        words += ["--epochs", str(self.epochs)] if self.epochs else []
-        words += ["--limit", str(self.limit)] if self.limit else []
-        words += ["--out", str(self.out)]
-        words += ["--results", str(self.tree.root), "--model-name", self.tree.model] if self.tree else []
-        return words
+        words += ["--seeds", *map(str, self.seeds), *changed(self, SETTINGS)]
+        words += ["--random-weights"] if self.random_weights else []
+        return [*words, "--out", str(self.out), *(self.tree.words if self.tree else [])]

@@ -32,6 +32,12 @@ class ResultsTree:
                 raise UserError(f"{name!r} cannot be the name of a folder: name another with {option}")
 
     @property
+    def words(self) -> list[str]:
+        """The options that name it."""
+        revision = ["--revision", self.revision] if self.revision != "main" else []
+        return [*revision, "--results", str(self.root), "--model-name", self.model]
+
+    @property
     def folder(self) -> Path:
         """Where the tasks are."""
         return self.root / self.model / self.revision / "zero_shot" / self.backend

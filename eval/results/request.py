@@ -2,7 +2,8 @@
 
 import shlex
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
@@ -70,20 +71,22 @@ class ScoreRequest(Request):
     """Tokens a batch; None: as many as the device is fast with."""
 
     def _words(self) -> list[str]:
-        tasks, fresh = self.tasks, TaskSet(())
-        words = [self.model, "--tasks", *tasks.names]
-        words += ["--data", str(tasks.data)] if tasks.data else []
-        words += ["--text", *tasks.text] if tasks.text else []
-        for name in ("limit", "max_words", "window", "ties", "backend", "dtype"):
-            if (value := getattr(tasks, name)) != getattr(fresh, name):
-                words += [f"--{name.replace('_', '-')}", str(value)]
-        words += ["--device", self.device] if self.device != "auto" else []
-        words += ["--batch-tokens", str(self.batch_tokens)] if self.batch_tokens else []
-        words += ["--out", str(self.out)]
-        if self.tree:
-            words += ["--revision", self.tree.revision] if self.tree.revision != "main" else []
-            words += ["--results", str(self.tree.root), "--model-name", self.tree.model]
-        return words
+        words = [self.model, "--tasks", *self.tasks.names]
+        words += ["--data", str(self.tasks.data)] if self.tasks.data else []
+        words += ["--text", *self.tasks.text] if self.tasks.text else []
+        words += changed(self.tasks, ("limit", "max_words", "window", "ties", "backend", "dtype"))
+        words += changed(self, ("device", "batch_tokens"))
+        return [*words, "--out", str(self.out), *(self.tree.words if self.tree else [])]
+
+
+def changed(asked: object, names: Sequence[str]) -> list[str]:
+    """The options for those fields of a dataclass that are not as they are by themselves."""
+    usual = {field.name: field.default for field in fields(asked)}
+    words = []
+    for name in names:
+        if (value := getattr(asked, name)) != usual[name]:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
 
 
 def names_of(models: list[str]) -> dict[str, str]:

@@ -78,7 +78,7 @@ def score_jobs(
 def stamp(request: ScoreRequest) -> dict:
     """What each result of one call says about its making; those of one `scores.json` may come from several."""
     return {
-        **called("eval", request.words),
+        **called(request.PROGRAM, request.words),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "transformers", "tokenizers")},

@@ -6,18 +6,19 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
 from multiprocessing import get_context, parent_process
 from threading import Thread
+from typing import Any
 
 from tqdm import tqdm
 
 from babylm_data.errors import LOOK_AFTER, UserError
 from eval.results.jobs import Job, read_jobs
-from eval.results.request import ScoreRequest, TaskSet
+from eval.results.request import Request, ScoreRequest, TaskSet
 from eval.results.score import score
 
 
@@ -76,6 +77,30 @@ def begin(threads: int) -> None:
     gc.set_threshold(LOOK_AFTER)
 
 
+def alone(action: Callable[[Any], None], request: Request) -> int:
+    """Carry out a request in a process of its own, which may fail or be killed; the exit status that it would have."""
+    with ProcessPoolExecutor(
+        1, get_context("spawn"), initializer=begin, initargs=(os.cpu_count() or 1,)
+    ) as pool:
+        try:
+            return pool.submit(_ended, action, request).result()
+        except BrokenProcessPool:
+            print("error: its process was killed, as it is where memory is short")
+            return 1
+
+
+def _ended(action: Callable[[Any], None], request: Request) -> int:
+    try:
+        action(request)
+    except UserError as error:
+        print(f"error: {error}", flush=True)
+        return 2
+    except Exception:  # of this part, and no reason to leave out the others
+        traceback.print_exc()
+        return 1
+    return 0
+
+
 @lru_cache(maxsize=1)
 def jobs_of(tasks: TaskSet) -> tuple[Job, ...]:
     """The tasks, read once in a process that asks them of one model after the other."""
@@ -86,15 +111,8 @@ def score_one(request: ScoreRequest, *, shows_progress: bool = False) -> tuple[s
     """Carry out a request in this process, which has its libraries loaded from the model before: what it said, and
     the exit status that it would have. Where it shows its progress, what goes to stderr is said at once.
     """
-    said, status = io.StringIO(), 0
+    said = io.StringIO()
     errors = sys.stderr if shows_progress else said
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors):
-        try:
-            score(request, jobs_of(request.tasks))
-        except UserError as error:
-            print(f"error: {error}")
-            status = 2
-        except Exception:  # of this model, and no reason to leave out the others
-            traceback.print_exc()
-            status = 1
+        status = _ended(lambda asked: score(asked, jobs_of(asked.tasks)), request)
     return said.getvalue(), status

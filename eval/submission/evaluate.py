@@ -26,7 +26,7 @@ from eval.results.jobs import print_contents
 from eval.results.json_files import read_json
 from eval.results.official_tree import ResultsTree, model_name
 from eval.results.request import Request, ScoreRequest, TaskSet
-from eval.results.workers import score_each
+from eval.results.workers import alone, score_each
 from eval.runs.lineup import read_lineup
 from eval.runs.origins import taught_by
 from eval.runs.revisions import SCORES, revisions
@@ -120,12 +120,7 @@ def carried_out(request: Request | None, action: Callable[[Any], None]) -> bool:
     if request is None:
         return False
     print(f"== {request.command}", flush=True)
-    try:
-        action(request)
-    except UserError as error:
-        print(f"error: {error}")
-        return True
-    return False
+    return bool(alone(action, request))
 
 
 def refused_tasks(out: Path) -> dict[str, str]:
@@ -153,7 +148,7 @@ def list_missing(run: Run, rules: Rules) -> int:
 def score_requests(run: Run, scope: Scope, request: EvaluateRequest) -> list[ScoreRequest]:
     """One for each model, the student first, then what stands beside it, then its revisions."""
     folder, below = run.folder, TRIAL if request.limit else ""
-    full = (*scope.full, *(["perplexity"] if request.text else []))
+    full = tuple(dict.fromkeys([*scope.full, *(["perplexity"] if request.text else [])]))
     whole = TaskSet(full, request.data, request.text, limit=request.limit)
     found = [
         ScoreRequest(

@@ -21,7 +21,7 @@ Kind = Literal[
     "subtask_row", "row", "text", "any_text", "whole", "surprisal", "surprisal_or_nan", "fraction", "correlation",
     "gain", "label",
 ]  # fmt: skip
-"""What a field may hold; eval/submission/kinds.py says what each means."""
+"""What a field may hold; eval/submission/check/values.py says what each means."""
 
 
 class Part(BaseModel):

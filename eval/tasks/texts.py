@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from babylm_data.corpus import line_parts
 from babylm_data.errors import UserError
 from babylm_data.files import files_below, refuse_hollow, say_unread, utf8_text
 
@@ -78,7 +79,8 @@ def _folder(path: Path) -> str:
 def read_text(path: Path, max_words: int | None = None) -> Text:
     """The documents of a file, up to its first `max_words` whitespace words."""
     # a line ends as in a corpus: "\r\r\n" is what a conversion made of "\r\n"
-    whole = re.sub(r"\r+\n|\r", "\n", utf8_text(path, "convert it first", newline=""))
+    lines = re.split(r"\r+\n|\r|\n", utf8_text(path, "convert it first", newline=""))
+    whole = "\n".join(part.removesuffix("\n") for line in lines for part in line_parts(line))
     if "\0" in whole:
         raise UserError(f"{path} has zero bytes and is no text (UTF-16?): convert it to UTF-8 first")
     if max_words is not None:
