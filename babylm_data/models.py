@@ -91,10 +91,10 @@ def load_model(
         raise load_error(folder, error, KIND_NAMES[kind]) from error
     check_weights(folder, model, info, kind)
     if looks_ahead(folder, model) and kind == "causal":
-        kind = model.config.model_type
-        hint = ", or score it with --backend mlm" if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES else ""
+        family = model.config.model_type
+        hint = ", or score it with --backend mlm" if family in MODEL_FOR_MASKED_LM_MAPPING_NAMES else ""
         raise UserError(
-            f"{folder} ({kind}) is no causal language model: it sees the very tokens that it is asked for; "
+            f"{folder} ({family}) is no causal language model: it sees the very tokens that it is asked for; "
             f"name a causal one{hint}"
         )
     return model.eval()

@@ -33,9 +33,8 @@ from bench.hostile_workplace import PROGRAMS, command_of, environment, make_work
 SLOW = 10.0  # seconds beyond what the program takes on right input
 LIMIT = 60.0  # then it is killed
 LONGEST = 1000  # letters of a line
-PROGRESS = re.compile(
-    r"\d+%\||\d+ words \[|\d+it \[|^wandb: |^usage: | {4,}"
-)  # bars, wandb's report, argparse's usage
+# bars, wandb's report, argparse's usage
+PROGRESS = re.compile(r"\d+%\||\d+ words \[|\d+it \[|^wandb: |^usage: | {4,}")
 ODD = [
     None,
     True,
@@ -146,6 +145,10 @@ def mark(path: Path, rng: Random) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
 
 
+def carriage_returns(path: Path, rng: Random) -> None:
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+
+
 def insert(content: bytes) -> Callable[[Path, Random], None]:
     def spoil(path: Path, rng: Random) -> None:
         data = path.read_bytes()
@@ -179,7 +182,7 @@ SPOILS = {
     "a byte-order mark": mark,
     "a byte that is no UTF-8": insert(b"\xff"),
     "a zero byte": insert(b"\x00"),
-    "carriage returns": lambda path, rng: path.write_bytes(path.read_bytes().replace(b"\n", b"\r")) and None,
+    "carriage returns": carriage_returns,
 }
 
 
@@ -230,12 +233,12 @@ BESIDE = {
 
 def put_beside(path: Path, rng: Random) -> str:
     """Something beside the file: what other programs leave, a copy, a folder, a link to nothing, a pipe."""
-    way = rng.random()
-    name = rng.choice(list(BESIDE)).format(path.name) if way < 0.7 else f"other{path.suffix}"
-    beside, content = path.with_name(name), BESIDE.get(name.replace(path.name, "{}"))
-    if way < 0.7:
+    if rng.random() < 0.7:
+        name, content = rng.choice(list(BESIDE.items()))
+        beside = path.with_name(name.format(path.name))
         beside.write_bytes(path.read_bytes() if content is None else content)
-        return f"{name!r} beside it"
+        return f"{beside.name!r} beside it"
+    beside = path.with_name(f"other{path.suffix}")
     kind = rng.choice(("folder", "link to nothing", "link to the folder", "pipe", "device"))
     if kind == "folder":
         beside.mkdir()
@@ -244,7 +247,7 @@ def put_beside(path: Path, rng: Random) -> str:
         os.mkfifo(beside)
     else:
         beside.symlink_to({"link to nothing": "nowhere", "device": "/dev/zero"}.get(kind, "."))
-    return f"{name!r}, a {kind}, beside it"
+    return f"{beside.name!r}, a {kind}, beside it"
 
 
 def draw(number: int, seed: int, workplace: Path, places: Path) -> Piece:

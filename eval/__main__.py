@@ -111,9 +111,9 @@ def main(argv: list[str]) -> None:
         return print_contents(tasks)
     if not (args.model and args.out):
         raise UserError("a MODEL folder and --out DIR are needed (or --check, to look at the data alone)")
-    names = names_of(list(dict.fromkeys(args.model)))
     if len(args.model) == 1:
         return score(request(args, tasks, args.model[0], args.out, args.revision, typed=tuple(argv)))
+    names = names_of(list(dict.fromkeys(args.model)))
     refuse_unlike(args, names)
     read_jobs(tasks)  # what is wrong with them is told once, and not by each model
     score_all(

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from babylm_data.errors import UserError
 from babylm_data.files import utf8_text
-from babylm_data.yaml_files import read_table, refuse_deep
+from babylm_data.yaml_files import parse_table, refuse_deep
 
 
 class Strict(BaseModel):
@@ -256,9 +256,10 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such config file")
-    written = read_table(path)
+    text = utf8_text(path, "save it as UTF-8")
+    written = parse_table(text, path)
     try:
-        _keep_names(written, utf8_text(path, ""))
+        _keep_names(written, text)
         for item in overrides:
             _replace(written, item)
         values = _whole_numbers(OmegaConf.to_container(written, resolve=True))

@@ -125,8 +125,8 @@ class Ready:
         manifest = open_data(data)
         self.track = load_track(manifest["track"])
         self.words_before = words_of_init(config) if config.init else 0
+        corpus = manifest["splits"]["train"]["words"]
         if config.competition:
-            corpus = manifest["splits"]["train"]["words"]
             check_exposure(self.track, corpus, config.data.words, self.words_before)
         self.batches, self.held_out = batches_of(config), _held_out(config)
         if config.batch_size > EPOCHS_A_STEP * self.batches.sequences_per_epoch:
@@ -135,10 +135,9 @@ class Ready:
                 f"{self.batches.sequences_per_epoch:,} sequences of {config.data.seq_len} tokens that the text has: "
                 "lower it"
             )
-        once = self.batches.tokens.manifest["splits"]["train"]["words"]
-        if config.data.words > EPOCHS_A_RUN * max(1, once):
+        if config.data.words > EPOCHS_A_RUN * max(1, corpus):
             raise UserError(
-                f"data.words {config.data.words:,} is over {EPOCHS_A_RUN:,} times the {once:,} words that the text "
+                f"data.words {config.data.words:,} is over {EPOCHS_A_RUN:,} times the {corpus:,} words that the text "
                 "has: lower it"
             )
         self.steps = self.batches.steps_for(config.data.words)

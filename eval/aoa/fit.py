@@ -40,9 +40,7 @@ class AgesRequest(Request):
     def _words(self) -> list[str]:
         words = [*map(str, self.checkpoints), "--human", str(self.human)]
         words += ["--tokenizer", self.tokenizer] if self.tokenizer else []
-        words += ["--out", str(self.out)]
-        words += ["--results", str(self.tree.root), "--model-name", self.tree.model] if self.tree else []
-        return words
+        return [*words, "--out", str(self.out), *(self.tree.words if self.tree else [])]
 
 
 def fit(request: AgesRequest) -> None:

@@ -50,10 +50,11 @@ def main(argv: list[str]) -> int:
         return 0
     if len(arguments.paths) != 1 or not arguments.command:
         raise UserError("--record FILE needs one RUN and --command TEXT, the command that produced all of it")
-    found = record(read_lineup(arguments.paths[0]), arguments.command)
+    lineup = read_lineup(arguments.paths[0])
+    found = record(lineup, arguments.command)
     write_whole(arguments.record, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     print(f"wrote {arguments.record}")
-    if drawn := picture(read_lineup(arguments.paths[0])):
+    if drawn := picture(lineup):
         write_whole(arguments.record.with_suffix(".svg"), drawn)
         print(f"wrote {arguments.record.with_suffix('.svg')}")
     return 0

@@ -1,6 +1,7 @@
 """What one call scores, as one frozen value: parsed from a command line, made from a run, handed to another process."""
 
 import shlex
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -34,7 +35,7 @@ class TaskSet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(ABC):
     """What one call of a program asks for."""
 
     PROGRAM: ClassVar[str]
@@ -51,8 +52,9 @@ class Request:
         """The command line that asks for this."""
         return f"python -m {self.PROGRAM} {shlex.join(self.words)}"
 
+    @abstractmethod
     def _words(self) -> list[str]:
-        raise NotImplementedError
+        """Those that could have been typed."""
 
 
 @dataclass(frozen=True)

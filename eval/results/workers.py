@@ -21,6 +21,8 @@ from eval.results.jobs import Job, read_jobs
 from eval.results.request import Request, ScoreRequest, TaskSet
 from eval.results.score import score
 
+KILLED = "process was killed, as it is where memory is short"
+
 
 def score_all(requests: dict[str, ScoreRequest], processes: int) -> None:
     """Score each model, by its name; a UserError in the end if any of them failed.
@@ -46,13 +48,9 @@ def score_each(requests: list[ScoreRequest], processes: int) -> Iterator[tuple[s
     done = 0
     with tqdm(total=len(requests), unit=" models", disable=None if processes > 1 else True) as bar:
         while done < len(requests):
-            threads = max(1, (os.cpu_count() or 1) // processes)
-            pool = ProcessPoolExecutor(
-                processes, get_context("spawn"), initializer=begin, initargs=(threads,)
-            )
             one = partial(score_one, shows_progress=processes == 1)
             try:
-                with pool:
+                with pool_of(processes) as pool:
                     for ended in pool.map(one, requests[done:]):
                         done += 1
                         bar.update()
@@ -61,11 +59,16 @@ def score_each(requests: list[ScoreRequest], processes: int) -> Iterator[tuple[s
                 if processes == 1:
                     done += 1
                     bar.update()
-                    yield "error: its process was killed, as it is where memory is short", 1
+                    yield f"error: its {KILLED}", 1
                 else:
                     processes = 1
-                    short = "as it is where memory is short: the rest is scored one at a time"
-                    print(f"warning: a process was killed, {short}", file=sys.stderr)
+                    print(f"warning: a {KILLED}: the rest is scored one at a time", file=sys.stderr)
+
+
+def pool_of(processes: int) -> ProcessPoolExecutor:
+    """So many processes, which share the processor's cores among them."""
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=begin, initargs=(threads,))
 
 
 def begin(threads: int) -> None:
@@ -79,13 +82,11 @@ def begin(threads: int) -> None:
 
 def alone(action: Callable[[Any], None], request: Request) -> int:
     """Carry out a request in a process of its own, which may fail or be killed; the exit status that it would have."""
-    with ProcessPoolExecutor(
-        1, get_context("spawn"), initializer=begin, initargs=(os.cpu_count() or 1,)
-    ) as pool:
+    with pool_of(1) as pool:
         try:
             return pool.submit(_ended, action, request).result()
         except BrokenProcessPool:
-            print("error: its process was killed, as it is where memory is short")
+            print(f"error: its {KILLED}")
             return 1
 
 

@@ -45,7 +45,8 @@ class Questions(ABC):
 
     items: list[Item]
     tie_rule: str | None = None
-    """What a tie is worth; None where the kind has none."""
+    """What a tie is worth; None where ties are worth nothing else. A kind that has one can also `recall` scores from
+    what `per_item` stored."""
 
     @abstractmethod
     def first(self, limit: int | None) -> Self:
@@ -78,10 +79,6 @@ class Questions(ABC):
     def with_ties(self, rule: str) -> Self:
         """The same, its ties worth what `rule` says; itself where ties are worth nothing else."""
         return self
-
-    def recall(self, stored: dict) -> Scores:
-        """Scores that tell by every tie rule what the model's would, from what `per_item` stored."""
-        raise NotImplementedError
 
     def report(self, result: dict, per_item: dict) -> Report | None:
         """The official report, from what was stored; None if the official program writes none."""
