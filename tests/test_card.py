@@ -64,7 +64,7 @@ def student(evaluated: Path, tmp_path: Path) -> Path:
 
 
 def card(student: Path) -> str:
-    return model_card(read_lineup(student), Collected())
+    return model_card(read_lineup(student), Collected()).of_bundle
 
 
 def section(text: str, heading: str) -> str:
@@ -120,7 +120,7 @@ def test_card_and_page_show_fine_tuning_with_its_error_and_settings(evaluated):
 
 def test_a_student_that_was_only_scored_has_no_empty_sections(runs_template):
     lineup = read_lineup(runs_template / "nursery")
-    text = model_card(lineup, Collected()) + page(lineup)
+    text = model_card(lineup, Collected()).of_bundle + page(lineup)
     assert not re.search("Fine-tuning|Ages of acquisition|## Revisions", text)
 
 
@@ -194,8 +194,8 @@ def test_the_card_hashes_data_teachers_and_scores(evaluated):
     told = section(card(evaluated), "Files")
     runs = evaluated.parent
     expected = {
-        "export/model.safetensors": evaluated / "export/model.safetensors",
-        "export/tokenizer.json": evaluated / "export/tokenizer.json",
+        "model.safetensors": evaluated / "export/model.safetensors",
+        "tokenizer.json": evaluated / "export/tokenizer.json",
         "scores.json": evaluated / "eval/scores.json",
         f"nursery-data/{SEAL}": runs / "nursery-data" / SEAL,
         "nursery-llama/export/model.safetensors": runs / "nursery-llama/export/model.safetensors",

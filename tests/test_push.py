@@ -18,32 +18,28 @@ from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, damage, seal, sealed_folder
 from eval.submission.__main__ import main
 from eval.submission.bundle import build
+from eval.submission.card import PARTS, Card
 from eval.submission.push import send as command
 from eval.submission.push.branches import planned
 from eval.submission.push.repository import LONGEST_WAIT, TRIES, Repository
 from eval.submission.push.send import find_token, push
 
-CARD = """---
+CARD = Card(
+    name="tiny",
+    metadata="""language: en
 license: mit
+tags:
+- babylm
 model-index:
 - name: tiny
   results:
   - task: {type: text-generation}
     dataset: {type: blimp, name: BLiMP}
-    metrics: [{type: accuracy, value: 0.75}]
----
-# tiny
-
-**A trial, no submission.**
-
-## Use
-
-model = AutoModelForCausalLM.from_pretrained("export")
-
-## Files
-
-| export/model.safetensors | `abc` |
-"""
+    metrics: [{type: accuracy, value: 0.75}]""",
+    caveats=["**A trial, no submission.**"],
+    top="# tiny\n\n**A trial, no submission.**",
+    rest="## Files\n\n| model.safetensors | `abc` |",
+)
 TOKEN, NAME = "hf_TheTokenThatNobodyMaySee", "someone/tiny"
 MODEL = ["README.md", SEAL, "config.json", "exposure.json", "model.safetensors"]
 ECHO = {"body": json.dumps({"error": f"Bearer {TOKEN}"}).encode()}
@@ -67,7 +63,8 @@ def template(tmp_path_factory) -> Path:
     write_model(run / "export", b"final")
     with sealed_folder(run / "submission") as bundle:
         write_model(bundle / "export", b"final")
-        (bundle / "README.md").write_text(CARD, encoding="utf-8")
+        (bundle / "README.md").write_text(CARD.of_bundle, encoding="utf-8")
+        (bundle / PARTS).write_text(CARD.as_json(), encoding="utf-8")
         (bundle / "scores.json").write_text('{"tasks": {}}', encoding="utf-8")
         (bundle / "ledger.json").write_text('{"readings": {"student_alone": {}}}', encoding="utf-8")
         (bundle / "predictions" / "blimp").mkdir(parents=True)
@@ -193,7 +190,6 @@ def test_the_card_of_a_real_bundle_can_be_written_for_the_hub(runs_template, tmp
     card, there = main.files["README.md"].read().decode(), (bundle / "README.md").read_text(encoding="utf-8")
     assert 'from_pretrained("export")' in there and 'from_pretrained("export")' not in card
     assert card.count(f'from_pretrained("{NAME}")') == 2
-    assert "| export/" in there and "| export/" not in card
     heads = [[line for line in text.splitlines() if line.startswith("#")] for text in (there, card)]
     assert heads[0] == heads[1]
 

@@ -56,7 +56,7 @@ def test_a_correlation_without_a_known_error_stands_in_every_table_and_is_no_cla
         found["tasks"]["wug_past_tense"] = wug
         write_json(student.parent / name / "eval" / "scores.json", found)
     lineup = read_lineup(student)
-    text, card = page(lineup), model_card(lineup, Collected())
+    text, card = page(lineup), model_card(lineup, Collected()).of_bundle
     assert "Wug, past tense, spearman x 100" in text and "Wug, past tense, spearman x 100" in card
     assert "<td>20.00</td>" in text and "| 20.00 |" in card
     claim = "Wug, past tense: the student is 10.00 hundredths (spearman) below the same model trained without"
@@ -162,7 +162,7 @@ def test_a_teacher_that_could_not_be_asked_has_a_dash_and_a_reason(student):
     lineup = read_lineup(student)
     reason = "nursery-gpt2 has no Nursery pairs: item 7 has 67 tokens"
     assert reason in page(lineup) and "<td>–</td>" in page(lineup)
-    card = model_card(lineup, Collected())
+    card = model_card(lineup, Collected()).of_bundle
     assert reason in card and re.search(r"nursery-gpt2 \| teacher \| [\d,]+ \| – \|", card)
     render([record(lineup, "make submission")])
 

@@ -20,7 +20,7 @@ from eval.results.scores import intact
 from eval.runs.caveats import caveats
 from eval.runs.ledger import ledger, said
 from eval.runs.lineup import Lineup, read_lineup
-from eval.submission.card import model_card
+from eval.submission.card import PARTS, model_card
 from eval.submission.check.file import add_allow_constant
 from eval.submission.collate import Collected
 from eval.submission.leaderboard import files_in, gather, lacking, marked_name, write_leaderboard
@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="DIR", help="the evaluation data: predictions are checked by them"
     )
     add_allow_constant(parser.add_argument)
+    parser.add_argument(
+        "--license",
+        metavar="NAME",
+        help="for the model card, as the hub calls it: mit, apache-2.0, cc-by-4.0 …",
+    )
 
 
 @dataclass(frozen=True)
@@ -58,29 +63,38 @@ class BuildRequest:
     """Of the leaderboard's file; None: the bundle has none."""
     data: Path | None = None
     allow_constant: tuple[str, ...] = ()
+    license: str | None = None
 
 
 def write_bundle(request: BuildRequest) -> None:
     """Write the bundle, say where."""
     rules = load_rules(request.rules) if request.rules else None
     checked = {"data": request.data, "allow_constant": request.allow_constant}
-    print(f"wrote {build(request.run, partial=request.partial, rules=rules, **checked)}")
+    told = {"partial": request.partial, "licensed": request.license}
+    print(f"wrote {build(request.run, rules=rules, **told, **checked)}")
 
 
-def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **checked) -> Path:
+def build(
+    folder: Path, *, partial: bool = False, rules: Rules | None = None, licensed: str | None = None, **checked
+) -> Path:
     """Write `folder`/submission, sealed; one that stood there is replaced when the new one is complete.
 
-    `rules`: of the leaderboard's file, None for none; `checked`: what else `write_leaderboard` takes.
+    `rules`: of the leaderboard's file, None for none; `licensed`: what the model card says; `checked`: what else
+    `write_leaderboard` takes.
     """
     lineup = read_lineup(folder)
     words = ledger(lineup)
     collected = gather(lineup.student, rules) if rules else Collected()
     lines = [f"missing: {line}" for line in lacking(lineup.student, collected, rules)]
+    if rules and rules.license and not licensed:
+        lines.append(
+            "missing: the model card names no license, which the leaderboard asks for: add --license NAME"
+        )
     refuse_unfit(lines + (caveats(lineup.student.summary, words) if rules else []), rules, partial=partial)
     refuse_loss(folder / "submission", rules)
     predictions = prediction_files(lineup)
     known = facts(lineup)
-    html, card = page(lineup, known), model_card(lineup, collected, rules, known)
+    html, card = page(lineup, known), model_card(lineup, collected, rules, known, licensed)
     print("\n".join(said(words)))
     with sealed_folder(folder / "submission") as bundle:
         shutil.copytree(folder / "export", bundle / "export")
@@ -89,7 +103,8 @@ def build(folder: Path, *, partial: bool = False, rules: Rules | None = None, **
             shutil.copyfile(path, bundle / "predictions" / task / "predictions.json")
         shutil.copyfile(folder / "eval" / "scores.json", bundle / "scores.json")
         (bundle / "ledger.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
-        (bundle / "README.md").write_text(card, encoding="utf-8")
+        (bundle / "README.md").write_text(card.of_bundle, encoding="utf-8")
+        (bundle / PARTS).write_text(card.as_json(), encoding="utf-8")
         (bundle / "report.html").write_text(html, encoding="utf-8")
         if rules:
             path = bundle / marked_name(rules.file, lineup.student, collected, words)

@@ -11,8 +11,8 @@ from babylm_data.sealed import SEAL, sha256, verify
 from eval.results.json_files import read_json
 from eval.results.table import is_scored
 from eval.runs.caveats import caveats
+from eval.submission.card import PARTS, read_card
 from eval.submission.leaderboard import MARKS, file_pattern, in_part
-from eval.submission.push.cards import main_card, revision_card
 
 CARD = "README.md"
 
@@ -93,12 +93,12 @@ def planned(run: Path, repo: str) -> list[Branch]:
     revisions = summary.get("revisions", [])
     sealed = sealed_files(bundle)
     rest = {path: file for path, file in sealed.items() if not path.startswith("export/")}
-    files = sealed_files(bundle / "export") | {path: rest[path] for path in rest if path != SEAL}
+    files = sealed_files(bundle / "export") | {path: rest[path] for path in rest if path not in (SEAL, PARTS)}
     if CARD not in files or "export/config.json" not in sealed:
         raise UserError(f"{bundle} lacks {CARD} or a model: {again}")
     refuse_other_export(run, again)
-    card = files[CARD].read().decode("utf-8")
-    files[CARD] = LocalFile(main_card(card, repo, revisions).encode("utf-8"))
+    card = read_card(bundle, again)
+    files[CARD] = LocalFile(card.of_main(repo, revisions).encode("utf-8"))
     seen = summary["words_seen"] + (summary.get("words_before") or 0)  # as the revisions count
     name, words = summary["name"], f"{seen:,} words of exposure"
     branches = []
@@ -106,7 +106,7 @@ def planned(run: Path, repo: str) -> list[Branch]:
         folder = run / "revisions" / revision["name"]
         verify(folder, "a revision cannot be made afterwards, train the run again")
         message = f"{name} after {revision['words_seen']:,} words of exposure"
-        own = LocalFile(revision_card(card, repo, name, revision).encode("utf-8"))
+        own = LocalFile(card.of_revision(repo, revision).encode("utf-8"))
         branches.append(Branch(revision["name"], message, sealed_files(folder) | {CARD: own}, alone=True))
     return [
         *branches,
