@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +22,24 @@ from babylm_data.errors import UserError
 from babylm_data.files import BAD_JSON
 
 SEAL, LOCK = "SHA256.json", ".lock"
+SETTLED = 2 * 10**9  # ns
+DIGESTS: dict[tuple[int, ...], str] = {}
+"""What identifies a file and its last change -> the SHA-256 of its bytes."""
 
 
 def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Hex SHA-256 of a file's bytes; of one that has not changed since this program last asked, from memory."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        state = os.fstat(file.fileno())
+        seen = state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+        if seen not in DIGESTS:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if (
+                time.time_ns() - state.st_ctime_ns < SETTLED
+            ):  # a change within one tick of its clock would not show
+                return digest
+            DIGESTS[seen] = digest
+    return DIGESTS[seen]
 
 
 def _files(folder: Path) -> list[str]:
