@@ -5,6 +5,7 @@
 #   … PREPARE_ARGS="--track 2026/strict-small"                            more options for python -m babylm_data
 #   … FULL="blimp_filtered reading" FAST=blimp_fast                       other tasks for the models, and for the revisions
 #   … RULES=2025 FULL=full FAST="fast aoa" PARTIAL=1                      the leaderboard's file, as far as the data go
+#   … RULES=2026 LICENSE=mit FULL=full-2026 FAST="fast-2026 aoa"          that of 2026
 #   … PRESET=babyllama-58m PREPARE_ARGS="--vocab-size 16000 --prefix-space"   a full recipe, for a GPU
 #
 # A preset is a set of configs with one name: train_teachers/configs/$(PRESET)-{llama,gpt2}.yaml and
@@ -64,7 +65,7 @@ endif
 	$(RUN) distill distill/configs/$(PRESET).yaml
 	$(RUN) distill distill/configs/$(PRESET).yaml --control
 	$(RUN) eval.submission evaluate $(SCORED)
-	$(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(SOME)
+	$(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(if $(LICENSE),--license $(LICENSE)) $(SOME)
 
 test: .venv/installed        ## the whole quick suite, one to two minutes
 	.venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal

@@ -1,12 +1,11 @@
 """python -m bench.stand_in_data --out DIR --data OFFICIAL_DIR [--copy] [--seed N] [--most N]
 
 A folder of evaluation data with which every official task can be run. What OFFICIAL_DIR has is linked (or with --copy
-copied); for EWoK, COMPS, the training rows of BoolQ and MultiRC, and of 2026 Global PIQA and the filtered entity
-tracking, where they are not there, rows of the official form are written, as many as the official files have. Each
-such row says `"synthetic": true`, and so does every result of `python -m eval` and `python -m eval.finetune` on it.
+copied); for EWoK, COMPS, entity tracking, Global PIQA and the training rows of BoolQ and MultiRC, where they are not
+there, rows of the official form are written, as many as the official files have. Each such row says
+`"synthetic": true`, and so does every result of `python -m eval` and `python -m eval.finetune` on it.
 
-How many rows the official training files of BoolQ and MultiRC have was not seen: each gets 1,000. Nor were an official
-file of Global PIQA and one of the filtered entity tracking: their form is as unverified as their readers'.
+How many rows the official training files of BoolQ and MultiRC have was not seen: each gets 1,000.
 """
 
 import argparse
@@ -22,6 +21,7 @@ from pathlib import Path
 from random import Random
 
 from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.files import files_below
 from babylm_data.nursery import stand_in_rows
 from babylm_data.nursery.stand_in_rows import Rows
 from eval.tasks import TASKS
@@ -70,19 +70,26 @@ def _comps() -> list[Part]:
 
 
 def _entity_tracking() -> list[Part]:
-    task, found = "entity_tracking_filtered", []
-    for subtask, rows in official_rows(task).items():
-        stem, operations, _ = subtask.rsplit("_", 2)
-        make = partial(stand_in_rows.entity_tracking, stem, int(operations))
-        found.append(Part(task, subtask, f"{TASKS[task].folder}/{stem}.jsonl", make, rows))
+    found = []
+    for task, later in (
+        ("entity_tracking", "entity_tracking_filtered"),
+        ("entity_tracking_fast", "entity_tracking_filtered_fast"),
+    ):
+        kept = official_rows(later)
+        for subtask, rows in official_rows(task).items():
+            stem, operations, _ = subtask.rsplit("_", 2)
+            make = partial(stand_in_rows.entity_tracking, stem, int(operations), kept[subtask])
+            found.append(Part(task, subtask, f"{TASKS[task].folder}/{stem}.jsonl", make, rows))
     return found
 
 
 def _global_piqa() -> list[Part]:
+    """The same file on both sides, as the official download has it."""
     return [
-        Part(task, task, f"{TASKS[task].folder}/{task}.jsonl", stand_in_rows.global_piqa, rows)
-        for task in ("global_piqa_parallel", "global_piqa_nonparallel")
+        Part(task, task, f"{side}/{task}/eng_latn.jsonl", partial(stand_in_rows.global_piqa, solutions), rows)
+        for task, solutions in (("global_piqa_parallel", 4), ("global_piqa_nonparallel", 2))
         for rows in official_rows(task).values()
+        for side in SIDES
     ]
 
 
@@ -111,7 +118,7 @@ def write_parts(wanted: list[Part], out: Path, *, seed: int, most: int | None) -
 
 def bring(data: Path, out: Path, *, copy: bool) -> int:
     """Links in `out` to every file below `data`'s two folders, or copies of them; how many."""
-    files = [path for side in SIDES for path in sorted((data / side).rglob("*")) if path.is_file()]
+    files = [path for side in SIDES for path in files_below(data / side)]
     for path in files:
         place = out / path.relative_to(data)
         place.parent.mkdir(parents=True, exist_ok=True)

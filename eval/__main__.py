@@ -15,7 +15,7 @@ from eval.results.request import ScoreRequest, TaskSet, names_of
 from eval.results.score import score
 from eval.results.workers import score_all
 from eval.scorer.model import BACKENDS, DTYPES
-from eval.tasks import TASKS
+from eval.tasks import LISTS, TASKS
 from eval.tasks.choices import TIE_RULES
 from eval.tasks.perplexity import WINDOW
 
@@ -30,7 +30,7 @@ writes  --out DIR         DIR/scores.json, DIR/<task>/predictions.json in the of
                   for several models, the same in DIR/<model's name>/
 
 A tie between k choices is worth 1/k and is counted. A score that is NaN or infinite refuses its whole task and
-says how many items have one: a broken model has no accuracy (the official scorer would call those items right).
+says how many items have one: a broken model has no accuracy (the official scorer of 2025 calls those items right).
 Data with other numbers of rows than the official ones are scored, and the result is marked partial.
 
 A task whose result is already in DIR, from the same model, data and settings, is not run again. With the other --ties
@@ -50,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    tasks = ", ".join(["full or fast (the official lists)", *TASKS, "perplexity"])
+    tasks = ", ".join(
+        [f"the official lists {', '.join(LISTS)}; {next(iter(TASKS))}", *list(TASKS)[1:], "perplexity"]
+    )
     parse.add_argument("model", metavar="MODEL", nargs="*", help="model folders, or hub names")
     parse.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=tasks)
     parse.add_argument("--out", type=Path, metavar="DIR", help="folder for the scores")
@@ -69,7 +71,8 @@ def parser() -> argparse.ArgumentParser:
         "--ties",
         choices=TIE_RULES,
         default=TIE_RULES[0],
-        help="a tie between k choices is worth 1/k, or goes to the first choice; both are reported [shared]",
+        help="a tie between k choices is worth 1/k, or goes to the first choice, as in the official program of 2025 "
+        "(and wug shares are in float32; that of 2026 draws); both are reported [shared]",
     )
     parse.add_argument("--partial", action="store_true", help="leave out what --data lacks, and say so")
     parse.add_argument(

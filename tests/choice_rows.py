@@ -61,7 +61,13 @@ def entity(operations: tuple[int, ...]) -> list[dict]:
             "sample_id": n,
             "numops": numops,
             "input_prefix": f"Box {n} contains the key. Box {n} contains ",
-            "options": ["the key.", "the map.", "the cup.", "nothing.", f"the hat {n}."],
+            "options": [
+                "the key.",
+                "the map.",
+                "the cup.",
+                "nothing." if n == 1 else "the pin.",
+                f"the hat {n}.",
+            ],
             "example_id": n,
         }
         for n, numops in enumerate(operations)
@@ -86,9 +92,12 @@ def wug(forms: int) -> list[dict]:
     ]
 
 
-def piqa() -> list[dict]:
+def piqa(solutions: int) -> list[dict]:
+    said = {
+        f"solution{n}": f"{word} it." for n, word in enumerate(("twist", "sing", "eat", "paint")[:solutions])
+    }
     return [
-        {"prompt": f"To open jar {n},", "solution0": "twist.", "solution1": "sing.", "label": n % 2, "id": n}
+        {"prompt": f"To open jar {n},", **said, "label": n % solutions, "example_id": f"eng_latn_{n}"}
         for n in range(4)
     ]
 
@@ -106,20 +115,29 @@ ROWS: dict[str, dict[str, list[dict]]] = {
     "blimp_filtered": BLIMP,
     "supplement_filtered": {"turn_taking": supplement()},
     "ewok_filtered": EWOK,
+    "ewok_contexts": EWOK,
     "entity_tracking": ENTITY,
+    "entity_tracking_filtered": ENTITY,
     "blimp_fast": BLIMP,
     "supplement_fast": {"turn_taking": supplement()},
     "ewok_fast": EWOK,
+    "ewok_contexts_fast": EWOK,
     "entity_tracking_fast": {"regular": entity((0, 1, 1))},
+    "entity_tracking_filtered_fast": {"regular": entity((0, 1, 1))},
     "wug_adj_nominalization": {"wug_adj_nominalization": wug(2)},
     "wug_past_tense": {"wug_past_tense": wug(3)},
     "comps": COMPS,
-    "entity_tracking_filtered": ENTITY,
-    "global_piqa_parallel": {"global_piqa_parallel": piqa()},
-    "global_piqa_nonparallel": {"global_piqa_nonparallel": piqa()},
+    "global_piqa_parallel": {"eng_latn": piqa(4)},
+    "global_piqa_nonparallel": {"eng_latn": piqa(2)},
     "nursery": {"agreement": blimp("agreement", "agreement")},
 }
 """task -> file stem -> rows."""
+
+
+def asked(task: str) -> int:
+    """How many of a task's rows it asks."""
+    rows = [row for part in ROWS[task].values() for row in part]
+    return sum("filtered" not in task or "nothing." not in row.get("options", ()) for row in rows)
 
 
 def write_task(folder: Path, task: str) -> list[Path]:

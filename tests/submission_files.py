@@ -43,9 +43,7 @@ def fitted(rules: Rules, data: Path) -> Rules:
     """The rules with the numbers of rows that the tiny `data` have; four rows for each GLUE task."""
     keys = {}
     for key, section in rules.keys.items():
-        rows = dict.fromkeys(section.rows, 4)
-        if section.task and not section.examples:
-            rows = _counts(section.task, data)
+        rows = _counts(section.task, data) if section.task else dict.fromkeys(section.rows, 4)
         no_previous = sum(row % 8 == 0 for row in range(48)) if section.no_previous else 0
         keys[key] = section.model_copy(update={"rows": rows, "no_previous": no_previous})
     return rules.model_copy(
@@ -54,9 +52,9 @@ def fitted(rules: Rules, data: Path) -> Rules:
 
 
 def _fitted(entry: FastList, data: Path) -> FastList:
-    if entry.scores or (entry.task or "").startswith("global_piqa"):
+    if entry.scores:
         return entry
-    rows = {name: count for name, count in _counts(entry.task, data).items() if name.startswith(entry.only)}
+    rows = _counts(entry.task, data)
     return entry.model_copy(update={"rows": rows if entry.value == "fraction" else dict.fromkeys(rows)})
 
 

@@ -369,9 +369,10 @@ def test_the_surprisals_go_into_the_official_tree_under_the_name_given(scored):
         run(scored, more=["--results", str(scored / "results"), "--model-name", "a/b"])
     assert not (scored / "out").exists()
     run(scored, more=["--results", str(scored / "results"), "--model-name", "babel-0.1"])
-    (path,) = (each for each in (scored / "results").rglob("*") if each.is_file())
-    assert path == scored / "results/babel-0.1/main/zero_shot/causal/AoA_word/surprisal.json"
-    assert path.read_bytes() == (scored / "out" / "surprisal.json").read_bytes()
+    paths = sorted(each for each in (scored / "results").rglob("*") if each.is_file())
+    folder = scored / "results/babel-0.1/main/zero_shot/causal/AoA_word"
+    assert paths == [folder / "aoa_score.json", folder / "surprisal.json"]
+    assert all(path.read_bytes() == (scored / "out" / path.name).read_bytes() for path in paths)
 
 
 def test_the_official_checkpoints_that_are_not_there_are_named(scored, capsys):

@@ -19,12 +19,19 @@ from eval.compare.paired import (
     holm,
     run_difference,
     sign_test,
-    weights,
+    weights_of,
 )
 from eval.compare.table import p_text
+from eval.scorer.items import Choice, Item
+from eval.tasks.choices import Choices
 from eval.tasks.correlation import spearman
 
 ROOT = Path(__file__).parent.parent
+
+
+def alike(*sides: dict, weights: dict | None = None) -> dict:
+    """The difference where all subtasks count alike, unless `weights` say otherwise."""
+    return choice_difference(*sides, weights or dict.fromkeys(sides[0], 1 / len(sides[0])))
 
 
 def choice_task(items: dict[str, list[float]], phenomena: dict[str, str] | None = None) -> tuple[dict, dict]:
@@ -32,6 +39,7 @@ def choice_task(items: dict[str, list[float]], phenomena: dict[str, str] | None 
     phenomena = phenomena or {}
     subtasks = {
         name: {"score": float(np.mean(values)), "standard_error": 0.01, "items": len(values), "ties": 0}
+        | {"weight": 1 / len(items)}
         | ({"phenomenon": phenomena[name]} if name in phenomena else {})
         for name, values in items.items()
     }
@@ -45,7 +53,7 @@ def choice_task(items: dict[str, list[float]], phenomena: dict[str, str] | None 
     }
     result = {
         "metric": "accuracy",
-        "score": float(weights(list(items)) @ [cell["score"] for cell in subtasks.values()]),
+        "score": float(np.mean([cell["score"] for cell in subtasks.values()])),
         "by_subtask": subtasks,
         "by_phenomenon": grouped,
     }
@@ -86,7 +94,7 @@ def planted(rng, skills: tuple[float, float], *, subtasks: int = 4, items: int =
 
 def test_the_intervals_of_two_equal_models_hold_the_truth_in_95_of_100_data_sets():
     rng = np.random.default_rng(0)
-    found = [choice_difference(*planted(rng, (0.65, 0.65))) for _ in range(1000)]
+    found = [alike(*planted(rng, (0.65, 0.65))) for _ in range(1000)]
     for kind in ("interval_items", "interval_subtasks"):
         held = np.mean([cell[kind][0] <= 0 <= cell[kind][1] for cell in found])
         assert 0.92 <= held <= 0.98, kind
@@ -99,14 +107,14 @@ def test_a_gain_and_a_loss_of_one_size_are_no_difference_of_the_score_however_ma
     for _ in range(1000):
         (a_few,), (b_few,) = (side.values() for side in planted(rng, (0.65, 0.45), subtasks=1, items=30))
         (a_many,), (b_many,) = (side.values() for side in planted(rng, (0.45, 0.65), subtasks=1, items=300))
-        found.append(choice_difference({"few": a_few, "many": a_many}, {"few": b_few, "many": b_many}))
+        found.append(alike({"few": a_few, "many": a_many}, {"few": b_few, "many": b_many}))
     assert 0.03 <= np.mean([cell["p_value"] < 0.05 for cell in found]) <= 0.07
     assert all(cell["better"] < cell["worse"] for cell in found)
 
 
 def test_a_single_subtask_has_the_exact_sign_test_which_keeps_its_level_with_few_items():
     rng = np.random.default_rng(10)
-    found = [choice_difference(*planted(rng, (0.65, 0.65), subtasks=1, items=12)) for _ in range(500)]
+    found = [alike(*planted(rng, (0.65, 0.65), subtasks=1, items=12)) for _ in range(500)]
     assert np.mean([cell["p_value"] < 0.05 for cell in found]) <= 0.05
     assert all(cell["p_value"] == sign_test(cell["better"], cell["worse"]) for cell in found)
 
@@ -118,7 +126,7 @@ def test_a_planted_difference_is_found_as_often_as_its_error_says():
     variance = sum(p * (1 - p) - 0.6**2 / 12 for p in skills)
     error = math.sqrt(variance / n)
     power = norm.sf(1.96 - (skills[0] - skills[1]) / error)
-    found = [choice_difference(*planted(rng, skills)) for _ in range(runs)]
+    found = [alike(*planted(rng, skills)) for _ in range(runs)]
     assert np.mean([cell["standard_error"] for cell in found]) == pytest.approx(error, rel=0.05)
     seen = np.mean([cell["interval_items"][0] > 0 for cell in found])
     assert abs(seen - power) < 3 * math.sqrt(power * (1 - power) / runs)
@@ -130,13 +138,13 @@ def test_pairing_makes_the_error_smaller_than_two_sets_of_items_would():
     rng = np.random.default_rng(2)
     a, b = planted(rng, (0.65, 0.65), items=500)
     alone = math.sqrt(sum(np.var(values) / 500 for side in (a, b) for values in side.values())) / 4
-    assert choice_difference(a, b)["standard_error"] < 0.97 * alone
-    same = choice_difference(a, a)
+    assert alike(a, b)["standard_error"] < 0.97 * alone
+    same = alike(a, a)
     assert same["difference"] == 0 and same["p_value"] == 1 and same["standard_error"] < 0.002
 
 
 def test_figures_worked_by_hand():
-    found = choice_difference({"x": [1, 1, 1, 1], "y": [1, 0]}, {"x": [0, 0, 1, 0.5], "y": [1, 1]})
+    found = alike({"x": [1, 1, 1, 1], "y": [1, 0]}, {"x": [0, 0, 1, 0.5], "y": [1, 1]})
     assert (found["a"], found["b"]) == (0.75, pytest.approx((0.375 + 1) / 2))
     assert found["difference"] == pytest.approx((0.625 - 0.5) / 2)
     assert (found["better"], found["worse"], found["items"]) == (3, 1, 6)
@@ -149,17 +157,27 @@ def test_figures_worked_by_hand():
 
 
 def test_a_subtask_that_all_items_agree_on_is_not_certain():
-    low, high = choice_difference({"x": [1, 1, 1]}, {"x": [0, 0, 0]})["interval_items"]
+    low, high = alike({"x": [1, 1, 1]}, {"x": [0, 0, 0]})["interval_items"]
     assert low < 1 < high
-    assert choice_difference({"x": [1]}, {"x": [0]})["interval_subtasks"] is None
-    assert choice_difference({"x": [1], "y": [1]}, {"x": [0], "y": [0]})["interval_subtasks"] is None
+    assert alike({"x": [1]}, {"x": [0]})["interval_subtasks"] is None
+    assert alike({"x": [1], "y": [1]}, {"x": [0], "y": [0]})["interval_subtasks"] is None
     assert sign_test(3, 0) == 0.25 and sign_test(0, 0) == 1 and sign_test(9, 1) == pytest.approx(22 / 1024)
 
 
-def test_entity_tracking_is_the_mean_over_files_of_the_mean_over_operations():
-    names = ["regular_0_ops", "regular_1_ops", "regular_2_ops", "ambiref_0_ops"]
-    assert weights(names) == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
-    assert weights(["passive_1", "passive_2"]) == pytest.approx([0.5, 0.5])
+def test_a_subtask_counts_what_the_result_says_and_of_some_of_them_in_proportion():
+    names = [f"{file}_ops_{n}" for file, count in (("regular", 3), ("ambiref", 1)) for n in range(count)]
+    items = [
+        Item(f"{name}_0", name, (Choice("", "a"), Choice("", "b")), phenomenon=name[:7]) for name in names
+    ]
+    result = Choices(items, mean_over="phenomena").summarise([[-1.0, -2.0]] * 4)
+    weights = weights_of(result)
+    assert list(weights.values()) == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
+    sides = [{name: [right] * 4 for name in names} for right in (0.0, 0.0)]
+    sides[0][names[-1]] = [1.0] * 4
+    assert alike(*sides, weights=weights)["difference"] == pytest.approx(1 / 2)
+    some = [{name: side[name] for name in names[2:]} for side in sides]
+    assert alike(*some, weights=weights)["difference"] == pytest.approx(3 / 4)
+    assert list(weights_of(Choices(items).summarise([[-1.0, -2.0]] * 4)).values()) == [1 / 4] * 4
 
 
 def test_holms_correction_is_the_published_one():

@@ -275,6 +275,17 @@ def test_both_tie_rules_are_printed_and_the_one_asked_for_is_the_score(folder, u
     assert scores["official"] > scores["shared"]
 
 
+def test_the_official_collator_is_given_all_that_it_needs_for_the_revisions_too(folder, tmp_path, capsys):
+    options = ["--results", str(tmp_path / "tree"), "--model-name", "x"]
+    main([*arguments(folder, tmp_path / "out", "blimp_filtered"), *options])
+    said = capsys.readouterr().out
+    assert f"--results_dir {tmp_path / 'tree'} --revision_name main\n" in said
+    fast = f"--fast --track strict-small --fast_eval_dir {folder / 'data/fast_eval'} (or your track)\n"
+    assert f"of all revisions beside them by adding {fast}" in said
+    main([*arguments(folder, tmp_path / "out", "blimp_filtered"), *options, "--revision", "chck_1M"])
+    assert "--fast" not in capsys.readouterr().out
+
+
 def test_the_other_tie_rule_rewrites_everything_without_the_model(folder, undecided, tmp_path, monkeypatch):
     def told(out: str, rule: str) -> dict[str, bytes]:
         options = ["--ties", rule, "--results", str(tmp_path / out / "tree")]

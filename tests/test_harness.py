@@ -26,7 +26,13 @@ NOUNS = ("dog", "old cat", "small cats", "café", 'dog’s "cat"')
 BLIMP = [pair(f"The {noun} sees.", f"{noun} The sees.", "island", "islands") for noun in NOUNS]
 TURNS = [pair(f"Who sees?\nThe {noun}.", f"The {noun}.\nWho sees?") for noun in NOUNS]
 EWOK = [
-    {"Domain": f"agent-{n % 2}", "Context1": f"The {noun} sleeps.", "Target1": "It's old.", "Target2": "Who?"}
+    {
+        "Domain": f"agent-{n % 2}",
+        "Context1": f"The {noun} sleeps.",
+        "Context2": f"Who sees the {noun}?",
+        "Target1": "It's old.",
+        "Target2": "Who?",
+    }
     for n, noun in enumerate(NOUNS)
 ]
 BOXES = [
@@ -40,12 +46,6 @@ BOXES = [
 COMPS = [
     {"prefix_acceptable": f"A {noun}", "prefix_unacceptable": "The 'wug'", "property_phrase": "sees dogs."}
     for noun in NOUNS
-]
-
-
-PIQA = [
-    {"prompt": f"The {noun}", "solution0": "sees.", "solution1": "Who?", "label": n % 2}
-    for n, noun in enumerate(NOUNS)
 ]
 
 
@@ -91,19 +91,19 @@ ASKED = {
         ]
         for name in ("base", "wugs_dist_before")
     },
-    **{
-        f"babylm_{task}_regular_0_ops": [
-            choices(*((row["input_prefix"], option) for option in row["options"])) for row in BOXES[::2]
-        ]
-        for task in ("entity_tracking_fast", "entity_tracking_filtered")
-    },
-    "babylm_global_piqa_parallel_global_piqa_parallel": [
-        choices((row["prompt"], " sees."), (row["prompt"], " Who?")) for row in PIQA
+    "babylm_entity_tracking_fast_regular_0_ops": [
+        choices(*((row["input_prefix"], option) for option in row["options"])) for row in BOXES[::2]
     ],
+    **{
+        f"babylm_ewok_contexts_agent-{n}": [
+            choices((row["Context1"], " " + row["Target1"]), (row["Context2"], " " + row["Target1"]))
+            for row in EWOK[n::2]
+        ]
+        for n in (0, 1)
+    },
 }
-GOLD = {"babylm_global_piqa_parallel_global_piqa_parallel": [row["label"] for row in PIQA]}  # others: 0
-DATASETS = ["entity_tracking_fast", "entity_tracking_filtered", "global_piqa_parallel"]
-DATASETS += ["blimp_filtered", "supplement_filtered", "ewok_filtered", "entity_tracking", "comps"]
+DATASETS = ["blimp_filtered", "supplement_filtered", "ewok_filtered", "ewok_contexts", "entity_tracking"]
+DATASETS += ["entity_tracking_fast", "comps"]
 
 
 @pytest.fixture(autouse=True)
@@ -124,9 +124,7 @@ def folder(tmp_path_factory) -> Path:
     write_rows(full / "ewok_filtered/agents.jsonl", EWOK)
     write_rows(full / "entity_tracking/regular.jsonl", BOXES)
     write_rows(full / "entity_tracking/moves.jsonl", MOVES)
-    for path in ("fast_eval/entity_tracking_fast", "full_eval/entity_tracking_filtered"):
-        write_rows(root / "data" / path / "regular.jsonl", BOXES[::2])
-    write_rows(full / "global_piqa_parallel/rows.jsonl", PIQA)
+    write_rows(root / "data/fast_eval/entity_tracking_fast/regular.jsonl", BOXES[::2])
     write_rows(full / "comps/comps_base.jsonl", COMPS)
     write_rows(full / "comps/comps_wugs_dist-before.jsonl", COMPS)
     return root
@@ -168,8 +166,7 @@ def test_every_item_gets_the_numbers_of_our_own_scorer(folder, tmp_path, model):
         assert len(theirs) == len(ours)
         for mine, other in zip(ours, theirs, strict=True):
             assert other == pytest.approx(mine, abs=1e-5)
-        gold = GOLD.get(task, [0] * len(ours))
-        right = [best_choices(row)[0] == answer for row, answer in zip(ours, gold, strict=True)]
+        right = [best_choices(row)[0] == 0 for row in ours]
         assert [row["acc"] for row in samples(tmp_path, task)] == right
         assert found["results"][task]["acc,none"] == sum(right) / len(right)
     assert found["model"] == str(folder / "model") and len(found["model_sha256"]) == 64
@@ -341,8 +338,11 @@ def test_tasks_of_ones_own_pass_through(folder, tmp_path, monkeypatch):
     [
         (["babylm_blimp_filtred"], "no task 'babylm_blimp_filtred': did you mean babylm_blimp_filtered"),
         (["babylm_comps", "babylm_comps_base"], "Duplicate task 'babylm_comps_base'.*: ask for one of them"),
-        (["babylm_wug_past"], "no task of choices: use `python -m eval --tasks wug_past_tense`"),
-        (["reading"], "^reading is no task of choices: use `python -m eval --tasks reading`"),
+        (
+            ["babylm_wug_past"],
+            "lm_eval has no form for babylm_wug_past: use `python -m eval --tasks wug_past_tense`",
+        ),
+        (["reading"], "^lm_eval has no form for reading: use `python -m eval --tasks reading`"),
         (["babylm_blimp_fast"], "no \\*.jsonl files in .*fast_eval/blimp_fast"),
     ],
 )

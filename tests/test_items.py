@@ -56,7 +56,7 @@ def test_the_score_is_the_plain_mean_of_subtasks_with_its_standard_error():
     assert result["score"] == (0.5 + 0.75) / 2
     assert result["standard_error"] == pytest.approx(math.sqrt(0.25 / 2 + 0.7 * 0.3 / 8) / 2)
     assert result["by_subtask"]["b"]["score"] == 0.75
-    more = {"phenomenon": "a", "predicted": 0.5}
+    more = {"phenomenon": "a", "predicted": 0.5, "weight": 0.5}
     assert result["by_phenomenon"]["a"] | more == result["by_subtask"]["a"]
     assert (result["items"], result["chance"]) == (10, 0.5)
 

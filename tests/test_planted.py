@@ -32,10 +32,11 @@ def planted(found: Questions, right: float, wrong: float) -> list[list[float]]:
 def test_a_constant_scorer_gets_what_guessing_is_worth(tmp_path, task):
     found = questions(tmp_path, task)
     result = found.summarise(planted(found, -7.0, -7.0))
-    guess = 0.2 if "entity" in task else 0.5
+    guess = 1 / len(found.items[0].choices)
     assert result["score"] == pytest.approx(guess) == pytest.approx(result["chance"])
     assert result["ties"] == result["items"] == len(found.items)
-    assert result["official_score"] == pytest.approx(0.5 if "piqa" in task else 1.0)
+    first = sum(item.gold == 0 for item in found.items) / len(found.items)
+    assert result["official_score"] == pytest.approx(first) == (guess if "piqa" in task else 1)
 
 
 @pytest.mark.parametrize("task", CHOICES)
@@ -87,11 +88,17 @@ def test_the_contract_of_a_result_is_the_same_for_every_task(tmp_path, task):
     cell = {"score", "standard_error", "items", "ties"}
     assert {"metric", "chance", "official_score", "by_subtask", "by_phenomenon", *cell} <= set(result)
     for part in ("by_subtask", "by_phenomenon"):
-        assert all(set(values) - {"phenomenon", "predicted"} == cell for values in result[part].values())
+        own = {"phenomenon", "predicted", "weight"}
+        assert all(set(values) - own == cell for values in result[part].values())
     assert sum(part["items"] for part in result["by_subtask"].values()) == result["items"]
-    assert result.get("unverified", False) is ("piqa" in task)
-    columns = found.per_item(scores)
-    rows = {name: len(found["predictions"]) for name, found in found.predictions(scores).items()}
-    assert set(columns) == set(result["by_subtask"]) == set(rows)
+    if "weight" in next(iter(result["by_subtask"].values())):
+        parts = [part["weight"] * part["score"] for part in result["by_subtask"].values()]
+        assert math.fsum(parts) == pytest.approx(result["score"])
+    columns, told = found.per_item(scores), found.predictions(scores)
+    rows = {name: part["items"] for name, part in result["by_subtask"].items()}
+    assert set(columns) == set(rows) and set(told) == {item.key for item in found.items}
     assert all(len(values) == rows[name] for name in columns for values in columns[name].values())
+    assert [row["id"] for part in told.values() for row in part["predictions"]] == [
+        item.uid for key in told for item in found.items if item.key == key
+    ]
     assert len(found.first(1).items) == len(rows)

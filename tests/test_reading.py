@@ -267,7 +267,7 @@ def test_the_difference_of_two_models_has_the_error_of_leaving_out_each_sentence
         planted(questions),
         [[2 * value + row for value in item] for row, item in enumerate(planted(questions))],
     )
-    found = item_difference(questions.per_item(one), questions.per_item(two))
+    found = item_difference(questions.per_item(one), questions.per_item(two), {})
     left = []
     for number in sorted(set(questions.columns["sentence"])):
         kept = [row for row, sentence in enumerate(questions.columns["sentence"]) if sentence != number]

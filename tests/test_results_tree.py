@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from choice_rows import ROWS, write_task
+from choice_rows import write_task
 
 from babylm_data.errors import UserError
-from eval.results.official_tree import ResultsTree, model_name
-from eval.tasks import TASKS
+from eval.results.official_tree import ResultsTree, model_name, refuse_one_place
+from eval.tasks import LISTS, TASKS, on_list
 
 BLIMP = """\
 TEMPERATURE: 1.00
@@ -91,9 +91,20 @@ def test_predictions_are_in_the_default_form_of_json(tmp_path):
     assert text == json.dumps(json.loads(text))
 
 
-@pytest.mark.parametrize("task", ROWS)
-def test_every_task_has_a_place_of_its_own(task):
-    assert TASKS[task].tree.endswith(f"/{task}")
+@pytest.mark.parametrize("year", [LISTS[:2], LISTS[2:]], ids=["2025", "2026"])
+def test_every_task_of_a_year_has_a_place_of_its_own_that_is_called_after_its_data(year):
+    asked = dict.fromkeys(task for name in year for task in on_list(name))
+    places = [TASKS[task].tree for task in asked]
+    assert len(set(places)) == len(places) == 12
+    assert all(
+        place.endswith(Path(TASKS[task].folder).name) for task, place in zip(asked, places, strict=True)
+    )
+    refuse_one_place([*asked, "perplexity", "aoa", "reading_spaced"])
+
+
+def test_two_years_of_a_task_have_one_place_and_go_into_two_trees():
+    with pytest.raises(UserError, match="^ewok_filtered and ewok_contexts have one place in a results tree"):
+        refuse_one_place(["blimp_filtered", "ewok_filtered", "comps", "ewok_contexts"])
 
 
 @pytest.mark.parametrize("name", ["L0.1", "student", "v1.", ".hidden", "a.b.c", "x"])

@@ -22,7 +22,8 @@ INVENTED = [
     "ewok_filtered",
     "ewok_fast",
     "comps",
-    "entity_tracking_filtered",
+    "entity_tracking",
+    "entity_tracking_fast",
     "global_piqa_parallel",
     "global_piqa_nonparallel",
 ]
@@ -108,7 +109,7 @@ def test_an_answer_follows_from_what_the_row_says(made):
         doer, verb = row["question"].removeprefix("What did ").removesuffix("?").rsplit(" ", 1)
         (told,) = [text for text in row["paragraph"].lower().split(". ") if text.startswith(f"{doer} ")]
         assert told.rstrip(".").endswith(row["answer"].lower().rstrip(".")) == bool(row["label"]), verb
-    for row in rows_of(made / "full_eval/entity_tracking_filtered/regular.jsonl"):
+    for row in rows_of(made / "full_eval/entity_tracking/regular.jsonl"):
         *_, last, _ = row["input_prefix"].split(". ")
         assert last.endswith(row["options"][0].rstrip("."))
         assert row["input_prefix"].count(" put ") == row["numops"]
@@ -128,7 +129,7 @@ def test_the_command_says_what_is_invented_and_what_is_lacking(official, tmp_pat
     stand_in(["--out", str(tmp_path / "out"), "--data", str(official), "--most", "2"])
     said = capsys.readouterr().out
     assert "comps: 8 synthetic rows" in said and "multirc: 2 synthetic training rows" in said
-    assert "nothing stands in for it: supplement_filtered, entity_tracking, " in said
+    assert "nothing stands in for it: supplement_filtered, supplement_fast, " in said
 
 
 def test_a_score_on_stand_ins_is_marked_in_the_file_and_the_table(made, tmp_path, capsys):

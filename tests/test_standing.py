@@ -10,10 +10,11 @@ import test_reading
 from choice_rows import write_rows, write_task
 
 from babylm_data.errors import UserError
+from eval.finetune.glue import OFFICIAL
 from eval.scorer.model import model_sha256
 from eval.submission.__main__ import main
 from eval.submission.standing import place as standing
-from eval.submission.standing.grading import score_submission, task_of
+from eval.submission.standing.grading import rules_of, score_submission
 from eval.submission.standing.ours import Own, read_own
 from eval.submission.standing.published import Column, Group, Published, Row, load_published
 from eval.tasks import TASKS, official
@@ -53,7 +54,8 @@ def scores_file(path: Path, **tasks: dict) -> Path:
 
 TUNED = {
     "metric": "f1", "score": 0.9, "spread": 0.1, "n": 2, "notes": [], "submitted": 7, "predictions_sha256": "",
-    "by_seed": {"1": {"accuracy": 0.8}, "7": {"accuracy": 0.6}},
+    "by_seed": {"1": {"accuracy": 0.8, "f1": 0.9}, "7": {"accuracy": 0.6, "f1": 0.7}},
+    "majority": {"accuracy": 0.55, "f1": 0.65}, "examples": {"valid": 204},
 }  # fmt: skip
 """A task as finetune.json has it."""
 
@@ -79,7 +81,9 @@ def test_every_published_row_has_a_source_and_percents_in_known_columns():
         for row in group.rows:
             assert row.model and row.source and set(row.scores) <= set(published.columns), row.model
             assert all(0 <= score < 100 and type(score) in (int, float) for score in row.scores.values())
-    assert all(column.task in TASKS for column in published.columns.values())
+    for column in published.columns.values():
+        asked = {f"glue {task}" for task in OFFICIAL} | TASKS.keys()
+        assert column.task in asked if column.task else set(column.mean) <= set(published.columns)
     assert len({(group.name, group.track) for group in published.groups}) == len(published.groups)
 
 
@@ -87,7 +91,26 @@ def test_the_published_blimp_and_supplement_scores_are_those_known():
     known = [(65.08, 57.25), (67.29, 59.09), (71.66, 63.21), (69.8, 59.5), (67.6, 58.1), (65.8, 58.8)]
     known += [(69.4, 60.6), (63.3, 59.1), (63.7, 56.7), (66.73, 58.03), (70.30, 63.38), (73.11, 61.73)]
     rows = [row for group in load_published().groups if group.track == "strict-small" for row in group.rows]
-    assert set(known) <= {(row.scores["blimp"], row.scores["supplement"]) for row in rows}
+    assert set(known) <= {(row.scores.get("blimp"), row.scores.get("supplement")) for row in rows}
+
+
+def test_the_overall_score_of_2026_is_the_mean_of_nine_beside_what_guessing_gives():
+    published = load_published()
+    halves = ["blimp_filtered", "supplement_filtered", "ewok_contexts", "comps"]
+    results = {task: result(0.6, chance=0.5) for task in halves}
+    results |= {"entity_tracking_filtered": result(0.3, chance=0.2), "reading": result(0.05, chance=0.0)}
+    results |= {
+        "global_piqa_parallel": result(0.3, chance=0.25),
+        "global_piqa_nonparallel": result(0.5, chance=0.5),
+    }
+    results |= {f"glue {task}": result(0.7, chance=0.62) for task in OFFICIAL}
+    assert "overall" not in published.ours(results)
+    results["aoa"] = result(0.1, chance=0.0)
+    found = published.ours(results)["overall"]
+    assert found["score"] == pytest.approx((4 * 0.6 + 0.3 + 0.7 + 0.4 + 0.05 + 0.1) / 9)
+    assert found["chance"] == pytest.approx((4 * 0.5 + 0.2 + 0.62 + 0.375) / 9)
+    own = standing.stand(Own("ours", results), published, "strict-small")
+    assert "  Overall 2026: 43.89 ± 0.31 (mean of 9; chance 35.50)" in standing.table(own, published.columns)
 
 
 # --- places ---
@@ -122,7 +145,7 @@ def test_a_column_may_be_a_subtask():
     parts = {"rt": {"score": 0.5, "standard_error": None}, "spr": {"score": 0.02, "standard_error": None}}
     own = Own("ours", {"reading": result(0.26, by_subtask=parts)})
     found = standing.stand(own, PUBLISHED, "strict-small")
-    assert found["ours"] == {"spr": {"score": 2.0, "standard_error": None}}
+    assert found["ours"] == {"spr": {"score": 2.0, "standard_error": None, "chance": None}}
     assert found["groups"][1]["ranks"] == {"spr": {"rank": 1, "of": 2}}
     assert found["unpublished"] == {}
 
@@ -188,7 +211,8 @@ def test_a_run_folder_brings_its_track_its_fine_tuning_and_its_caveats(tmp_path)
     run = tmp_path / "mine"
     scores_file(run / "eval/scores.json", blimp_filtered=result(0.65))
     tasks = {
-        "rte": TUNED,
+        "rte": TUNED | {"metric": "accuracy"},
+        "mrpc": TUNED,
         "boolq": TUNED | {"notes": ["the rows are synthetic"], "synthetic": True},
         "cola": TUNED | {"metric": "mcc", "score": 0.3},
     }
@@ -199,17 +223,19 @@ def test_a_run_folder_brings_its_track_its_fine_tuning_and_its_caveats(tmp_path)
     assert (own.name, own.track, list(own.results)) == (
         "mine",
         "strict",
-        ["blimp_filtered", "glue rte", "glue cola"],
+        ["blimp_filtered", "glue rte", "glue mrpc", "glue cola"],
     )
     assert own.refused == {"glue boolq": "the rows are synthetic"}
     assert [line.split(";")[0].split(":")[0] for line in own.caveats] == [
         "Ours is no entry, a trial",
         "Ours is no entry, outside the competition",
-        "Ours on glue rte, boolq is the accuracy of the one seed that is submitted",
+        "Ours on glue rte, mrpc, boolq is of the one seed that is submitted",
     ]
     found = standing.stand(own, load_published(), own.track)
     assert {group["track"] for group in found["groups"]} == {"strict"}
-    assert found["unpublished"]["glue rte"] == {"metric": "accuracy", "score": 60, "standard_error": None}
+    assert (found["ours"]["rte"]["score"], found["ours"]["mrpc"]["score"]) == (60, 70), "F1 of MRPC alone"
+    assert found["ours"]["rte"]["standard_error"] == pytest.approx(100 * math.sqrt(0.24 / 203))
+    assert [found["ours"][task]["chance"] for task in ("rte", "mrpc")] == [pytest.approx(55), 65]
     assert found["unpublished"]["glue cola"]["score"] == 30, "a mean, for no submission holds it"
 
 
@@ -293,7 +319,13 @@ KEYS = {
     "comps": "comps",
     "wug_adj": "wug_adj_nominalization",
     "wug_past": "wug_past_tense",
+}
+LATER = {
+    "blimp": "blimp_filtered",
+    "ewok": "ewok_contexts",
+    "entity_tracking_filtered": "entity_tracking_filtered",
     "global_piqa_parallel": "global_piqa_parallel",
+    "global_piqa_nonparallel": "global_piqa_nonparallel",
 }
 
 
@@ -302,7 +334,7 @@ def gold(tmp_path, monkeypatch) -> Path:
     """Gold data of a few rows a task, which pass for the official ones."""
     monkeypatch.setattr(official, "official_rows", lambda task: None)
     data = tmp_path / "gold"
-    for task in KEYS.values():
+    for task in [*KEYS.values(), *LATER.values()]:
         write_task(data / TASKS[task].folder, task)
     return data
 
@@ -315,14 +347,22 @@ def predicted(gold: Path, task: str) -> tuple[dict, dict]:
     return questions.predictions(scores), questions.summarise(scores)
 
 
-def test_predictions_are_worth_what_the_scores_behind_them_were(gold):
-    told = {key: predicted(gold, task) for key, task in KEYS.items()}
+@pytest.mark.parametrize("keys", [KEYS, LATER], ids=["2025", "2026"])
+def test_predictions_are_worth_what_the_scores_behind_them_were(gold, keys):
+    told = {key: predicted(gold, task) for key, task in keys.items()}
     found, refused = score_submission({key: rows for key, (rows, _) in told.items()}, "file", gold)
-    assert refused == {} and list(found) == list(KEYS.values())
+    assert refused == {} and set(found) == set(keys.values())
     for key, (_, expected) in told.items():
-        assert found[KEYS[key]]["score"] == pytest.approx(expected["score"], abs=1e-12), key
-        assert found[KEYS[key]]["metric"] == expected["metric"] and not found[KEYS[key]]["partial"]
+        assert found[keys[key]]["score"] == pytest.approx(expected["score"], abs=1e-12), key
+        assert found[keys[key]]["metric"] == expected["metric"] and not found[keys[key]]["partial"]
     assert 0 < found["blimp_filtered"]["score"] < 1
+
+
+def test_the_age_score_of_2026_counts_as_it_stands_and_no_other_value_does(gold):
+    found, refused = score_submission({"aoa": {"aoa": 0.25}, "aoa_surprisals": {"results": []}}, "file", gold)
+    assert found["aoa"]["score"] == 0.25 and list(refused) == ["aoa_surprisals"]
+    with pytest.raises(UserError, match="file, aoa: row aoa has nan in 'aoa', no finite number"):
+        score_submission({"aoa": {"aoa": math.nan}, "aoa_surprisals": {}}, "file", gold)
 
 
 def test_the_share_of_right_predictions_is_counted_by_hand(gold):
@@ -365,7 +405,7 @@ def test_fine_tuned_labels_are_counted_and_what_cannot_be_scored_says_why(gold):
     }
     found, refused = score_submission(content, "file", gold)
     assert (found["glue wsc"]["score"], found["glue wsc"]["partial"]) == (0.5, False)
-    assert list(refused) == ["reading", "glue rte", "aoa"]
+    assert list(refused) == ["reading", "aoa", "glue rte"]
     assert refused["reading"] == f"{gold} has no gold data of it" and "eval.aoa" in refused["aoa"]
 
 
@@ -405,13 +445,14 @@ def test_predictions_that_do_not_fit_the_gold_data_are_refused_with_their_place(
     refused("is not a JSON object", lambda other: other[name].update(predictions=None))
 
 
-def test_entity_tracking_is_told_from_its_filtered_edition_by_its_counts():
-    def told(task: str) -> dict:
-        return {name: {"predictions": [{}] * count} for name, count in official_rows(task).items()}
+def test_the_year_of_a_submission_is_told_by_its_keys():
+    def year(*keys: str) -> str | None:
+        found = rules_of(dict.fromkeys(keys))
+        return found and found.name
 
-    assert task_of("entity_tracking", told("entity_tracking")) == "entity_tracking"
-    assert task_of("entity_tracking", told("entity_tracking_filtered")) == "entity_tracking_filtered"
-    assert task_of("fast_eval_results", {}) is None
+    assert (year("blimp", "ewok"), year("ewok", "global_piqa_parallel")) == ("2025", "2026")
+    assert (year("entity_tracking", "aoa"), year("aoa", "aoa_surprisals")) == ("2025", "2026")
+    assert year("tasks", "fast_eval_results") is None
 
 
 def test_the_whole_way_from_a_submission_file_to_the_table(gold, tmp_path, capsys):

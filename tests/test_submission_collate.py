@@ -32,7 +32,7 @@ def evaluated(tmp_path_factory):
     """(folder of a run with three revisions, all evaluated on tiny data; name -> rules fitted to these; the data)."""
     place = tmp_path_factory.mktemp("evaluated")
     data, run = write_data(place / "data"), place / "runs" / "x"
-    rules = {name: fitted(load_rules(name), data) for name in ("2025", "2026-unverified")}
+    rules = {name: fitted(load_rules(name), data) for name in ("2025", "2026")}
     sections = [section for each in rules.values() for section in each.keys.values()]
     full = list(dict.fromkeys(each.task for each in sections if each.task and each.form == "predictions"))
     fast = list(dict.fromkeys(entry.task for each in rules.values() for entry in each.fast.values())) + [
@@ -92,7 +92,7 @@ def of(folder: Path) -> Run:
     return Run(folder, "student", {"name": "x", "words_seen": 3 * 10**6, **summary}, {}, {}, {}, None, scores)
 
 
-@pytest.mark.parametrize("year", ["2025", "2026-unverified"])
+@pytest.mark.parametrize("year", ["2025", "2026"])
 def test_what_is_whole_becomes_a_file_without_a_fault(evaluated, tmp_path, year):
     folder, rules, data = evaluated
     rules = rules[year]
@@ -236,7 +236,7 @@ def evaluated_labels(run: Path) -> dict:
 def test_a_score_of_ages_of_other_surprisals_is_missing(run, evaluated, monkeypatch, do, said):
     monkeypatch.setattr(collate_module, "FEWEST", len(REVISIONS))
     do(run)
-    found = collate(of(run), evaluated[1]["2026-unverified"])
+    found = collate(of(run), evaluated[1]["2026"])
     assert any(re.match(said, line) for line in found.missing) and "aoa" not in found.content
 
 
@@ -262,7 +262,7 @@ def test_a_revision_that_was_due_and_that_nobody_wrote_is_missing(run, evaluated
 
 
 def test_a_run_that_came_to_no_revision_says_so_and_has_a_file_that_can_be_checked(run, evaluated, tmp_path):
-    rules = evaluated[1]["2026-unverified"]
+    rules = evaluated[1]["2026"]
     due = of(run)
     due.summary.update({"track": "2025/strict-small", "words_seen": 500_000, "revisions": []})
     shutil.rmtree(run / "aoa")

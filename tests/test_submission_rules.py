@@ -40,23 +40,29 @@ def test_a_complete_run_has_all_revisions_of_its_track(track, count, last):
 
 
 def test_a_shorter_run_has_the_revisions_that_it_reached():
-    found = load_rules("2026")
+    found = load_rules("2026-april")
     assert found.revisions("strict", 20_000_001)[-2:] == ["chck_10M", "chck_20M"]
     assert found.revisions("strict", 2_000, 0.001) == ["chck_1M", "chck_2M"]
 
 
-def test_the_public_2026_is_2025_under_another_name():
-    assert load_rules("2026") == load_rules("2025").model_copy(
-        update={"name": "2026", "year": "2026", "note": load_rules("2026").note}
-    )
+def test_2026_of_april_is_2025_under_another_name():
+    april = load_rules("2026-april")
+    same = load_rules("2025").model_copy(update={"name": "2026-april", "year": "2026", "note": april.note})
+    assert april == same
 
 
-def test_what_was_not_read_in_official_code_is_marked():
-    assert [name for name in known_rules() if not load_rules(name).verified] == ["2026-unverified"]
-    found = load_rules("2026-unverified")
+def test_2026_asks_its_own_tasks_and_of_the_model_card_a_license():
+    assert known_rules() == ["2025", "2026", "2026-april", "2026-entity-18"]
+    found = load_rules("2026")
+    assert found.license and not load_rules("2025").license
     assert not {"wug_adj", "wug_past", "entity_tracking"} & {*found.keys, *found.fast}
+    assert (found.keys["ewok"].task, found.fast["ewok"].task) == ("ewok_contexts", "ewok_contexts_fast")
+    assert found.keys["ewok"].rows == load_rules("2025").keys["ewok"].rows
     assert sum(found.keys["entity_tracking_filtered"].rows.values()) == 6_780
     assert [*found.fast["entity_tracking_filtered"].rows.values()] == [517, 409, 405, 425, 388, 94]
+    eighteen = load_rules("2026-entity-18")
+    assert eighteen.fast["entity_tracking_filtered"].rows == eighteen.keys["entity_tracking_filtered"].rows
+    assert (eighteen.keys, eighteen.license) == (found.keys, True)
     assert found.keys["global_piqa_parallel"].rows == {"global_piqa_parallel": 103}
     assert found.keys["blimp"] == load_rules("2025").keys["blimp"]
 

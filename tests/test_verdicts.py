@@ -11,7 +11,7 @@ from test_reading import rows, write
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
-from eval.compare.paired import choice_difference, correlation_difference
+from eval.compare.paired import choice_difference, correlation_difference, weights_of
 from eval.report.page import page
 from eval.runs.lineup import read_lineup
 from eval.runs.verdicts import Difference, differences, verdicts
@@ -44,15 +44,16 @@ def test_the_error_of_a_difference_is_that_of_the_paired_differences(student):
         {name: cell["credit"] for name, cell in items_of(run).items()}
         for run in (student, student.parent / "nursery-control")
     ]
-    whole = choice_difference(*sides)
+    weights = weights_of(lineup.student.tasks["nursery"])
+    whole = choice_difference(*sides, weights)
     assert found.value == pytest.approx(whole["difference"])
     assert found.standard_error == whole["standard_error"]
-    part = choice_difference(*({"do_support": side["do_support"]} for side in sides))
+    part = choice_difference(*({"do_support": side["do_support"]} for side in sides), weights)
     assert found.by_subtask["do_support"] == Difference(
         pytest.approx(part["difference"]), part["standard_error"]
     )
     cell = f"± {100 * whole['standard_error']:.2f}"
-    assert cell in page(lineup) and cell in model_card(lineup, Collected())
+    assert cell in page(lineup) and cell in model_card(lineup, Collected()).of_bundle
 
 
 def test_reading_has_a_verdict_with_the_error_of_leaving_out_sentences(student, tmp_path):
@@ -66,7 +67,7 @@ def test_reading_has_a_verdict_with_the_error_of_leaving_out_sentences(student, 
     assert found.standard_error > 0 and set(found.by_subtask) == {"rt", "spr"}
     assert found.by_subtask["spr"].standard_error > 0
     cell = f"± {100 * found.standard_error:.2f}"
-    assert cell in page(lineup) and cell in model_card(lineup, Collected())
+    assert cell in page(lineup) and cell in model_card(lineup, Collected()).of_bundle
 
 
 def test_the_same_answers_make_a_difference_of_0_far_surer_than_two_sets_of_items_would(student):

@@ -120,8 +120,10 @@ def object_of(verb: Verb, rng: Random) -> str:
     )
 
 
-def entity_tracking(file: str, operations: int, rng: Random) -> Rows:
-    """A thing goes from container to container; the first of five options is where it is in the end."""
+def entity_tracking(file: str, operations: int, kept: int, rng: Random) -> Rows:
+    """A thing goes from container to container; the first of five options is where it is in the end. After `kept` rows,
+    "nothing" is offered too.
+    """
     number = 0
     while True:
         options, thing, being = rng.sample(CONTAINERS, 5), rng.choice(THINGS), rng.choice(BEINGS)
@@ -131,24 +133,25 @@ def entity_tracking(file: str, operations: int, rng: Random) -> Rows:
             place = rng.choice([container for container in options if container != place])
             story.append(sentence(f"{the(being)} put {the(thing)} into {the(place)}"))
         options = [place, *(container for container in options if container != place)]
+        last = f"{options[4].lemma}." if number < kept else "nothing."
         yield {
             "sample_id": f"{file}-{number}",
             "numops": operations,
             "input_prefix": " ".join([*story, capital(f"{the(thing)} is now in the ")]) + " ",
-            "options": [f"{container.lemma}." for container in options],
+            "options": [f"{container.lemma}." for container in options[:4]] + [last],
         } | MARK
         number += 1
 
 
-def global_piqa(rng: Random) -> Rows:
-    """The girl wants to eat something. She looks for -> the apple, not the train. Either may stand first."""
+def global_piqa(solutions: int, rng: Random) -> Rows:
+    """The girl wants to eat something. She looks for -> the apple, not the train. Any may stand first."""
     for number in itertools.count():
-        being, verb, label = rng.choice(BEINGS), rng.choice(TO_FOOD), rng.randrange(2)
-        solutions = [f"{the(rng.choice(nouns))}." for nouns in (FOODS, THINGS)]
+        being, verb, label = rng.choice(BEINGS), rng.choice(TO_FOOD), rng.randrange(solutions)
+        nouns = rng.sample(THINGS, solutions)
+        nouns[label] = rng.choice(FOODS)
         yield {
             "prompt": f"{sentence(f'{the(being)} wants to {verb.lemma} something')} {capital(the(being))} looks for",
-            "solution0": solutions[label],
-            "solution1": solutions[1 - label],
+            **{f"solution{place}": f"{the(noun)}." for place, noun in enumerate(nouns)},
             "label": label,
             "example_id": f"synthetic_{number}",
         } | MARK

@@ -108,19 +108,20 @@ def tokenizer_of(asked: str | None, checkpoints: Sequence[Checkpoint]) -> "PreTr
 def write_official(
     out: Path, tree: ResultsTree | None, checkpoints: Sequence[Checkpoint], score: float
 ) -> None:
-    """The files in the official form: the surprisals, in `out` and in the results tree, and the score."""
+    """The files in the official form, the surprisals and the score, in `out` and in the results tree."""
     surprisals = as_json(
         {"results": [row for each in checkpoints for row in with_step(each.rows, each.name, each.exposure)]}
     )
-    score_file = out / "aoa_score.json"
-    # killed between the two, an older score would stand beside these surprisals
-    score_file.unlink(missing_ok=True)
-    write_whole(out / "surprisal.json", surprisals)
-    write_whole(score_file, as_json({"aoa": score}))
+    folders = [out]
     if tree:
-        folder = replace(tree, backend=checkpoints[0].backend).folder / "AoA_word"
+        folders.append(replace(tree, backend=checkpoints[0].backend).folder / "AoA_word")
+    for folder in folders:
+        # killed between the two, an older score would stand beside these surprisals
+        (folder / "aoa_score.json").unlink(missing_ok=True)
         write_whole(folder / "surprisal.json", surprisals)
-        print(f"wrote {folder / 'surprisal.json'}")
+        write_whole(folder / "aoa_score.json", as_json({"aoa": score}))
+    if tree:
+        print(f"wrote surprisal.json and aoa_score.json in {folders[-1]}")
         print_unlike(checkpoints)
 
 

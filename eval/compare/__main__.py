@@ -13,6 +13,7 @@ from babylm_data.sealed import write_whole
 from eval.results.json_files import damage_named
 
 if TYPE_CHECKING:
+    from eval.compare.paired import Weights
     from eval.compare.scored import Scored
 
 DESCRIPTION = """\
@@ -66,7 +67,7 @@ def read_sides(args: argparse.Namespace) -> list[list[Path]]:
 
 def paired(a: "Scored", b: "Scored", task: str) -> dict:
     """One task of two models: {"metric", "a", "b", "difference", …} and, of a choice task, its parts."""
-    from eval.compare.paired import Z, columns_of, item_difference
+    from eval.compare.paired import Z, columns_of, item_difference, weights_of
     from eval.compare.scored import headline
 
     result = a.tasks[task]
@@ -77,15 +78,16 @@ def paired(a: "Scored", b: "Scored", task: str) -> dict:
         return found
     ours, theirs = a.items(task), b.items(task)
     check_alike(ours, theirs, f"{a.folder} and {b.folder} have other items of {task}")
-    found |= item_difference(ours, theirs)
+    weights = weights_of(result)
+    found |= item_difference(ours, theirs, weights)
     if "interval_items" not in found and (error := found.get("standard_error")) is not None:
         reach, value = Z * error, found["difference"]
         found["interval_items"] = [value - reach, value + reach]
     if "credit" not in columns_of(ours):
         return found
     return found | {
-        "by_phenomenon": parts(ours, theirs, phenomena(result)),
-        "by_subtask": parts(ours, theirs, {name: [name] for name in sorted(ours)}),
+        "by_phenomenon": parts(ours, theirs, phenomena(result), weights),
+        "by_subtask": parts(ours, theirs, {name: [name] for name in sorted(ours)}, weights),
     }
 
 
@@ -110,12 +112,12 @@ def check_alike(ours: dict, theirs: dict, fault: str) -> None:
         raise UserError(f"{fault}: {AGAIN}")
 
 
-def parts(ours: dict, theirs: dict, groups: dict[str, list[str]]) -> dict[str, dict]:
+def parts(ours: dict, theirs: dict, groups: dict[str, list[str]], weights: "Weights") -> dict[str, dict]:
     """The difference over each group of subtasks, and its p-value after Holm's correction over all groups."""
     from eval.compare.paired import holm, item_difference
 
     found = {
-        group: item_difference(*({name: side[name] for name in names} for side in (ours, theirs)))
+        group: item_difference(*({name: side[name] for name in names} for side in (ours, theirs)), weights)
         for group, names in groups.items()
     }
     corrected = holm([cell["p_value"] for cell in found.values()])

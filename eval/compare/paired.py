@@ -5,8 +5,6 @@ sqrt(se_a^2 + se_b^2), which would hold if they had answered different items.
 """
 
 import math
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -21,14 +19,13 @@ Columns = Mapping[
 ]  # subtask -> column -> one value an item, as items.json holds them
 
 
-def weights(subtasks: Sequence[str]) -> np.ndarray:
-    """What each subtask counts in its task's score: (len(subtasks),), adding up to 1.
+Weights = Mapping[str, float]
+"""subtask -> what it counts in its task's score, as `scores.json` says; of some of them, in proportion."""
 
-    All alike, but entity tracking is the mean over its files of the mean over the numbers of operations.
-    """
-    files = [re.sub(r"_\d+_ops$", "", name) for name in subtasks]
-    members = Counter(files)
-    return np.array([1 / (len(members) * members[file]) for file in files])
+
+def weights_of(result: dict) -> Weights:
+    """The weights of a choice task's result."""
+    return {name: cell["weight"] for name, cell in result["by_subtask"].items() if "weight" in cell}
 
 
 def squared_error(deltas: np.ndarray) -> float:
@@ -62,7 +59,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return multipletests(p_values, method="holm")[1].tolist() if len(p_values) else []
 
 
-def choice_difference(a: Credits, b: Credits) -> dict:
+def choice_difference(a: Credits, b: Credits, weights: Weights) -> dict:
     """The score of `a` less that of `b` over some subtasks of a choice task.
 
     "interval_items": were other items of the same subtasks drawn. "interval_subtasks": were other subtasks drawn
@@ -71,7 +68,8 @@ def choice_difference(a: Credits, b: Credits) -> dict:
     "interval_items": it is of "difference" and its error, as the score is no mean over all items alike and a test on
     these could take the other side; of one subtask, where it is, the exact sign test on the items that differ.
     """
-    share = weights(list(a))
+    share = np.array([weights[name] for name in a])
+    share /= share.sum()
     deltas = [np.subtract(a[name], b[name]) for name in a]
     means = np.array([delta.mean() for delta in deltas])
     scores = [float(share @ [np.mean(side[name]) for name in a]) for side in (a, b)]
@@ -93,13 +91,14 @@ def choice_difference(a: Credits, b: Credits) -> dict:
     }
 
 
-def item_difference(a: Columns, b: Columns) -> dict:
+def item_difference(a: Columns, b: Columns, weights: Weights) -> dict:
     """The difference as the columns of the same items ask for it, of choices, a correlation or a score that is known
-    without each cluster of items (then its error alone); {} for none of these.
+    without each cluster of items (then its error alone); {} for none of these. `weights` are of choices.
     """
     columns = columns_of(a)
     if "credit" in columns:
-        return choice_difference(*({name: side[name]["credit"] for name in side} for side in (a, b)))
+        earned = ({name: side[name]["credit"] for name in side} for side in (a, b))
+        return choice_difference(*earned, weights)
     if {"prob", "ratio"} <= columns and len(a) == 1:
         (mine,), (other,) = a.values(), b.values()
         return correlation_difference(mine["prob"], other["prob"], mine["ratio"])

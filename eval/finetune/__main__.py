@@ -23,10 +23,11 @@ writes  --out DIR         DIR/<task>/seed-<n>/{predictions.json, result.json}, a
         --results DIR     DIR/<model>/<revision>/finetune/<task>/predictions.json for the official collator,
                           of the seven tasks that it knows
 
-Causal models are read at their last real token, encoders at the first. `--head official --pool first` is the way of
-the challenge's own program: its head, no segment ids, nothing between two texts, plain shuffling. The epoch with the
-best validation score is kept, as there (SQuAD: the last). Defaults are the official ones: lr 3e-5, batch 32 (BoolQ,
-MultiRC 16), 10 epochs (WSC 30), 512 tokens; SQuAD: lr 5e-5, batch 16, 2 epochs, windows of 384 tokens.
+Causal models are read at their last real token, encoders at the first. `--head official` is the way of the challenge's
+own program: its head, no segment ids, nothing between two texts, plain shuffling; of 2026 with `--pool last`, encoders
+too, of 2025 with `--pool first`. (That of 2026 pads on the left, which moves learned positions; here none is moved.)
+The epoch with the best validation score is kept, as there (SQuAD: the last). Defaults are the official ones: lr 3e-5,
+batch 32 (BoolQ, MultiRC 16), 10 epochs (WSC 30), 512 tokens; SQuAD: lr 5e-5, batch 16, 2 epochs, windows of 384 tokens.
 
 A result that is there already, from the same model, data, settings and seed, is not made again."""
 

@@ -38,8 +38,8 @@ With --data, the kit's names without babylm_ (blimp, ewok_fast, …) are taken a
 Any other name of a task or group goes to lm_eval as it is. Nothing is downloaded, unless HF_HUB_OFFLINE=0 and
 HF_DATASETS_OFFLINE=0 are set: a task whose data are not on this machine is refused.
 
-lm_eval gives a tie to the first choice, which in the kit's tasks but Global PIQA is the right one: the number of ties
-is printed, and `python -m eval` counts them as guesses. Scores that are NaN or infinite are refused."""
+lm_eval gives a tie to the first choice, which in the kit's tasks is the right one: the number of ties is printed, and
+`python -m eval` counts them as guesses. Scores that are NaN or infinite are refused."""
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,9 +18,9 @@ OURS = "babylm_"  # what the names of the kit's own tasks begin with
 FIELDS = {  # by template: what it asks of a row
     "minimal_pairs": ("sentence_good", "sentence_bad"),
     "ewok": ("Context1", "Target1", "Target2"),
+    "ewok_contexts": ("Context1", "Context2", "Target1"),
     "entity_tracking": ("input_prefix", "options"),
     "comps": ("prefix_acceptable", "prefix_unacceptable", "property_phrase"),
-    "global_piqa": ("prompt", "solution0", "solution1", "label"),
 }
 DATASETS = {  # name of the group, which is that of a task of `python -m eval` after babylm_: its template
     "babylm_blimp_filtered": "minimal_pairs",
@@ -32,12 +32,16 @@ DATASETS = {  # name of the group, which is that of a task of `python -m eval` a
     "babylm_supplement_fast": "minimal_pairs",
     "babylm_ewok_fast": "ewok",
     "babylm_entity_tracking_fast": "entity_tracking",
-    "babylm_entity_tracking_filtered": "entity_tracking",
-    "babylm_global_piqa_parallel": "global_piqa",
-    "babylm_global_piqa_nonparallel": "global_piqa",
+    "babylm_ewok_contexts": "ewok_contexts",
+    "babylm_ewok_contexts_fast": "ewok_contexts",
     "babylm_nursery": "minimal_pairs",
 }
-SPLIT_BY = {"minimal_pairs": "UID", "ewok": "Domain", "entity_tracking": "numops"}
+SPLIT_BY = {
+    "minimal_pairs": "UID",
+    "ewok": "Domain",
+    "ewok_contexts": "Domain",
+    "entity_tracking": "numops",
+}
 """By template: the field that tells the subtasks of one file apart, where its rows have it."""
 
 
@@ -45,14 +49,14 @@ def own_name(name: str, data: Path | None) -> str:
     """`name`, or with --data what it is of the kit: "blimp" and "blimp_filtered" are babylm_blimp_filtered then.
 
     lm_eval has groups of some of these names, of other rows, whose data are on the hub. A UserError for a task of the
-    kit that is none of choices.
+    kit that lm_eval has no form for: values that are no choices, means per token, rows that are left out.
     """
     short = name.removeprefix(OURS)
     task = SPELLINGS.get(short, short)
     if task not in TASKS or (short == name and data is None):
         return name
     if OURS + task not in DATASETS:
-        raise UserError(f"{name} is no task of choices: use `python -m eval --tasks {task}`")
+        raise UserError(f"lm_eval has no form for {name}: use `python -m eval --tasks {task}`")
     if short == name:
         print(f"{name} is taken as {OURS + task}, from {data}; without --data it is lm_eval's own")
     return OURS + task

@@ -14,7 +14,7 @@ from eval.results.json_files import read_json
 from eval.results.request import TaskSet
 from eval.results.scores import ScoreFile, measured_on
 from eval.scorer.items import Scores, refuse_broken
-from eval.tasks import SPELLINGS, TASKS, extent_note, on_list
+from eval.tasks import LISTS, SPELLINGS, TASKS, extent_note, on_list
 from eval.tasks.json_rows import is_synthetic
 from eval.tasks.official import deviation_note, deviations
 from eval.tasks.questions import Questions
@@ -22,8 +22,6 @@ from eval.tasks.texts import Text, find_texts, read_text
 
 if TYPE_CHECKING:
     from eval.scorer.log_probs import Scorer
-
-LISTS = ("full", "fast")
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Job:
 
 
 def task_names(words: Sequence[str], data: Path | None, *, partial: bool) -> tuple[str, ...]:
-    """The tasks that are meant, each once; "full" and "fast" are the official lists.
+    """The tasks that are meant, each once; a word of `LISTS` means all of a list.
 
     If `partial`, those without data are left out and named, if any has data.
     """

@@ -2,12 +2,14 @@
 
     DIR/<model>/<revision>/zero_shot/<backend>/<task>/<dataset>/{predictions.json,best_temperature_report.txt}
 
-Both files are, byte for byte, what the official program writes of the same choices: its report counts percent at
-temperature 1. Model names stay whole, although that program cuts its argument at the last dot.
+Both files are what the official program writes of the same choices, but for the order of subtasks, which is that in
+which its file system lists the data; its report counts percent at temperature 1. Model names stay whole, although that
+program cuts its argument at the last dot. Two years can have one place for a task: a tree is of one year.
 """
 
 import json
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +67,24 @@ class ResultsTree:
             "--revision_name": self.revision,
         }
         return shlex.join(word for option in options.items() for word in option)
+
+    def fast_arguments(self, data: Path) -> str:
+        """What to add where all revisions are in the tree: by itself it leaves out the fast scores, and its track is
+        another one.
+        """
+        return shlex.join(["--fast", "--track", "strict-small", "--fast_eval_dir", str(data / "fast_eval")])
+
+
+def refuse_one_place(tasks: Iterable[str]) -> None:
+    """A UserError for two tasks with the same place in a tree: the second would be written over the first."""
+    places: dict[str, str] = {}
+    for task in tasks:
+        place = TASKS[task].tree if task in TASKS else None
+        if place and (other := places.setdefault(place, task)) != task:
+            raise UserError(
+                f"{other} and {task} have one place in a results tree, which is of one year: "
+                "give each year another --results"
+            )
 
 
 def model_name(model: str) -> str:

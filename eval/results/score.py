@@ -8,7 +8,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.results.jobs import Job, read_jobs
 from eval.results.json_files import read_json
-from eval.results.official_tree import ResultsTree
+from eval.results.official_tree import ResultsTree, refuse_one_place
 from eval.results.request import ScoreRequest
 from eval.results.scores import ScoreFile, called, task_key
 from eval.results.table import table
@@ -21,6 +21,8 @@ def score(request: ScoreRequest, jobs: Sequence[Job] | None = None) -> None:
 
     `jobs`: the tasks, where they have been read already.
     """
+    if request.tree:
+        refuse_one_place(request.tasks.names)
     jobs = read_jobs(request.tasks) if jobs is None else jobs
     for job in jobs:
         if job.note:
@@ -35,7 +37,7 @@ def score(request: ScoreRequest, jobs: Sequence[Job] | None = None) -> None:
     refused = score_jobs(jobs, folder, file, request)
     done = [job for job in jobs if job.task not in refused]
     if request.tree:
-        write_tree(done, file, request.tree)
+        write_tree(done, file, request.tree, request.tasks.data)
     print(table({job.task: file.scores["tasks"][job.task] for job in done}))
     if refused:
         more = f" ({len(refused)} tasks have no result: {', '.join(refused)})" if len(refused) > 1 else ""
@@ -86,7 +88,7 @@ def stamp(request: ScoreRequest) -> dict:
     }
 
 
-def write_tree(jobs: Sequence[Job], file: ScoreFile, tree: ResultsTree) -> None:
+def write_tree(jobs: Sequence[Job], file: ScoreFile, tree: ResultsTree, data: Path | None) -> None:
     """The official results tree, from the files of the scores: also of what was scored before."""
     written = []
     for job in jobs:
@@ -98,3 +100,7 @@ def write_tree(jobs: Sequence[Job], file: ScoreFile, tree: ResultsTree) -> None:
             written.append(tree.write(job.task, job.questions, result, *details))
     print(f"wrote {sum(place is not None for place in written)} tasks below {tree.folder}")
     print(f"the official collator finds them with {tree.collator_arguments}")
+    if tree.revision == "main" and data:
+        print(
+            f"and with those of all revisions beside them by adding {tree.fast_arguments(data)} (or your track)"
+        )

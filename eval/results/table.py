@@ -21,16 +21,25 @@ def percent(value: float, error: float | None) -> str:
 
 
 def tie_note(result: dict) -> str:
-    """What a tie was worth and what the other rule would have given; empty where values count, not choices."""
+    """What a tie was worth and what the other rule would have given; empty where no rule changes anything."""
     if "tie_rule" not in result:
         return ""
+    choices = result["metric"] == "accuracy"
+    shared, official = (
+        f"{100 * result[f'{rule}_score']:.2f}{' %' if choices else ''}" for rule in ("shared", "official")
+    )
     if result["tie_rule"] == "official":
-        other = f"{100 * result['shared_score']:.2f} %"
-        return f", each decided for the first choice (the official rule); with shared ties it has {other}"
-    note = ", each worth one part in as many choices as share it"
+        ruled = (
+            "each decided for the first choice"
+            if choices
+            else "which count for nothing, and shares in float32"
+        )
+        other = "shared ties" if choices else "all their digits"
+        return f", {ruled} (the official rule of 2025); with {other} it has {shared}"
+    note = ", each worth one part in as many choices as share it" if choices else ", which count for nothing"
     if result["official_score"] != result["score"]:
-        other = f"{100 * result['official_score']:.2f} %"
-        note += f"; by the official rule, under which the first choice wins a tie, it has {other}"
+        ruled = "the first choice wins a tie" if choices else "shares of people and model are in float32"
+        note += f"; by the official rule of 2025, under which {ruled}, it has {official}"
     return note
 
 
@@ -84,8 +93,6 @@ def _notes(name: str, result: dict) -> list[str]:
         lines += [
             f"{name}: {len(same):,} items have the answer twice among their choices: {', '.join(same[:3])}{more}"
         ]
-    if result.get("unverified"):
-        lines += [f"{name} is unverified: its reader was never tried on an official file"]
     return lines
 
 

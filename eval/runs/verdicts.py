@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from eval.compare.paired import Weights, item_difference, weights_of
 from eval.compare.scored import Scored
 from eval.results.table import percent
 from eval.runs.lineup import Lineup
@@ -36,19 +37,21 @@ def _difference(lineup: Lineup, task: str) -> Difference:
     results = [run.tasks[task] for run in runs]
     known = None not in [result["standard_error"] for result in results]
     items = [items_of(run, task) if known else {} for run in runs]
-    whole = _less(results, items)
+    weights = weights_of(results[0])
+    whole = _less(results, items, weights)
     for name in results[0]["by_subtask"]:
         cells = [result["by_subtask"][name] for result in results]
-        whole.by_subtask[name] = _less(cells, [{name: side[name]} if known else {} for side in items])
+        whole.by_subtask[name] = _less(
+            cells, [{name: side[name]} if known else {} for side in items], weights
+        )
     return whole
 
 
-def _less(results: list[dict], items: list[dict]) -> Difference:
+def _less(results: list[dict], items: list[dict], weights: Weights) -> Difference:
     """The first of two scores less the second; `items` is what items.json holds of each, {}: no error."""
-    from eval.compare.paired import item_difference
-
     student, control = results
-    return Difference(student["score"] - control["score"], item_difference(*items).get("standard_error"))
+    error = item_difference(*items, weights).get("standard_error")
+    return Difference(student["score"] - control["score"], error)
 
 
 def items_of(run: Run, task: str) -> dict:

@@ -42,9 +42,12 @@ def in_float64(scorer: Scorer) -> Scorer:
 class Doubt:
     """The scores of items with any number of choices, and how sure each is."""
 
-    def __init__(self, items: Sequence[Item], encoded: list[Encoded]) -> None:
-        """`encoded` are the choices of all items one after the other."""
+    def __init__(self, items: Sequence[Item], encoded: list[Encoded], *, per_token: bool = False) -> None:
+        """`encoded` are the choices of all items one after the other; a score is a sum over tokens, or their mean."""
         self.sequences, places = distinct(encoded)
+        self.divisors_S = np.array(
+            [max(1, sum(entry.scored)) if per_token else 1 for entry in self.sequences]
+        )
         members = iter(places)
         counts = [len(item.choices) for item in items]
         self.members_IC = np.full(
@@ -59,7 +62,7 @@ class Doubt:
         """Put the sums of the sequences into items number `rows`; the scores that stood there, to compare."""
         old = self.scores_IC[rows]
         members = self.members_IC[rows]
-        self.scores_IC[rows] = np.where(members >= 0, sums[members], -np.inf)
+        self.scores_IC[rows] = np.where(members >= 0, (sums / self.divisors_S)[members], -np.inf)
         return old
 
     def doubtful(self, bound: float) -> np.ndarray:
@@ -91,11 +94,15 @@ class Doubt:
         return float(np.ptp(change, axis=1).max(initial=0.0))
 
 
-def choose(scorer: Scorer, items: Sequence[Item], label: str = "scoring") -> list[list[float]]:
-    """Scores in nats of each item's choices; how far apart they are is rough, which is highest is not."""
+def choose(
+    scorer: Scorer, items: Sequence[Item], label: str = "scoring", *, per_token: bool = False
+) -> list[list[float]]:
+    """Scores in nats (`per_token`: nats a token) of each item's choices; how far apart they are is rough, which is
+    highest is not.
+    """
     choices = [choice for item in items for choice in item.choices]
     names = [item.uid for item in items for _ in item.choices]
-    doubt = Doubt(items, scorer.encode(choices, names))
+    doubt = Doubt(items, scorer.encode(choices, names), per_token=per_token)
     everything = np.arange(len(items))
     if scorer.model.dtype != torch.float32:
         doubt.ask(scorer, everything, label)

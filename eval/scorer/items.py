@@ -26,7 +26,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question: `choices[gold]` is the answer. `uid` is the official id, `<subtask>_<row>`."""
+    """One question: `choices[gold]` is the answer. `uid` is the official id, `<key>_<row>`."""
 
     uid: str
     subtask: str
@@ -35,6 +35,11 @@ class Item:
     phenomenon: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     """(name, value) of what the official report groups by, in its order; without any it groups by subtask."""
+
+    @property
+    def key(self) -> str:
+        """What its prediction stands under: its subtask, or its own name where the official form has one for each."""
+        return self.uid.rpartition("_")[0]
 
 
 class TooLong(UserError):

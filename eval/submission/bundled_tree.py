@@ -19,7 +19,7 @@ from eval.submission.collate import AGAIN, Collected
 from eval.submission.rules import Rules
 from eval.tasks import TASKS, extent_note
 
-REPORT = "best_temperature_report.txt"  # beside predictions.json, and written with it
+BESIDE = ("best_temperature_report.txt", "aoa_score.json")  # what else is written with a file of the tree
 
 
 def not_in_tree(student: Run, collected: Collected, rules: Rules) -> list[str]:
@@ -44,8 +44,8 @@ def copy_tree(student: Run, collected: Collected, rules: Rules, destination: Pat
         if path.is_file():
             if _text(read_json(path, AGAIN)) != _text(content()):
                 raise UserError(f"{path} is not what the run's evaluation says: delete it and {AGAIN}")
-            good += [each for each in (path, path.with_name(REPORT)) if each.is_file()]
-    for path in good:
+            good += [each for each in (path, *map(path.with_name, BESIDE)) if each.is_file()]
+    for path in dict.fromkeys(good):
         target = destination / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -80,6 +80,8 @@ def evaluated(student: Run, collected: Collected, rules: Rules) -> Iterator[Part
                 len(collected.revisions) >= FEWEST,
                 partial(dict, content),
             )
+        if section.form == "score" and content:
+            yield tree.folder / "AoA_word" / "aoa_score.json", True, partial(dict, content)
         for task in content if section.tasks else ():
             place = tree.root / tree.model / tree.revision / "finetune" / task
             yield place / "predictions.json", True, partial(dict, {task: content[task]})
@@ -94,11 +96,15 @@ def of_all(content: dict, collected: Collected) -> bool:
 def zero_shot(
     out: Path, results: dict[str, dict], asked: set[str | None], tree: ResultsTree
 ) -> Iterator[Part]:
-    """The same of one revision, from the folder of its scores."""
+    """The same of one revision, from the folder of its scores. A place that is asked for belongs to what is asked."""
+    places = {task: TASKS[task].tree for task in results if task in TASKS}
+    taken = {places.get(task) for task in asked}
     for task, result in results.items():
-        place = TASKS[task].tree if task in TASKS else None
+        place = places.get(task)
         path = out / task / "predictions.json"
-        if place is None or extent_note(result["limit"], result["partial"]):
+        if place is None or (task not in asked and place in taken):
+            continue
+        if extent_note(result["limit"], result["partial"]):
             continue
         if intact(path, result["predictions_sha256"]):
             yield tree.folder / place / "predictions.json", task in asked, partial(read_json, path, AGAIN)

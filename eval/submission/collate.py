@@ -54,8 +54,6 @@ def collate(run: Run, rules: Rules) -> Collected:
             parts = _finetuned(run, section, found)
         else:
             parts = _predictions(run, section.task, key, found)
-            if section.examples:  # each row is a subtask, under its own name
-                parts = {row["id"]: _alone(row) for cell in parts.values() for row in cell["predictions"]}
         if parts:
             found.content[key] = parts
     found.content[rules.fast_key] = {
@@ -105,15 +103,11 @@ def _note_stand_in(result: dict, key: str, found: Collected) -> None:
 
 
 def _predictions(run: Run, task: str, key: str, found: Collected) -> dict:
-    """subtask -> {"predictions": rows} of a task of the final model; {} if it is missing."""
+    """key -> {"predictions": rows} of a task of the final model; {} if it is missing."""
     place = run.folder / "eval" / task
     if not _usable(run.scores["tasks"].get(task), place, key, found):
         return {}
     return read_json(place / "predictions.json", AGAIN)
-
-
-def _alone(row: dict) -> dict:
-    return {"predictions": [row | {"id": f"{row['id']}_0"}]}
 
 
 def _finetuned(run: Run, section: Section, found: Collected) -> dict:
@@ -181,5 +175,4 @@ def fast_values(cells: dict[str, dict], entry: FastList) -> dict[str, float]:
     kind = "predicted" if entry.value == "fraction" else "score"
     for name, cell in cells.items():
         require(cell, [kind], f"the scores of {name}", AGAIN)
-    names = entry.scores or [name for name in cells if name.startswith(entry.only)]
-    return {name: cells[name][kind] for name in names}
+    return {name: cells[name][kind] for name in entry.scores or cells}

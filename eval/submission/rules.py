@@ -58,8 +58,6 @@ class FastList(Part):
     """The scores of one fast task, a {name: score} for each revision."""
 
     task: str
-    only: str = ""
-    """Of the task's subtasks, only those whose names begin so."""
     scores: list[str] = []
     """The names of the scores, where they are not those of subtasks."""
     value: Kind
@@ -72,11 +70,11 @@ class Rules(Part):
 
     name: str
     year: str
-    verified: bool
-    """False: the official program that these rules describe was not read."""
     note: str = ""
     """What who has a file checked by them should know."""
     file: str
+    license: bool = False
+    """Does the leaderboard ask for one on the model card?"""
     keys: dict[str, Section]
     fast_key: str
     fast: dict[str, FastList]
@@ -100,7 +98,7 @@ class Rules(Part):
 
 def known_rules() -> list[str]:
     """The names that `load_rules` takes."""
-    return [path.stem for path in sorted(RULES.glob("*.yaml"))]
+    return sorted(path.stem for path in RULES.glob("*.yaml"))
 
 
 def add_rules(add: Callable, default: str | None = "2025") -> None:
@@ -152,6 +150,5 @@ def _section(section: dict, official: dict[str, dict[str, int]]) -> Section:
 def _fast_list(entry: dict, official: dict[str, dict[str, int]]) -> FastList:
     names: dict[str, int | None] = dict.fromkeys(entry.get("scores", ()))
     for subtask, count in official[entry["task"]].items() if not names else ():
-        if subtask.startswith(entry.get("only", "")):
-            names[subtask] = count if entry["value"] == "fraction" else None
+        names[subtask] = count if entry["value"] == "fraction" else None
     return FastList(**entry, rows=names)

@@ -22,7 +22,7 @@ class Task:
     tree: str | None = None
     """Where its predictions stand in an official results tree, below zero_shot/<backend>/; None: nowhere."""
     lists: tuple[str, ...] = ()
-    """The official lists that it is on: "full", "fast"."""
+    """The official lists that it is on, of `LISTS`."""
     pattern: str = "*.jsonl"
 
     def find(self, data: Path) -> list[Path]:
@@ -58,7 +58,9 @@ class Task:
 
 
 READ_ELSEWHERE = {"cdi_human.csv"}
-FULL, FAST, BOTH = ("full",), ("fast",), ("full", "fast")
+LISTS = ("full", "fast", "full-2026", "fast-2026")
+"""What the official programs ask the final model and each revision: those of 2025, and those of 2026."""
+FULL, FAST = ("full", "full-2026"), ("fast", "fast-2026")
 
 TASKS = {
     "blimp_filtered": Task(
@@ -71,13 +73,27 @@ TASKS = {
         "blimp/supplement_filtered",
         FULL,
     ),
-    "ewok_filtered": Task("EWoK", "full_eval/ewok_filtered", ewok.load, "ewok/ewok_filtered", FULL),
+    "ewok_filtered": Task("EWoK", "full_eval/ewok_filtered", ewok.load, "ewok/ewok_filtered", ("full",)),
+    "ewok_contexts": Task(
+        "EWoK (2026)",
+        "full_eval/ewok_filtered",
+        ewok.load_contexts,
+        "ewok/ewok_filtered",
+        ("full-2026",),
+    ),
     "entity_tracking": Task(
         "Entity tracking",
         "full_eval/entity_tracking",
         entity_tracking.load,
         "entity_tracking/entity_tracking",
-        FULL,
+        ("full",),
+    ),
+    "entity_tracking_filtered": Task(
+        "Entity tracking (2026)",
+        "full_eval/entity_tracking",
+        partial(entity_tracking.load, filtered=True),
+        "entity_tracking/entity_tracking",
+        ("full-2026",),
     ),
     "blimp_fast": Task("BLiMP (fast)", "fast_eval/blimp_fast", minimal_pairs.load, "blimp/blimp_fast", FAST),
     "supplement_fast": Task(
@@ -87,34 +103,44 @@ TASKS = {
         "blimp/supplement_fast",
         FAST,
     ),
-    "ewok_fast": Task("EWoK (fast)", "fast_eval/ewok_fast", ewok.load, "ewok/ewok_fast", FAST),
+    "ewok_fast": Task("EWoK (fast)", "fast_eval/ewok_fast", ewok.load, "ewok/ewok_fast", ("fast",)),
+    "ewok_contexts_fast": Task(
+        "EWoK (2026, fast)", "fast_eval/ewok_fast", ewok.load_contexts, "ewok/ewok_fast", ("fast-2026",)
+    ),
     "entity_tracking_fast": Task(
         "Entity tracking (fast)",
         "fast_eval/entity_tracking_fast",
         entity_tracking.load,
         "entity_tracking/entity_tracking_fast",
-        FAST,
+        ("fast",),
+    ),
+    "entity_tracking_filtered_fast": Task(
+        "Entity tracking (2026, fast)",
+        "fast_eval/entity_tracking_fast",
+        partial(entity_tracking.load, filtered=True),
+        "entity_tracking/entity_tracking_fast",
+        ("fast-2026",),
     ),
     "wug_adj_nominalization": Task(
         "Wug, adjective nominalization",
         "full_eval/wug_adj_nominalization",
         partial(wug.load, "wug_adj"),
         "wug_adj/wug_adj_nominalization",
-        BOTH,
+        ("full", "fast"),
     ),
     "wug_past_tense": Task(
         "Wug, past tense",
         "full_eval/wug_past_tense",
         partial(wug.load, "wug_past"),
         "wug_past/wug_past_tense",
-        BOTH,
+        ("full", "fast"),
     ),
     "reading": Task(
         "Reading",
         "full_eval/reading",
         reading.load,
         "reading",
-        BOTH,
+        LISTS,
         pattern="reading_data.csv",
     ),
     "reading_spaced": Task(
@@ -125,23 +151,19 @@ TASKS = {
     ),
     "aoa": Task("Surprisals of words", "full_eval/aoa", aoa.load, pattern=aoa.FILE),
     "comps": Task("COMPS", "full_eval/comps", comps.load, "comps/comps", FULL),
-    "entity_tracking_filtered": Task(
-        "Entity tracking (2026)",
-        "full_eval/entity_tracking_filtered",
-        entity_tracking.load,
-        "entity_tracking/entity_tracking_filtered",
-    ),
     "global_piqa_parallel": Task(
         "Global PIQA, parallel",
         "full_eval/global_piqa_parallel",
-        partial(global_piqa.load, "global_piqa_parallel"),
+        partial(global_piqa.load, "global_piqa_parallel", 4),
         "global_piqa_parallel/global_piqa_parallel",
+        LISTS[2:],
     ),
     "global_piqa_nonparallel": Task(
         "Global PIQA, not parallel",
         "full_eval/global_piqa_nonparallel",
-        partial(global_piqa.load, "global_piqa_nonparallel"),
+        partial(global_piqa.load, "global_piqa_nonparallel", 2),
         "global_piqa_nonparallel/global_piqa_nonparallel",
+        LISTS[2:],
     ),
     "nursery": Task("Nursery pairs", "full_eval/nursery", minimal_pairs.load, "blimp/nursery"),
 }
@@ -158,7 +180,7 @@ SPELLINGS = {
 
 
 def on_list(name: str) -> list[str]:
-    """The tasks of an official list ("full", "fast"), in its order; [] if there is no such list."""
+    """The tasks of one of `LISTS`, in its order; [] if there is no such list."""
     return [task for task, entry in TASKS.items() if name in entry.lists]
 
 

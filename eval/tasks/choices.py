@@ -1,8 +1,9 @@
 """Questions where only the best choice counts: accuracy, ties, standard errors, the official form of predictions.
 
-The official scorer answers a tie with choice 0, which is nearly always the right one (a constant model gets 100 %
-of the pairs that are permutations). Here a tie between k choices is worth the 1/k that guessing is worth; the
-official figure stands beside it, and is the headline where the tie rule says so. Everything is a fraction of 1.
+The official scorer of 2025 answers a tie with choice 0, which is nearly always the right one (a constant model gets
+100 % of the pairs that are permutations); that of 2026 draws. Here a tie between k choices is worth the 1/k that
+guessing is worth; the figure of 2025 stands beside it, and is the headline where the tie rule says so. Everything is a
+fraction of 1.
 """
 
 import hashlib
@@ -16,28 +17,29 @@ from typing import TYPE_CHECKING
 from babylm_data.errors import UserError
 from eval.scorer.items import Item, Scores, by_subtask, first_items, refuse_broken, rows_of
 from eval.scorer.ties import best_choices, credit
-from eval.tasks.questions import Gold, Questions, Report, texts_by_subtask
+from eval.tasks.questions import Gold, Questions, Report, texts_by_key
 
 if TYPE_CHECKING:
     from eval.scorer.log_probs import Scorer
 
 TIE_RULES = ("shared", "official")
-"""A tie between k choices is worth 1/k, or goes to the first of them."""
+"""A tie between k choices is worth 1/k, or goes to the first of them, as in the official program of 2025. That of 2026
+draws one, which is worth 1/k too."""
 SPLITS = ("regular", "ambiref", "move_contents")  # of entity tracking, as the official report orders them
 
 
 @dataclass(frozen=True)
 class Choices(Questions):
-    """Minimal pairs, EWoK, entity tracking, COMPS: the share of items whose answer is the likeliest choice."""
+    """Minimal pairs, EWoK, entity tracking, COMPS, Global PIQA: how often the answer is the likeliest choice."""
 
     items: list[Item]
     mean_over: str = "subtasks"
     """The score is the plain mean over subtasks, or over "phenomena" of the mean over their subtasks."""
     shown: str = "completion"
     """What a prediction quotes of the choice: its "completion", or the whole "text"."""
+    per_token: bool = False
+    """A choice is as likely as its tokens are on average, not all together."""
     tie_rule: str = "shared"
-    unverified: bool = False
-    """True: no official file of the task was ever seen; the result says so."""
 
     def first(self, limit: int | None) -> "Choices":
         """Only the first `limit` items of each subtask."""
@@ -47,7 +49,7 @@ class Choices(Questions):
         """Scores that tell which choice of each item is highest, and no more."""
         from eval.scorer.certainty import choose
 
-        return choose(scorer, self.items, label)
+        return choose(scorer, self.items, label, per_token=self.per_token)
 
     @cached_property
     def groups(self) -> dict[str, dict[str, list[int]]]:
@@ -63,7 +65,8 @@ class Choices(Questions):
 
         "tie_rule", "shared_score"; "standard_error_clusters": the error of drawing other subtasks, not other
         items; "identical": uids of the items whose answer stands twice among the choices, beyond any model. In
-        "by_subtask" also "predicted": the share of its predictions that are the answer, with no credit for ties.
+        "by_subtask" also "weight": what the subtask counts in the score, which is the sum of all, weighted; and
+        "predicted": the share of its predictions that are the answer, with no credit for ties.
         """
         refuse_broken(scores)
         earned, tied = self.credits(scores), [len(best_choices(row)) > 1 for row in scores]
@@ -72,7 +75,7 @@ class Choices(Questions):
         ]
         subtasks = {
             name: _cell(earned, tied, rows)
-            | {"predicted": _average([right[row] for row in rows])}
+            | {"weight": self._weight(phenomenon), "predicted": _average([right[row] for row in rows])}
             | ({"phenomenon": phenomenon} if phenomenon else {})
             for phenomenon, members in self.groups.items()
             for name, rows in members.items()
@@ -92,10 +95,15 @@ class Choices(Questions):
             "shared_score": self._mean(replace(self, tie_rule="shared").credits(scores)),
             "official_score": self._mean(replace(self, tie_rule="official").credits(scores)),
             "identical": [item.uid for item in self.items if _answer_is_doubled(item)],
-            **({"unverified": True} if self.unverified else {}),
             "by_subtask": {item.subtask: subtasks[item.subtask] for item in self.items},
             "by_phenomenon": phenomena,
         }
+
+    def _weight(self, phenomenon: str) -> float:
+        """What a subtask of this phenomenon counts in the score."""
+        if self.mean_over == "phenomena":
+            return 1 / (len(self.groups) * len(self.groups[phenomenon]))
+        return 1 / sum(map(len, self.groups.values()))
 
     def credits(self, scores: Scores) -> list[float]:
         """What each item earns by the tie rule, 0-1."""
@@ -115,16 +123,16 @@ class Choices(Questions):
         return _average([mean for group in means for mean in group])
 
     def predictions(self, scores: Scores) -> dict:
-        """The official form: subtask -> {"predictions": [{"id", "pred": the chosen completion}]}, in file order.
+        """The official form: key -> {"predictions": [{"id", "pred": the chosen completion}]}, in file order.
 
         It has no word for a tie. So one of the tied choices is drawn by a hash of the item, the same on every run
         and machine and right as often as guessing is; under the official rule it is the first of them.
         """
-        rows = [
-            {"id": item.uid, "pred": self.quote(item, row)}
-            for item, row in zip(self.items, scores, strict=True)
-        ]
-        return {name: {"predictions": found} for name, found in by_subtask(self.items, rows).items()}
+        found: dict[str, dict[str, list[dict]]] = {}
+        for item, row in zip(self.items, scores, strict=True):
+            told = found.setdefault(item.key, {"predictions": []})
+            told["predictions"].append({"id": item.uid, "pred": self.quote(item, row)})
+        return found
 
     def quote(self, item: Item, scores: Sequence[float]) -> str:
         """What a prediction quotes of the item's choice."""
@@ -169,7 +177,7 @@ class Choices(Questions):
 
     def gold(self) -> Gold:
         """The texts that a prediction can quote."""
-        return Gold(texts_by_subtask(self.items, self.shown))
+        return Gold(texts_by_key(self.items, self.shown))
 
     def graded(self, rows: list[dict], place: str, remedy: str) -> dict:
         """By 1 for the choice that a prediction names, 0 for the others; of two with one text the answer."""

@@ -1,8 +1,8 @@
-"""Global PIQA: which of two solutions fits a prompt. One JSON object a line. Unverified.
+"""Global PIQA, 2026: which of several solutions fits a prompt. One JSON object a line.
 
-No official file of this task was ever seen. The fields are those of the data set on the Hugging Face hub: `prompt`,
-`solution0`, `solution1`, in `label` the number of the right one, in `example_id` the name of the row, if it has one.
-Every result is marked "unverified".
+Choices: `solution0`, `solution1`, … after `prompt`, four of them in the parallel half and two in the other; `label` is
+the number of the right one. A solution is as likely as its tokens are on average. In the official forms each row stands
+under its own name, `example_id`.
 """
 
 from pathlib import Path
@@ -12,13 +12,18 @@ from eval.tasks.choices import Choices
 from eval.tasks.json_rows import read_rows
 
 
-def load(subtask: str, files: list[Path]) -> Choices:
+def load(subtask: str, solutions: int, files: list[Path]) -> Choices:
     """Every row of the JSON-lines `files` in file order, choices in the file's own order."""
-    items: list[Item] = []
+    items: dict[str, Item] = {}
     for path in files:
-        for row in read_rows(path, ("example_id",)):
-            prompt, gold = row.text("prompt"), row.integer("label", 1)
-            solutions = tuple(Choice(prompt, f" {row.text(field)}") for field in ("solution0", "solution1"))
-            name = row.optional("example_id") or f"{subtask}_{len(items)}"
-            items.append(Item(name, subtask, solutions, gold))
-    return Choices(items, unverified=True)
+        for row in read_rows(path):
+            prompt, gold, name = (
+                row.text("prompt"),
+                row.integer("label", solutions - 1),
+                row.text("example_id"),
+            )
+            choices = tuple(Choice(prompt, f" {row.text(f'solution{n}')}") for n in range(solutions))
+            if name in items:
+                raise row.fault(f"has the example_id {name!r} of another row")
+            items[name] = Item(f"{name}_0", subtask, choices, gold, labels=(("UID", name),))
+    return Choices(list(items.values()), per_token=True)

@@ -18,7 +18,7 @@ class Gold:
     """What the data say of a section of a submission file. What does not concern it is empty."""
 
     choices: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
-    """subtask -> of each row, the texts that a prediction can be, in the order of the choices."""
+    """key -> of each row, the texts that a prediction can be, in the order of the choices."""
     no_previous: frozenset[int] | None = None
     """Rows without a word before."""
     contexts: list[tuple[str, int, str]] = field(default_factory=list)
@@ -61,8 +61,9 @@ class Questions(ABC):
         """The result as `scores.json` holds it; a UserError for scores that are not finite.
 
         {"metric": "accuracy", "spearman", …, "score", "standard_error" (None: not known), "chance" (0 for a
-        correlation or a gain), "items", "ties", "official_score" (choice 0 wins a tie), "by_subtask" and
-        "by_phenomenon" ({} if there are none): {name: {"score", "standard_error", "items", "ties"}}}
+        correlation or a gain), "items", "ties", "official_score" (that of the official program of 2025, where choice
+        0 wins a tie), "by_subtask" and "by_phenomenon" ({} if there are none): {name: {"score", "standard_error",
+        "items", "ties"}}}
         """
 
     @abstractmethod
@@ -101,10 +102,10 @@ def finite(row: dict, key: str, place: str, remedy: str) -> float:
     return float(value)
 
 
-def texts_by_subtask(items: Sequence[Item], shown: str) -> dict[str, list[tuple[str, ...]]]:
-    """subtask -> of each row the texts of its choices, stripped as the official scorer compares them."""
+def texts_by_key(items: Sequence[Item], shown: str) -> dict[str, list[tuple[str, ...]]]:
+    """key -> of each row the texts of its choices, stripped as the official scorer compares them."""
     found: dict[str, list[tuple[str, ...]]] = {}
     for item in items:
         texts = tuple(getattr(choice, shown).strip() for choice in item.choices)
-        found.setdefault(item.subtask, []).append(texts)
+        found.setdefault(item.key, []).append(texts)
     return found

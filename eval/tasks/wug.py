@@ -2,7 +2,8 @@
 
 `sentences` holds the whole sentences, one a form, split by tabs; `ratio` is the share of people who chose the first.
 The model's share is the softmax of the sentences' log-probabilities (over all of them: two nominalizations, three
-past tenses). The score is Spearman's rank correlation of the two shares over rows.
+past tenses). The score is Spearman's rank correlation of the two shares over rows. The official program has them in
+float32, in which all shares close to 1 are 1: so it is by the official tie rule.
 """
 
 import math
@@ -12,14 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.scorer.items import Choice, Item, Scores, by_subtask, first_items, refuse_broken
-from eval.tasks.choices import Choices
+from eval.tasks.choices import TIE_RULES, Choices
 from eval.tasks.correlation import resampled, spearman
 from eval.tasks.json_rows import read_rows, same_count
-from eval.tasks.questions import Gold, Questions, Report, finite, texts_by_subtask
+from eval.tasks.questions import Gold, Questions, Report, finite, texts_by_key
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from eval.scorer.log_probs import Scorer
 
 
@@ -29,6 +28,8 @@ class Wug(Questions):
 
     items: list[Item]
     ratios: dict[str, float]
+    tie_rule: str = "shared"
+    """ "official": shares in float32, in which many tie."""
 
     def first(self, limit: int | None) -> "Wug":
         """Only the first `limit` rows."""
@@ -42,9 +43,10 @@ class Wug(Questions):
         """The contract of `Questions.summarise`; the standard error is a bootstrap over rows."""
         refuse_broken(scores)
         counts = self._choices.summarise(scores)
-        people, model = self._people, [first_share(row) for row in scores]
+        people, model = self._people, self.shares(scores)
+        by_rule = {rule: float(spearman(self.with_ties(rule).shares(scores), people)) for rule in TIE_RULES}
         found = {
-            "score": float(spearman(model, people)),
+            "score": by_rule[self.tie_rule],
             "standard_error": bootstrap_error(model, people),
             "items": counts["items"],
             "ties": counts["ties"],
@@ -53,7 +55,9 @@ class Wug(Questions):
             "metric": "spearman",
             **found,
             "chance": 0.0,
-            "official_score": float(spearman(single_shares(scores), people)),
+            "tie_rule": self.tie_rule,
+            "shared_score": by_rule["shared"],
+            "official_score": by_rule["official"],
             "identical": counts["identical"],
             "by_subtask": {self.items[0].subtask: found},
             "by_phenomenon": {},
@@ -62,17 +66,30 @@ class Wug(Questions):
     def predictions(self, scores: Scores) -> dict:
         """The official form: the likeliest sentence, which counts for nothing, and "prob", which does."""
         found = self._choices.predictions(scores)
-        shares = iter([first_share(row) for row in scores])
+        shares = iter(self.shares(scores))
         for subtask in found.values():
             for row in subtask["predictions"]:
                 row["prob"] = next(shares)
         return found
 
+    def shares(self, scores: Scores) -> list[float]:
+        """The model's share of the first sentence of each row."""
+        share = single_share if self.tie_rule == "official" else first_share
+        return [share(row) for row in scores]
+
     def per_item(self, scores: Scores) -> dict:
-        """subtask -> {"prob": the model's share, "ratio": that of people}."""
-        shares = by_subtask(self.items, [first_share(row) for row in scores])
-        people = by_subtask(self.items, self._people)
-        return {name: {"prob": shares[name], "ratio": people[name]} for name in shares}
+        """subtask -> {"prob": the model's share, "ratio": that of people, "nats": of each sentence}."""
+        columns = {"prob": self.shares(scores), "ratio": self._people, "nats": scores}
+        parts = {name: by_subtask(self.items, values) for name, values in columns.items()}
+        return {subtask: {name: parts[name][subtask] for name in parts} for subtask in parts["prob"]}
+
+    def with_ties(self, rule: str) -> "Wug":
+        """No setting of the model: it is asked the same."""
+        return replace(self, tie_rule=rule)
+
+    def recall(self, stored: dict) -> Scores:
+        """The scores, from what `per_item` stored."""
+        return [row for columns in stored.values() for row in columns["nats"]]
 
     def report(self, result: dict, per_item: dict) -> Report:
         """The correlation, which stays as it is."""
@@ -80,7 +97,7 @@ class Wug(Questions):
 
     def gold(self) -> Gold:
         """The sentences; what people say most often may well come first in every row."""
-        return Gold(texts_by_subtask(self.items, "completion"), by_place=False)
+        return Gold(texts_by_key(self.items, "completion"), by_place=False)
 
     def graded(self, rows: list[dict], place: str, remedy: str) -> dict:
         """By Spearman's correlation of "prob" with the share of people; 0 if all are one value."""
@@ -123,15 +140,12 @@ def first_share(scores: Sequence[float]) -> float:
     return math.exp(scores[0] - top) / math.fsum(math.exp(score - top) for score in scores)
 
 
-def single_shares(scores: Scores) -> "list[np.float32]":
+def single_share(scores: Sequence[float]) -> float:
     """The same in float32, as the official program has it: shares close to 1 become equal there."""
     import numpy as np
 
-    found = []
-    for row in scores:
-        weights = np.exp(np.float32(row) - np.float32(max(row)), dtype=np.float32)
-        found.append(weights[0] / weights.sum(dtype=np.float32))
-    return found
+    weights = np.exp(np.float32(scores) - np.float32(max(scores)), dtype=np.float32)
+    return float(weights[0] / weights.sum(dtype=np.float32))
 
 
 def bootstrap_error(model: Sequence[float], people: Sequence[float]) -> float | None:

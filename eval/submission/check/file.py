@@ -131,7 +131,7 @@ def print_faults(request: CheckRequest) -> int:
     for note in notes:
         print(note)
     faults = sum(not fault.warning for fault in found)
-    by = f"the rules of {rules.name}{'' if rules.verified else ' (unverified)'}, {request.track}"
+    by = f"the rules of {rules.name}, {request.track}"
     if faults:
         print(f"{request.file} has {faults:,} faults by {by}")
         return 1

@@ -15,8 +15,8 @@ Checks = dict[str, Callable[[object], str | None]]
 def check_predictions(key: str, section: Section, value: object, gold: Gold | None, faults: Faults) -> None:
     """Add what is wrong with the `value` of `key`; without `gold` choices are not looked at."""
     expected = section.rows
-    if section.examples:
-        expected = dict.fromkeys(value, 1) if isinstance(value, dict) else {}
+    if section.examples:  # without gold, what the file itself names
+        expected = dict.fromkeys(gold.choices if gold else value if isinstance(value, dict) else (), 1)
     if (subtasks := check_keys(value, key, expected, faults)) is None:
         return
     if section.examples and len(subtasks) != (count := sum(section.rows.values())):

@@ -9,42 +9,58 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from eval.finetune import glue
+from eval.finetune.classify import metrics
+from eval.finetune.standard_errors import standard_error
 from eval.results.json_files import require
 from eval.scorer.items import Item
-from eval.tasks import SPELLINGS, TASKS
+from eval.submission.rules import Rules, load_rules
+from eval.tasks import TASKS
 from eval.tasks.json_rows import is_synthetic
-from eval.tasks.official import deviations, official_rows
+from eval.tasks.official import deviations
+from eval.tasks.questions import finite
 
 REMEDY = "`python -m eval.submission check` names every fault of it"
-APART = ("glue", "aoa", "aoa_surprisals", "fast_eval_results")
-"""Keys of a submission that hold no predictions of a zero-shot task."""
+YEARS = ("2026", "2025")
+AS_WRITTEN = {
+    "metric": "pearson",
+    "standard_error": None,
+    "chance": 0.0,
+    "by_subtask": {},
+    "limit": None,
+    "partial": False,
+}
+"""A score that the leaderboard takes from the file as it stands."""
 
 
-def is_submission(content: dict) -> bool:
-    """Has a JSON file keys of a submission?"""
-    return "glue" in content or any(task_of(key, content[key]) for key in content)
+def rules_of(content: dict) -> Rules | None:
+    """The rules of the year that a submission is of: those of 2026 where it has a key that 2025 has not.
 
-
-def task_of(key: str, told: object) -> str | None:
-    """The task of a submission's key, or None. Of 2025 and 2026 entity tracking, the one that has as many rows."""
-    task = SPELLINGS.get(key, key)
-    if task == "entity_tracking" and isinstance(told, dict):
-        parts = {name: part.get("predictions") for name, part in told.items() if isinstance(part, dict)}
-        counts = {name: len(rows) for name, rows in parts.items() if isinstance(rows, list)}
-        if counts == official_rows("entity_tracking_filtered"):
-            return "entity_tracking_filtered"
-    return task if task in TASKS else None
+    None for a JSON file without a key of either.
+    """
+    later, earlier = map(load_rules, YEARS)
+    if later.keys.keys() - earlier.keys.keys() & content.keys():
+        return later
+    return earlier if earlier.keys.keys() & content.keys() else None
 
 
 def score_submission(content: dict, name: str, data: Path) -> tuple[dict[str, dict], dict[str, str]]:
     """(task -> its result, task -> why it has none); a UserError for predictions that do not fit the gold data."""
     results, refused = {}, {}
-    for key, told in content.items():
-        task = None if key in APART else task_of(key, told)
-        if task and not TASKS[task].find(data):
+    for key, section in rules_of(content).keys.items():
+        task, place = section.task, f"{name}, {key}"
+        if key not in content or section.tasks:
+            continue
+        if section.form == "score":
+            require(content[key], section.row, place, REMEDY)
+            results[key] = AS_WRITTEN | {"score": finite(content[key] | {"id": key}, key, place, REMEDY)}
+        elif section.form == "surprisals":
+            refused[key] = (
+                "its fit needs the model's tokenizer: score its surprisals with `python -m eval.aoa`"
+            )
+        elif not TASKS[task].find(data):
             refused[task] = f"{data} has no gold data of it"
-        elif task:
-            results[task] = score_task(task, told, f"{name}, {key}", data)
+        else:
+            results[task] = score_task(task, content[key], place, data)
     require(tuned := content.get("glue", {}), [], f"{name}, glue,", REMEDY)
     for task, told in tuned.items():
         path = gold_file(task, data)
@@ -52,8 +68,6 @@ def score_submission(content: dict, name: str, data: Path) -> tuple[dict[str, di
             refused[f"glue {task}"] = f"{data} has no gold data of it"
         else:
             results[f"glue {task}"] = score_labels(task, told, f"{name}, glue, {task}", path)
-    if "aoa" in content or "aoa_surprisals" in content:
-        refused["aoa"] = "its fit needs the model's tokenizer: score its surprisals with `python -m eval.aoa`"
     return results, refused
 
 
@@ -70,7 +84,7 @@ def score_task(task: str, told: object, place: str, data: Path) -> dict:
 
 def rows_of(told: object, items: Sequence[Item], place: str) -> list[dict]:
     """The prediction of each item, in the items' order; a UserError unless there is one for each, by its id."""
-    parts = list(dict.fromkeys(item.subtask for item in items))
+    parts = list(dict.fromkeys(item.key for item in items))
     require(told, parts, place, REMEDY)
     found, count = {}, 0
     for part in parts:
@@ -96,14 +110,23 @@ def gold_file(task: str, data: Path) -> Path | None:
 
 
 def score_labels(task: str, told: object, place: str, path: Path) -> dict:
-    """The accuracy of a fine-tuning task, which is what the leaderboard counts for all of them."""
-    labels = [example.label for example in glue.read_examples(path, glue.TASKS[task])]
+    """A fine-tuning task by the metric that the leaderboard counts. Chance is what the best one label would give."""
+    asked = glue.TASKS[task]
+    labels = [example.label for example in glue.read_examples(path, asked)]
     items = [Item(f"{task}_{row}", task, ()) for row in range(len(labels))]
     said = [row["pred"] for row in rows_of({task: told}, items, place)]
+    if unknown := next((pred for pred in said if type(pred) is not int), None):
+        raise UserError(f"{place} has {unknown!r} for a label: {REMEDY}")
+    found = metrics(labels, said, asked.labels)
+    constant = [metrics(labels, [label] * len(labels), asked.labels) for label in range(asked.labels)]
     return {
-        "metric": "accuracy",
-        "score": sum(label == pred for label, pred in zip(labels, said, strict=True)) / len(labels),
-        "standard_error": None,
+        "metric": asked.metric,
+        "score": found[asked.metric],
+        "standard_error": standard_error(
+            asked.metric, found[asked.metric], accuracy=found["accuracy"], examples=len(labels)
+        ),
+        "chance": max(cell[asked.metric] for cell in constant),
+        "by_subtask": {},
         "limit": None,
         "partial": len(labels) != glue.TASKS[task].official_rows,
         **({"synthetic": True} if is_synthetic([path]) else {}),

@@ -4,15 +4,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from eval.aoa.results import FILE as AGES
+from eval.aoa.results import REMEDY as AGES_REMEDY
 from eval.finetune.glue import OFFICIAL
+from eval.finetune.standard_errors import standard_error
 from eval.finetune.tuning_folder import read_tuned
 from eval.results.json_files import damage_named, read_json
 from eval.results.request import names_of
+from eval.results.scores import intact
 from eval.results.table import is_scored
 from eval.runs.caveats import caveats
+from eval.runs.revisions import SCORES
 from eval.scorer.model import model_sha256
 from eval.submission.leaderboard import MARKS, files_in
-from eval.submission.standing.grading import is_submission, score_submission
+from eval.submission.standing.grading import rules_of, score_submission
 from eval.tasks import extent_note
 
 WHAT = "give a run folder, a scores.json, or a submission file"
@@ -46,7 +51,7 @@ def _read_own(path: Path, data: Path | None) -> Own:
         if isinstance(content.get("tasks"), dict):
             refuse_other_model(content, path)
             own = Own(name_of(content, path), scored(content["tasks"]))
-        elif not is_submission(content):
+        elif rules_of(content) is None:
             raise UserError(f"{path} holds neither scores nor predictions: {WHAT}")
         elif data is None:
             raise UserError(f"{path} holds predictions: name the gold data to score them by with --data DIR")
@@ -95,9 +100,11 @@ def of_folder(folder: Path) -> Own:
         own.caveats += marked(name)
     tuned = read_tuned(folder / "finetune", content["model_sha256"])
     own.results |= {f"glue {task}": as_submitted(task, result) for task, result in tuned.items()}
+    if ages := age_result(folder):
+        own.results["aoa"] = ages
     if several := [task for task, result in tuned.items() if task in OFFICIAL and result["n"] > 1]:
         own.caveats.append(
-            f"Ours on glue {', '.join(several)} is the accuracy of the one seed that is submitted; "
+            f"Ours on glue {', '.join(several)} is of the one seed that is submitted; "
             "the mean over all seeds is in finetune/finetune.json."
         )
     return own
@@ -112,14 +119,32 @@ def refuse_other_model(scores: dict, path: Path) -> None:
 
 
 def as_submitted(task: str, result: dict) -> dict:
-    """A fine-tuning result as the leaderboard counts it: the accuracy of the submitted seed.
+    """A fine-tuning result as the leaderboard counts it: by the submitted seed. Its chance is the commonest label's.
 
     That of a task that no submission holds stays as it is, a mean over seeds.
     """
-    if task not in OFFICIAL:
-        return result
-    score = result["by_seed"][str(result["submitted"])]["accuracy"]
-    return result | {"metric": "accuracy", "score": score}
+    metric, whole = result["metric"], {"standard_error": None, "by_subtask": {}}
+    whole["chance"] = (result["majority"] or {}).get(metric)
+    if task in OFFICIAL:
+        found = result["by_seed"][str(result["submitted"])]
+        examples = result["examples"]["valid"]
+        whole["score"] = found[metric]
+        whole["standard_error"] = standard_error(
+            metric, found[metric], accuracy=found["accuracy"], examples=examples
+        )
+    return result | whole
+
+
+def age_result(folder: Path) -> dict | None:
+    """The run's ages of acquisition as a result, if they are of the surprisals that its revisions have now."""
+    if not (path := folder / "aoa" / AGES).is_file():
+        return None
+    found = read_json(path, AGES_REMEDY, ["surprisals", "official_score", "partial", "synthetic"])
+    digests = found["surprisals"] or {}  # null: of rows that came from elsewhere
+    places = {name: folder / SCORES / name / "aoa" / "predictions.json" for name in digests}
+    if not digests or not all(intact(places[name], digest) for name, digest in digests.items()):
+        return None
+    return found | {"score": found["official_score"], "limit": None, "by_subtask": {}}
 
 
 def name_of(scores: dict, path: Path) -> str:

@@ -17,6 +17,11 @@ from eval.submission.standing.published import Column, Group, Published, load_pu
 from eval.tasks import title
 
 DEFAULT_TRACK = "strict-small"
+OURS = {
+    "accuracy": "ours counts a tie of k choices as 1/k; by the official rule of 2025, the first wins",
+    "spearman": "ours ranks shares by all their digits; in float32, as in the official program of 2025",
+}
+"""By metric: what the official program of 2025 does otherwise."""
 HELP = """\
 Place a model's scores beside published ones. Ranks are counted inside a group of one year and one scorer.
 
@@ -25,8 +30,9 @@ reads   FILE              a run folder, a scores.json, or the submission file
 writes  --json OUT        what is printed, as JSON
 
 A score that is not of a whole official task (--limit, other rows, synthetic stand-ins) is not placed; a line says why.
-The glue tasks of a submission are counted by accuracy, as the leaderboard counts them: those of a run folder by
-that of the seed that is submitted, the first of --seeds."""
+MRPC and QQP are counted by F1, the other glue tasks of a submission by accuracy, as the leaderboard of 2026 counts
+them: those of a run folder by what the seed has that is submitted, the first of --seeds. The overall score is the plain
+mean of the nine of 2026, and stands beside what guessing gives (for glue, always the commonest label)."""
 
 
 def stand(own: Own, published: Published, track: str) -> dict:
@@ -37,20 +43,25 @@ def stand(own: Own, published: Published, track: str) -> dict:
         raise UserError(
             f"there are no published scores of the track {track}: name one of {known} with --track"
         )
-    ours = {name: cell for name, column in published.columns.items() if (cell := column.find(own.results))}
+    ours = published.ours(own.results)
     shown = [place(group, ours) for group in groups]
-    compared = {published.columns[name].task for group in shown for name in group["ranks"]}
+    ranked = {name for group in shown for name in group["ranks"]}
+    compared = set().union(*map(published.tasks, ranked))
+    unpublished = {
+        task: {"metric": result["metric"], **in_percent(result)}
+        for task, result in own.results.items()
+        if task not in compared
+    }
+    for name, cell in ours.items():
+        if (parts := published.columns[name].mean) and name not in ranked:
+            unpublished[name] = {"metric": f"mean of {len(parts)}", **in_percent(cell)}
     return {
         "model": own.name,
         "track": track,
         "ours": {name: in_percent(cell) for name, cell in ours.items()},
         "groups": shown,
         "not_placed": own.refused,
-        "unpublished": {
-            task: {"metric": result["metric"], **in_percent(result)}
-            for task, result in own.results.items()
-            if task not in compared
-        },
+        "unpublished": unpublished,
         "caveats": published.caveats + own.caveats + tie_caveats(own.results),
     }
 
@@ -67,16 +78,15 @@ def place(group: Group, ours: dict[str, dict]) -> dict:
 
 
 def in_percent(cell: dict) -> dict:
-    """A score and its standard error (None: not known), times 100."""
-    error = cell.get("standard_error")
-    return {"score": 100 * cell["score"], "standard_error": None if error is None else 100 * error}
+    """A score, its standard error and its chance (None: not known), times 100."""
+    known = {"score": cell["score"]} | {key: cell.get(key) for key in ("standard_error", "chance")}
+    return {key: None if value is None else 100 * value for key, value in known.items()}
 
 
 def tie_caveats(results: dict[str, dict]) -> list[str]:
     """A line for each score that the official rule of ties would change."""
     return [
-        f"{title(task)}: ours counts a tie of k choices as 1/k; by the official rule, the first wins, "
-        f"it has {100 * result['official_score']:.2f}"
+        f"{title(task)}: {OURS[result['metric']]}, it has {100 * result['official_score']:.2f}"
         for task, result in results.items()
         if "tie_rule" in result and f"{result['official_score']:.4f}" != f"{result['score']:.4f}"
     ]
@@ -95,8 +105,10 @@ def table(standing: dict, columns: dict[str, Column]) -> str:
         ]
     if standing["unpublished"]:
         lines += ["ours, with no published number to stand beside"]
-        for task, cell in standing["unpublished"].items():
-            lines += [f"  {title(task)}: {shown(cell)} ({cell['metric']})"]
+        for name, cell in standing["unpublished"].items():
+            named = columns[name].title if name in columns else title(name)
+            chance = "" if cell["chance"] is None else f"; chance {cell['chance']:.2f}"
+            lines += [f"  {named}: {shown(cell)} ({cell['metric']}{chance})"]
         lines += [""]
     return "\n".join([*lines, *(f"- {caveat}" for caveat in standing["caveats"])])
 
