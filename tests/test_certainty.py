@@ -114,3 +114,25 @@ def test_a_real_model_chooses_as_in_float64(family, monkeypatch):
     expected = [int(a < b) for a, b in zip(exact, np.roll(exact, -1), strict=True)]
     for cells in (1, 60, 4000):
         assert choices(choose(Scorer(model, tokenizer, batch_tokens=cells), items)) == expected
+
+
+def test_per_token_a_choice_is_worth_its_sum_over_the_number_of_its_scored_tokens():
+    scorer = Scorer(tiny_models.model(), tiny_models.tokenizer())
+    endings = ("The dog sleeps.", "sees.", "Who sees the old cats and small dogs?")
+    items = [
+        Item(f"x_{n}_0", "x", tuple(Choice(prompt, f" {ending}") for ending in endings))
+        for n, prompt in enumerate(("The cat", "The small dogs", "Who"))
+    ]
+    sums = scorer.score(items)
+    counts = [[sum(entry.scored) for entry in scorer.encode(item.choices)] for item in items]
+    expected = [np.divide(row, count) for row, count in zip(sums, counts, strict=True)]
+    found = choose(scorer, items, per_token=True)
+    assert np.allclose(found, expected, atol=1e-6) and min(map(min, counts)) >= 1
+    assert [int(np.argmax(row)) for row in sums] != choices(found)
+    # nothing stands before the first token to judge it by: it is no token of the mean
+    alone = choose(
+        scorer, [Item("y_0", "y", (Choice("", "The dog"), Choice("", "The old dog")))], per_token=True
+    )
+    (one, other) = scorer.score([Item("y_0", "y", (Choice("", "The dog"), Choice("", "The old dog")))])[0]
+    lengths = [len(ids) - 1 for ids in scorer.tokenizer(["The dog", "The old dog"])["input_ids"]]
+    assert np.allclose(alone[0], [one / lengths[0], other / lengths[1]], atol=1e-6)

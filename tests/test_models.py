@@ -162,6 +162,16 @@ def test_weights_of_another_shape_are_named(saved):
         load_model(folder)
 
 
+@pytest.mark.parametrize(("family", "kind"), [("bert", "masked"), ("llama", "causal")])
+def test_a_model_that_was_saved_without_its_output_head_hears_that(saved, family, kind):
+    folder = saved(family)
+    model = load_model(folder, "body")
+    model.save_pretrained(folder)
+    with pytest.raises(UserError, match=rf"is a {family} without its output head .*: save it as a {kind}"):
+        load_model(folder, kind)
+    load_model(folder, "body")
+
+
 def test_an_adapter_is_not_ignored(saved):
     folder = saved("llama")
     (folder / "adapter_config.json").write_text("{}")

@@ -1,7 +1,11 @@
+import hashlib
+import os
+
 import pytest
 
+from babylm_data import sealed
 from babylm_data.errors import UserError
-from babylm_data.sealed import SEAL, damage, sealed_folder, verify
+from babylm_data.sealed import SEAL, damage, sealed_folder, sha256, verify
 
 
 def write(path, text="hello"):
@@ -21,6 +25,21 @@ def test_nothing_stands_under_the_final_name_when_writing_fails(tmp_path):
         (folder / "half").write_text("half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_hashed_again_when_it_has_changed_and_not_before(tmp_path, monkeypatch):
+    path, hashed = tmp_path / "x", []
+    path.write_text("one")
+    whole = hashlib.file_digest
+    monkeypatch.setattr(sealed.hashlib, "file_digest", lambda *asked: hashed.append(asked) or whole(*asked))
+    first = sha256(path)
+    assert sha256(path) == first == hashlib.sha256(b"one").hexdigest() and len(hashed) == 2, "too new to tell"
+    monkeypatch.setattr(sealed, "SETTLED", -(10**18))
+    assert [sha256(path), sha256(path)] == [first] * 2 and len(hashed) == 3
+    times = path.stat()
+    path.write_text("two")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert sha256(path) == hashlib.sha256(b"two").hexdigest() and len(hashed) == 4
 
 
 def test_a_failed_rewrite_leaves_the_old_folder_in_place(tmp_path):

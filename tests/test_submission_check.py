@@ -171,7 +171,7 @@ def test_faults_of_one_kind_in_one_place_are_one_line(tmp_path, rules, data):
     unlike(content)
     assert checked(tmp_path, content, rules["2025"], REVISIONS, data) == [
         'blimp/island, row 1: the prediction "Never a choice." is no choice of island_1: '
-        "evaluate it on the data in --data",
+        "evaluate it by these rules, on the data in --data",
         "reading/reading, row 5: null in 'pred' is no number (and 42 more rows of reading/reading): "
         "evaluate it again, and collate the file again",
     ]
@@ -296,6 +296,44 @@ def test_data_with_other_rows_than_the_official_ones_are_not_compared(tmp_path, 
     notes: list[str] = []
     assert checked(tmp_path, content, changed, REVISIONS, data, notes=notes) == []
     assert [note.partition(":")[0] for note in notes] == ["comps was not compared with gold data"]
+
+
+@pytest.mark.parametrize(
+    ("plant", "said"),
+    [
+        (lambda content: content["aoa"].update(aoa=1.5), "aoa/aoa: 1.5 is not from -1 to 1"),
+        (
+            lambda content: content["ewok"]["agent-properties"]["predictions"].pop(),
+            "ewok/agent-properties: has 2 rows, the data 3: evaluate all of it, of the rows that the organisers' own",
+        ),
+        (
+            lambda content: content["ewok"]["agent-properties"]["predictions"][0].update(
+                pred=" The cat is in view."
+            ),
+            'ewok/agent-properties, row 0: the prediction " The cat is in view." is no choice of agent-properties_0',
+        ),
+        (
+            lambda content: content["aoa_surprisals"]["results"].pop(),
+            "aoa_surprisals, chck_3M: has 5 rows, the data 6: evaluate all of it; the words with 20 contexts or more",
+        ),
+        (
+            lambda content: content.update(entity_tracking=content.pop("entity_tracking_filtered")),
+            'the file: the key "entity_tracking" is none of the rules\': did you mean entity_tracking_filtered?',
+        ),
+        (lambda content: content.update(comps=None), "comps: null stands where an object belongs"),
+        (
+            lambda content: content["global_piqa_parallel"]["eng_latn_1"]["predictions"][0].update(
+                id="eng_latn_1"
+            ),
+            'global_piqa_parallel/"eng_latn_1", row 0: the id is "eng_latn_1", not "eng_latn_1_0"',
+        ),
+    ],
+)
+def test_what_the_leaderboard_of_2026_counts_as_0_is_a_fault(tmp_path, rules, data, plant, said):
+    content = sound(rules["2026"], REVISIONS, random.Random(0), data)
+    plant(content)
+    found = checked(tmp_path, content, rules["2026"], REVISIONS, data)
+    assert any(line.startswith(said) for line in found), found
 
 
 def test_examples_have_names_of_their_own_and_one_row_each(tmp_path, rules):

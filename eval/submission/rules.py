@@ -46,6 +46,8 @@ class Section(Part):
     """Keys that may stand beside the rows."""
     no_previous: int = 0
     """Most rows whose field of the kind "surprisal_or_nan" may be NaN."""
+    remedy: str = "evaluate all of it, without --limit, and collate the file again"
+    """What to do where a subtask has another number of rows."""
     examples: bool = False
     """True: each example is a subtask with one row, and the names are those of the data."""
     rows: dict[str, int] = {}

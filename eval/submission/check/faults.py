@@ -85,17 +85,15 @@ def check_keys(
     return value
 
 
-def check_order(found: Sequence, expected: Sequence, place: str, what: str, faults: Faults) -> None:
+def check_order(
+    found: Sequence, expected: Sequence, place: str, what: str, remedy: str, faults: Faults
+) -> None:
     """Faults of rows that are not, by their ids, the `expected` ones in this order. None in `found`: a row without.
 
-    `what` is what identifies a row, in words ("id").
+    `what` is what identifies a row, in words ("id"); `remedy`: what to do about another number of rows.
     """
     if len(found) != len(expected):
-        faults.add(
-            place,
-            f"has {len(found):,} rows, the data {len(expected):,}",
-            "evaluate all of it, without --limit, and collate the file again",
-        )
+        faults.add(place, f"has {len(found):,} rows, the data {len(expected):,}", remedy)
     if found == expected:
         return
     places = {identity: number for number, identity in enumerate(expected)}

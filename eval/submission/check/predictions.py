@@ -34,7 +34,7 @@ def check_predictions(key: str, section: Section, value: object, gold: Gold | No
             fit = check_fields(rows, checks, place, faults)
             own = section.row["id"] == "row"
             ids = [number if own else f"{name}_{number}" for number in range(count)]
-            check_ids(rows, ids, place, faults)
+            check_ids(rows, ids, place, section.remedy, faults)
             known[name] = [row for row, fits in zip(rows, fit, strict=True) if fits]
             if section.no_previous:
                 check_previous(rows, fit, section.no_previous, gold, place, faults)
@@ -89,12 +89,12 @@ def _row_faults(row: object, checks: Checks) -> Iterator[tuple[str, str]]:
             yield "unknown", f"the key {shown(field)} is none of the rules'"
 
 
-def check_ids(rows: list, expected: list, place: str, faults: Faults) -> None:
+def check_ids(rows: list, expected: list, place: str, remedy: str, faults: Faults) -> None:
     """Rows in the order of the data, by their ids."""
     kind = type(expected[0])
     found = [row.get("id") if isinstance(row, dict) else None for row in rows]
     found = [identity if type(identity) is kind else None for identity in found]
-    check_order(found, expected, place, "id", faults)
+    check_order(found, expected, place, "id", remedy, faults)
 
 
 def check_previous(
@@ -123,7 +123,7 @@ def check_choices(
         if row["pred"].strip() not in texts:
             what = f"the prediction {shown(row['pred'])} is no choice of {row['id']}"
             number = int(row["id"].rpartition("_")[2])
-            faults.add_row(place, number, "choice", what, "evaluate it on the data in --data")
+            faults.add_row(place, number, "choice", what, "evaluate it by these rules, on the data in --data")
 
 
 def check_places(key: str, known: dict[str, list[dict]], gold: Gold, faults: Faults) -> None:

@@ -7,7 +7,7 @@ from itertools import groupby
 from babylm_data.words import MILLION
 from eval.submission.check.faults import Faults, check_order, twins
 from eval.submission.check.gold import Gold
-from eval.submission.check.predictions import AGAIN, check_fields, row_list
+from eval.submission.check.predictions import check_fields, row_list
 from eval.submission.check.values import checker, shown
 from eval.submission.rules import Section
 
@@ -38,7 +38,7 @@ def check_surprisals(
             contexts[step] = [_context(row) for row in own]
             surprisals[step] = tuple(row["surprisal"] for row, fits in zip(own, fit, strict=True) if fits)
             _check_words(own, step, place, faults)
-    check_contexts(key, contexts, sum(section.rows.values()), gold, faults)
+    check_contexts(key, contexts, section, gold, faults)
     check_told_apart(key, surprisals, faults)
 
 
@@ -83,9 +83,10 @@ def _check_words(rows: list[dict], step: str, place: str, faults: Faults) -> Non
 
 
 def check_contexts(
-    key: str, contexts: dict[str, list], count: int, gold: Gold | None, faults: Faults
+    key: str, contexts: dict[str, list], section: Section, gold: Gold | None, faults: Faults
 ) -> None:
     """The same words in the same contexts at every revision: those of the data, or else of most revisions."""
+    count = sum(section.rows.values())
     if gold and gold.contexts:
         expected = gold.contexts
     else:
@@ -95,11 +96,13 @@ def check_contexts(
         if not complete:
             for step, rows in contexts.items():
                 if len(rows) != count:
-                    faults.add(f"{key}, {step}", f"has {len(rows):,} rows, the data {count:,}", AGAIN)
+                    what = f"has {len(rows):,} rows, the data {count:,}"
+                    faults.add(f"{key}, {step}", what, section.remedy)
             return
         expected = list(complete.most_common(1)[0][0])
     for step, rows in contexts.items():
-        check_order(rows, expected, f"{key}, {step}", "word, number and context", faults)
+        place = f"{key}, {step}"
+        check_order(rows, expected, place, "word, number and context", section.remedy, faults)
     numbers: Counter[str] = Counter()
     for row, (word, number, _) in enumerate(expected):
         if number != numbers[word]:
