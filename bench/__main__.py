@@ -97,13 +97,13 @@ def main(argv: list[str]) -> None:
 
         from babylm_data.sealed import write_whole
         from bench.comparison import compare
-        from bench.figures import table
+        from bench.figures import figures_table
         from bench.growth import grow, growth_table
         from bench.plots import draw_comparison, draw_growth
 
         logging.disable_progress_bar()  # of models that are made up
         report = (grow if request.growth else compare)(request, config, Path(folder))
-    print("\n" + (growth_table if args.growth else table)(report))
+    print("\n" + (growth_table if args.growth else figures_table)(report))
     if args.json:
         write_whole(args.json, json.dumps(report, indent=1) + "\n")
     if args.plot:

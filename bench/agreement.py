@@ -88,11 +88,11 @@ class Judge:
         """Scores of each item's choices, nats."""
         import torch
 
-        from eval.scorer.model import load
+        from eval.scorer.model import load_for_scoring
 
         if self.loaded is None:
             torch.set_num_threads(1)  # a sentence is too little work to share out
-            self.loaded = load(self.folder, device=self.device, dtype="float64")
+            self.loaded = load_for_scoring(self.folder, device=self.device, dtype="float64")
         return [[plain_logprob(*self.loaded, *choice) for choice in choices] for _, choices in questions]
 
 
@@ -169,9 +169,9 @@ def chosen_now(folder: Path, questions: list[Question]) -> Iterator[tuple[str, l
     from eval.scorer.certainty import choose
     from eval.scorer.items import Choice, Item
     from eval.scorer.log_probs import CAPACITY, Scorer
-    from eval.scorer.model import load
+    from eval.scorer.model import load_for_scoring
 
-    model, tokenizer = load(folder, device="auto")
+    model, tokenizer = load_for_scoring(folder, device="auto")
     items = [
         Item(f"{subtask}_{number}", subtask, tuple(Choice(*choice) for choice in choices))
         for number, (subtask, choices) in enumerate(questions)

@@ -115,10 +115,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--python", default=sys.executable, help="interpreter of the other environment")
     args = parser.parse_args(argv)
 
-    from eval.scorer.model import find_model, load
+    from eval.scorer.model import find_model, load_for_scoring
 
     lines, export = read_lines(args.text), find_model(str(args.export))
-    model, _ = load(export, device="cpu")
+    model, _ = load_for_scoring(export, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         there, versions = elsewhere(args.python, export, lines, Path(folder))
         here = training_ids(export, lines)

@@ -77,7 +77,7 @@ def machine_lines(machine: dict, result: Result) -> list[str]:
     return lines
 
 
-def table(report: dict) -> str:
+def figures_table(report: dict) -> str:
     """A comparison in a terminal; what spreads is median (min to max)."""
     turns = {side: [Result(**result) for result in results] for side, results in report["turns"].items()}
     memory = {

@@ -38,7 +38,7 @@ PARTS = ("bits", "speed", "losses", "waits", "cache", "compiled", "ratios")
 ROW = "row "  # before what a part tells as JSON
 
 
-class Row(NamedTuple):
+class Check(NamedTuple):
     """One thing that was seen."""
 
     part: str
@@ -89,11 +89,11 @@ def main(argv: list[str]) -> int:
     return int(any(row.good is False for row in rows))
 
 
-def rows_of(part: str, place: Path, until: float) -> Iterator[Row]:
+def rows_of(part: str, place: Path, until: float) -> Iterator[Check]:
     """What a part sees, in a process of its own that ends, with all that it has begun, when the time is up."""
     seconds = until - time.monotonic()
     if seconds < 1:
-        yield Row(part, "not reached", "the time was up", None)
+        yield Check(part, "not reached", "the time was up", None)
         return
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
@@ -109,7 +109,9 @@ def rows_of(part: str, place: Path, until: float) -> Iterator[Row]:
         try:
             for line in process.stdout:
                 what = line.strip()
-                yield Row(part, *(json.loads(what[len(ROW) :]) if what.startswith(ROW) else (what, "", None)))
+                yield Check(
+                    part, *(json.loads(what[len(ROW) :]) if what.startswith(ROW) else (what, "", None))
+                )
             status = process.wait()
         finally:
             timer.cancel()
@@ -118,11 +120,11 @@ def rows_of(part: str, place: Path, until: float) -> Iterator[Row]:
             process.stdin.close()
             process.stdout.close()
         if time.monotonic() >= until:
-            yield Row(part, "the rest was not reached", "the time was up", None)
+            yield Check(part, "the rest was not reached", "the time was up", None)
         elif status:
             errors.seek(0)
             last = (errors.read().strip().splitlines() or ["?"])[-1]
-            yield Row(part, "did not end well", f"exit status {status}: {last[:200]}", False)
+            yield Check(part, "did not end well", f"exit status {status}: {last[:200]}", False)
 
 
 def kill_all(process: subprocess.Popen) -> None:
@@ -149,7 +151,7 @@ def end_with_the_other() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def markdown(about: dict, rows: list[Row]) -> str:
+def markdown(about: dict, rows: list[Check]) -> str:
     """The table for a log."""
     head = [
         f"{about['device']}, torch {about['torch']}, transformers {about['transformers']}, Python {about['python']}, "

@@ -20,7 +20,7 @@ from babylm_data.tokenizer_files import load_tokenizer
 from bench.gauges import Clock, device_type, step_flops
 from bench.spec import Result, Spec
 from train_teachers.language_model import build
-from train_teachers.pretrained import load
+from train_teachers.pretrained import load_pretrained
 from train_teachers.stage import batches_of
 
 TEMPERATURE, HARD, SOFT = 2.0, 0.5, 0.5
@@ -96,7 +96,7 @@ def run(spec: Spec) -> Result:
     config = spec.config
     student = build(config.model, load_tokenizer(f"{config.data.path}/tokenizer"), seed=config.seed)
     paths = [teacher.path for teacher in config.teachers.values()] if spec.distils else []
-    teachers = [load(Path(path)) for path in paths]
+    teachers = [load_pretrained(Path(path)) for path in paths]
     arguments = TrainingArguments(
         output_dir="trainer",
         per_device_train_batch_size=config.batch_size,

@@ -87,7 +87,7 @@ def sliced(config, name: str, run: Path) -> Falls:
     from distill.__main__ import objective_of
     from distill.config import SlicedWasserstein
     from train_teachers.objective import held_out_terms
-    from train_teachers.pretrained import load
+    from train_teachers.pretrained import load_pretrained
     from train_teachers.stage import Ready
 
     loss = getattr(config.losses, name)
@@ -99,7 +99,7 @@ def sliced(config, name: str, run: Path) -> Falls:
     ready = Ready(config, objective_of(config))
     first, last = (
         held_out_terms(student, ready.objective, ready.held_out.some(32), micro_batch_size=32)
-        for student in (ready.student, load(run / "export").to(ready.accelerator.device))
+        for student in (ready.student, load_pretrained(run / "export").to(ready.accelerator.device))
     )
     return {name: (first[name], last[name]) for name in first if name.startswith("sliced_wasserstein.")}
 

@@ -69,14 +69,14 @@ def main(argv: list[str]) -> int:
 
     from eval.scorer.certainty import choose
     from eval.scorer.log_probs import Scorer
-    from eval.scorer.model import find_model, load
+    from eval.scorer.model import find_model, load_for_scoring
     from eval.tasks import TASKS, minimal_pairs
 
     if args.task not in (known := [name for name, task in TASKS.items() if task.load is minimal_pairs.load]):
         parser.error(f"--task {args.task}: it must be one of minimal pairs: {', '.join(known)}")
     if args.threads:
         torch.set_num_threads(args.threads)
-    model, tokenizer = load(find_model(args.model))
+    model, tokenizer = load_for_scoring(find_model(args.model))
     items = TASKS[args.task].load(TASKS[args.task].files(args.data)).items[:: args.every]
     pairs = [(item.choices[0].text, item.choices[1].text) for item in items]
 

@@ -100,7 +100,7 @@ class Teachers:
             folder = folder_of(config, name, student_fingerprint)
             # only the plain form of attention keeps its maps
             attention = "eager" if name in self.with_attention else None
-            model = pretrained.load(folder, precision=teacher.precision, attention=attention)
+            model = pretrained.load_pretrained(folder, precision=teacher.precision, attention=attention)
             _check_shape(name, model, config, vocab_size)
             self.plain[name] = has_plain_output(model)
             self.models[name] = model.to(device).requires_grad_(False)

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from babylm_data.errors import UserError
 from bench import comparison, gpu, growth, turns
 from bench.__main__ import main
-from bench.figures import figures, table
+from bench.figures import figures, figures_table
 from bench.gauges import Part, product_rate, step_flops
 from bench.gpu_parts import every_loss, kill_at
 from bench.growth import growth_table
@@ -51,13 +51,13 @@ def plain_first(spec) -> tuple[list, dict]:
     from babylm_data.tokenizer_files import load_tokenizer
     from bench.plain import inputs_of, plain_losses, sequences
     from train_teachers.language_model import build
-    from train_teachers.pretrained import load
+    from train_teachers.pretrained import load_pretrained
 
     config = spec.config
     rows = list(sequences(spec))
     batches = [inputs_of(rows[i : i + config.batch_size]) for i in range(0, len(rows), config.batch_size)]
     student = build(config.model, load_tokenizer(f"{config.data.path}/tokenizer"), seed=config.seed)
-    teachers = [load(Path(teacher.path)) for teacher in config.teachers.values()]
+    teachers = [load_pretrained(Path(teacher.path)) for teacher in config.teachers.values()]
     losses = plain_losses(student, teachers, batches[0])
     return [batch["input_ids"] for batch in batches], {name: loss.item() for name, loss in losses.items()}
 
@@ -135,10 +135,12 @@ def test_a_turn_of_the_kit_with_muon_tells_what_muon_took(spec):
 
 
 def test_the_arithmetic_of_a_forward_pass_is_what_torch_counts_but_for_the_causal_half(spec):
-    from train_teachers.pretrained import load
+    from train_teachers.pretrained import load_pretrained
 
     for teacher in spec.config.teachers.values():
-        model = load(Path(teacher.path), attention="eager")  # the only one that torch counts on a CPU
+        model = load_pretrained(
+            Path(teacher.path), attention="eager"
+        )  # the only one that torch counts on a CPU
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(input_ids=torch.zeros(3, 16, dtype=torch.long))
         masked_half = 2 * 3 * 16 * 16 * model.config.hidden_size * model.config.num_hidden_layers
@@ -197,7 +199,7 @@ def test_a_report_has_every_figure_a_table_and_a_picture_and_is_json(planted, tm
     assert set(report["summary"]) == SUMMARY
     assert report["summary"]["online_speedup"] == report["summary"]["peak_memory_ratio"] == 1.0
     assert json.loads(json.dumps(report))["turns"].keys() == {"plain", "online", "cached", "muon"}
-    shown = table(report)
+    shown = figures_table(report)
     assert report["machine"]["processor"] in shown and all(name in shown for name in SUMMARY)
     draw_comparison(report, tmp_path / "bench.svg")
     assert "muon" in (tmp_path / "bench.svg").read_text(encoding="utf-8")
@@ -357,7 +359,7 @@ def play(monkeypatch, code):
 def test_what_a_part_says_beside_its_rows_is_told_as_it_comes(tmp_path, monkeypatch):
     play(monkeypatch, "print('turn 1 of 1'); print('row [\"a\", \"b\", true]')")
     rows = list(gpu.rows_of("ratios", tmp_path, time.monotonic() + 60))
-    assert rows == [gpu.Row("ratios", "turn 1 of 1", "", None), gpu.Row("ratios", "a", "b", True)]
+    assert rows == [gpu.Check("ratios", "turn 1 of 1", "", None), gpu.Check("ratios", "a", "b", True)]
 
 
 def test_nothing_of_a_part_is_left_when_its_time_is_up(tmp_path, monkeypatch):
@@ -388,7 +390,7 @@ def test_a_program_that_ends_by_itself_was_not_killed(workplace):
 
 def test_the_table_for_the_log_names_the_card_and_what_is_wrong():
     about = {name: name for name in ("device", "torch", "transformers", "python", "commit", "started")}
-    rows = [gpu.Row("bits", "equal bits", "NO", False), gpu.Row("speed", "a llama", "1 tokens/s", None)]
+    rows = [gpu.Check("bits", "equal bits", "NO", False), gpu.Check("speed", "a llama", "1 tokens/s", None)]
     said = gpu.markdown(about, rows)
     assert (
         said.startswith("device, torch torch,")

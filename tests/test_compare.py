@@ -13,6 +13,7 @@ from scipy.stats import norm, spearmanr
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from eval.compare.__main__ import main
+from eval.compare.comparison_table import p_text
 from eval.compare.paired import (
     choice_difference,
     correlation_difference,
@@ -21,7 +22,6 @@ from eval.compare.paired import (
     sign_test,
     weights_of,
 )
-from eval.compare.table import p_text
 from eval.scorer.items import Choice, Item
 from eval.tasks.choices import Choices
 from eval.tasks.correlation import spearman

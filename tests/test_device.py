@@ -23,7 +23,7 @@ from train_teachers.device import (
     keep_code_apart,
 )
 from train_teachers.language_model import build, checkpoint_activations
-from train_teachers.pretrained import load
+from train_teachers.pretrained import load_pretrained
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_the_form_of_attention_changes_nothing_but_rounding_and_is_not_exported(
     assert model.config._attn_implementation == kind
     torch.testing.assert_close(model(input_ids=ids_BT, use_cache=False).logits, before)
     export(model, data_folder / "tokenizer", tmp_path / "export")
-    assert load(tmp_path / "export").config._attn_implementation == default
+    assert load_pretrained(tmp_path / "export").config._attn_implementation == default
 
 
 def test_code_for_one_instruction_set_is_not_found_by_another(monkeypatch, tmp_path):

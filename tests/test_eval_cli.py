@@ -19,7 +19,7 @@ from babylm_data.errors import UserError
 from babylm_data.sealed import seal
 from eval.__main__ import main
 from eval.scorer import model as eval_model
-from eval.scorer.model import load
+from eval.scorer.model import load_for_scoring
 from eval.tasks import TASKS, on_list
 
 WORDS = ["The", "old", "dog", "sees", "small", "cats"]
@@ -117,7 +117,9 @@ def test_a_task_that_a_model_is_too_short_for_is_noted_until_it_has_a_result(fol
 def test_a_finished_task_is_not_scored_again(folder, tmp_path, monkeypatch, capsys):
     main(arguments(folder, tmp_path, "blimp_filtered", "perplexity"))
     before = (tmp_path / "scores.json").read_bytes()
-    monkeypatch.setattr("eval.results.score.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        "eval.results.score.load_for_scoring", lambda *_, **__: pytest.fail("the model was loaded")
+    )
     main(arguments(folder, tmp_path, "blimp_filtered", "perplexity"))
     assert "blimp_filtered: already scored" in capsys.readouterr().out
     assert (tmp_path / "scores.json").read_bytes() == before
@@ -294,7 +296,9 @@ def test_the_other_tie_rule_rewrites_everything_without_the_model(folder, undeci
         return {str(path.relative_to(tmp_path / out)): path.read_bytes() for path in files}
 
     afresh, first = told("afresh", "official"), told("out", "shared")
-    monkeypatch.setattr("eval.results.score.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        "eval.results.score.load_for_scoring", lambda *_, **__: pytest.fail("the model was loaded")
+    )
     other = told("out", "official")
     assert {name for name in first if first[name] == other[name]} == set()
     assert {name for name in first if afresh[name] != other[name]} == {"scores.json"}
@@ -308,7 +312,9 @@ def test_the_other_tie_rule_rewrites_everything_without_the_model(folder, undeci
 def test_the_results_tree_is_written_also_from_what_was_scored_before(folder, tmp_path, monkeypatch, capsys):
     command = [*arguments(folder, tmp_path / "out", "blimp_filtered", "perplexity")]
     main(command)
-    monkeypatch.setattr("eval.results.score.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        "eval.results.score.load_for_scoring", lambda *_, **__: pytest.fail("the model was loaded")
+    )
     main([*command, "--results", str(tmp_path / "r"), "--model-name", "L0.1", "--revision", "chck_1M"])
     place = tmp_path / "r/L0.1/chck_1M/zero_shot/causal/blimp/blimp_filtered"
     assert read(place / "predictions.json") == read(tmp_path / "out/blimp_filtered/predictions.json")
@@ -370,7 +376,9 @@ def test_another_window_is_another_result(folder, tmp_path):
 
 
 def test_a_place_that_cannot_hold_scores_is_refused_before_the_model_is_loaded(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.results.score.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        "eval.results.score.load_for_scoring", lambda *_, **__: pytest.fail("the model was loaded")
+    )
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="file is not a folder"):
         main(arguments(folder, tmp_path / "file" / "out", "blimp_filtered"))
@@ -381,7 +389,7 @@ def test_a_place_that_cannot_hold_scores_is_refused_before_the_model_is_loaded(f
 def test_a_device_that_is_not_there_is_named(folder):
     for device in ("nowhere", "meta"):
         with pytest.raises(UserError, match=f"--device {device} cannot be used: .{{10,220}}$"):
-            load(folder / "model", device=device)
+            load_for_scoring(folder / "model", device=device)
     assert eval_model.pick_device("cpu").type == "cpu"
 
 
@@ -396,7 +404,9 @@ def test_a_device_that_is_not_there_is_named(folder):
     ],
 )
 def test_faults_are_found_before_the_model_is_loaded(folder, tmp_path, monkeypatch, change, complaint):
-    monkeypatch.setattr("eval.results.score.load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        "eval.results.score.load_for_scoring", lambda *_, **__: pytest.fail("the model was loaded")
+    )
     command = arguments(folder, tmp_path, "blimp_filtered", "perplexity")
     for old, new in change.items():
         old, new = (text.replace("DATA", str(folder)) for text in (old, new))
@@ -448,9 +458,9 @@ def test_weights_that_do_not_fit_the_config_are_refused(tmp_path):
     ):
         save_file(changed, path, metadata={"format": "pt"})
         with pytest.raises(UserError, match=complaint):
-            load(tmp_path)
+            load_for_scoring(tmp_path)
     save_file(whole, path, metadata={"format": "pt"})
-    load(tmp_path)
+    load_for_scoring(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -471,7 +481,7 @@ def test_code_in_a_model_folder_is_refused_and_never_run(tmp_path, monkeypatch, 
     with pytest.raises(
         UserError, match="code of its own to load.* such models are refused: .*trust_remote_code=False"
     ):
-        load(tmp_path)
+        load_for_scoring(tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
@@ -481,7 +491,7 @@ def test_a_tokenizer_with_more_entries_than_embeddings_is_refused(tmp_path):
     tokenizer.add_tokens(["extra"])
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="301 entries up to number 300 .*, the model 300 embeddings"):
-        load(tmp_path)
+        load_for_scoring(tmp_path)
 
 
 HELP = """

@@ -13,7 +13,7 @@ from tiny_models import pair, write_rows
 
 from babylm_data.errors import UserError
 from eval.harness.__main__ import main
-from eval.harness.files import find_subtasks, own_name
+from eval.harness.task_files import find_subtasks, own_name
 from eval.harness.tasks.rows import read
 from eval.scorer.items import Choice, Item
 from eval.scorer.log_probs import Scorer

@@ -305,7 +305,7 @@ def test_a_non_finite_loss_stops_before_the_weights_are_touched(train_tiny, monk
         return Terms(total, {"hard": sums["hard"] * float("nan")})
 
     monkeypatch.setattr("train_teachers.stage.audit", lambda *_, **__: {})
-    monkeypatch.setattr("train_teachers.stage.table", lambda *_: "")
+    monkeypatch.setattr("train_teachers.stage.audit_table", lambda *_: "")
     monkeypatch.setattr(Trained, "forward", poisoned)
     with pytest.raises(UserError, match="loss hard is not finite at step 0: no step was taken"):
         train_tiny()

@@ -235,7 +235,7 @@ def scores_by_hand(data) -> tuple[float, float]:
 def test_the_scores_are_the_published_gains_in_r_squared(questions):
     scores = planted(questions)
     result = questions.summarise(scores)
-    eyes, paced = scores_by_hand(questions.table(scores))
+    eyes, paced = scores_by_hand(questions.frame(scores))
     assert result["by_subtask"]["rt"]["score"] == pytest.approx(eyes, abs=1e-10)
     assert result["by_subtask"]["spr"]["score"] == pytest.approx(paced, abs=1e-10)
     assert result["score"] == result["official_score"] == pytest.approx((eyes + paced) / 2)
@@ -248,7 +248,7 @@ def test_the_scores_are_the_published_gains_in_r_squared(questions):
 
 def test_the_errors_are_those_of_leaving_out_one_sentence_at_a_time(questions):
     scores = planted(questions)
-    data, result = questions.table(scores), questions.summarise(scores)
+    data, result = questions.frame(scores), questions.summarise(scores)
     left = np.array(
         [scores_by_hand(data[data["sentence"] != number]) for number in data["sentence"].unique()]
     )

@@ -13,7 +13,7 @@ from babylm_data.errors import UserError
 from babylm_data.models import longest_input
 from eval.scorer.items import Choice, Item
 from eval.scorer.log_probs import Scorer, encode
-from eval.scorer.model import load
+from eval.scorer.model import load_for_scoring
 from eval.scorer.prefix_rows import Encoded
 
 TEXTS = tiny_models.SENTENCES * 2 + [f"The {'old ' * n}dog sees the cat." for n in range(20)]
@@ -251,8 +251,8 @@ def test_an_encoder_is_refused_as_a_causal_model(tmp_path):
     tokenizer.add_special_tokens({"mask_token": "<mask>"})
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"\(bert\) is no causal language model: .* --backend mlm"):
-        load(tmp_path)
-    model, tokenizer = load(tmp_path, backend="mlm")
+        load_for_scoring(tmp_path)
+    model, tokenizer = load_for_scoring(tmp_path, backend="mlm")
     assert np.isfinite(sentence_logprobs(model, tokenizer, ["cats"], backend="mlm")).all()
 
 

@@ -16,7 +16,7 @@ from eval.submission.__main__ import main
 from eval.submission.standing import place as standing
 from eval.submission.standing.grading import rules_of, score_submission
 from eval.submission.standing.ours import Own, read_own
-from eval.submission.standing.published import Column, Group, Published, Row, load_published
+from eval.submission.standing.published import Column, Group, Published, PublishedModel, load_published
 from eval.tasks import TASKS, official
 from eval.tasks.official import official_rows
 from eval.tasks.reading import load as load_reading
@@ -31,11 +31,11 @@ PUBLISHED = Published(
     ["Compare inside a group only."],
     [
         Group("first", 2026, "strict-small", "program A", "a note", [
-            Row("low", {"blimp": 60.0, "comps": 52.0}, "a paper"),
-            Row("high", {"blimp": 70.25}, "a README", "second hand"),
+            PublishedModel("low", {"blimp": 60.0, "comps": 52.0}, "a paper"),
+            PublishedModel("high", {"blimp": 70.25}, "a README", "second hand"),
         ]),
-        Group("second", 2025, "strict-small", "program B", "", [Row("other", {"spr": 1.0}, "a tree")]),
-        Group("large", 2026, "strict", "program A", "", [Row("giant", {"blimp": 80.0}, "a paper")]),
+        Group("second", 2025, "strict-small", "program B", "", [PublishedModel("other", {"spr": 1.0}, "a tree")]),
+        Group("large", 2026, "strict", "program A", "", [PublishedModel("giant", {"blimp": 80.0}, "a paper")]),
     ],
 )  # fmt: skip
 
@@ -110,7 +110,9 @@ def test_the_overall_score_of_2026_is_the_mean_of_nine_beside_what_guessing_give
     assert found["score"] == pytest.approx((4 * 0.6 + 0.3 + 0.7 + 0.4 + 0.05 + 0.1) / 9)
     assert found["chance"] == pytest.approx((4 * 0.5 + 0.2 + 0.62 + 0.375) / 9)
     own = standing.stand(Own("ours", results), published, "strict-small")
-    assert "  Overall 2026: 43.89 ± 0.31 (mean of 9; chance 35.50)" in standing.table(own, published.columns)
+    assert "  Overall 2026: 43.89 ± 0.31 (mean of 9; chance 35.50)" in standing.standing_table(
+        own, published.columns
+    )
 
 
 # --- places ---
@@ -132,7 +134,7 @@ def test_scores_are_compared_as_they_are_printed_and_an_equal_one_is_not_above(s
 
 def test_ours_stands_in_its_place_in_the_table():
     own = Own("ours", {"blimp_filtered": result(0.65)})
-    text = standing.table(standing.stand(own, PUBLISHED, "strict-small"), COLUMNS)
+    text = standing.standing_table(standing.stand(own, PUBLISHED, "strict-small"), COLUMNS)
     lines = text.splitlines()
     assert [line.split()[:2] for line in lines[2:5]] == [["high", "70.25"], [">", "ours"], ["low", "60.00"]]
     assert "65.00 ± 1.00" in lines[3] and lines[3].endswith(" -")
@@ -154,7 +156,7 @@ def test_a_task_without_a_published_score_is_listed_below():
     own = Own("ours", {"blimp_filtered": result(0.6), "nursery": result(0.9), "reading": result(0.1)})
     found = standing.stand(own, Published(COLUMNS, [], PUBLISHED.groups[:1]), "strict-small")
     assert list(found["unpublished"]) == ["nursery", "reading"]
-    assert "  Nursery pairs: 90.00 ± 1.00 (accuracy)" in standing.table(found, COLUMNS)
+    assert "  Nursery pairs: 90.00 ± 1.00 (accuracy)" in standing.standing_table(found, COLUMNS)
 
 
 def test_only_groups_of_the_track_are_beside_ours():

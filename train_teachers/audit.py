@@ -135,7 +135,7 @@ def _norm(gradients: tuple[Tensor | None, ...]) -> float:
     return sum(float((g.float() ** 2).sum()) for g in gradients if g is not None) ** 0.5
 
 
-def table(findings: dict[str, Finding]) -> str:
+def audit_table(findings: dict[str, Finding]) -> str:
     """The findings as text: term, value, weight, share of the gradient norm."""
     rows = [f"{'term':<18} {'value':>9} {'weight':>8} {'gradient share':>15}"]
     rows += [

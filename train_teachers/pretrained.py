@@ -21,7 +21,9 @@ def refuse_other_tokenizer(folder: Path, expected: str, what: str) -> None:
         )
 
 
-def load(folder: Path, *, precision: str = "fp32", attention: str | None = None) -> PreTrainedModel:
+def load_pretrained(
+    folder: Path, *, precision: str = "fp32", attention: str | None = None
+) -> PreTrainedModel:
     """A causal model from safetensors, complete, in evaluation mode, on the CPU.
 
     `attention` is an implementation by transformers' name; None: the best that the model has.

@@ -24,7 +24,7 @@ from babylm_data.speed import describe_rates
 from babylm_data.tokenizer_files import load_tokenizer
 from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
 from babylm_data.words import check_exposure, check_last_step, load_track
-from train_teachers.audit import Finding, audit, table
+from train_teachers.audit import Finding, audit, audit_table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
 from train_teachers.device import (
@@ -39,7 +39,7 @@ from train_teachers.device import (
 from train_teachers.language_model import build, build_from, checkpoint_activations, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Objective
-from train_teachers.pretrained import load, refuse_other_tokenizer, weights_hash
+from train_teachers.pretrained import load_pretrained, refuse_other_tokenizer, weights_hash
 from train_teachers.revisions import RevisionWriter, due_revisions, told
 from train_teachers.run import Run, begun, finished, json_table
 from train_teachers.tracking import wandb_mode
@@ -202,14 +202,14 @@ class Ready:
         return audit(self.student, self.objective, batch, autocast=autocast)
 
     def describe(self, findings: dict[str, Finding]) -> str:
-        """The run in one line, its audit as a table, and which revisions it will write, where it is asked to."""
+        """The run in one line, its audit as a audit_table, and which revisions it will write, where it is asked to."""
         parameters = num_parameters(self.student)[0]
         shape = f"{self.config.model.family}, {parameters:,} parameters, {self.steps:,} steps"
         manner, device = self.manner, self.accelerator.device
         muon = f", Muon in {manner.muon}" if self.config.optim.optimizer == "muon" else ""
         how = f"{manner.precision}{muon}{', compiled' if manner.compiled else ''}, on {device}"
         seen = f"{manner.micro_batch_size} sequences a forward pass, {describe_rates(device.type)}"
-        lines = [f"{self.config.name}: {shape}, {how}", seen, *self.objective.notes, table(findings)]
+        lines = [f"{self.config.name}: {shape}, {how}", seen, *self.objective.notes, audit_table(findings)]
         if self.config.revisions:
             words = (self.words_before or 0) + self.batches.words_seen(self.steps)
             lines.append(told(self.revisions, self.track, words, self.config.words_scale))
@@ -228,7 +228,9 @@ def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dic
         return build(config.model, loaded, seed=config.seed), {}
     folder = find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path))
     refuse_other_tokenizer(folder, fingerprint(tokenizer), f"init ({config.init.path})")
-    student = build_from(load(folder), config.model, config.init, entries=len(loaded), seed=config.seed)
+    student = build_from(
+        load_pretrained(folder), config.model, config.init, entries=len(loaded), seed=config.seed
+    )
     return student, {"init": weights_hash(folder)}
 
 

@@ -21,7 +21,7 @@ Say which differences between two models are more than chance.
 
 reads   A B …             folders that `python -m eval --out` wrote; the first is compared with each other one
         --a A … --b B …   several runs of each side, the same but for their seeds
-writes  a table, and --json FILE with every number, fractions of 1
+writes  a comparison_table, and --json FILE with every number, fractions of 1
 
 Two folders: the same items decide both scores, so the difference is taken item by item. Choice tasks: an interval as
 if other items of the same subtasks had been drawn, one as if other subtasks had been drawn, and a p-value: of tasks
@@ -161,8 +161,8 @@ def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     sides = read_sides(args)
 
+    from eval.compare.comparison_table import comparison_table
     from eval.compare.scored import AGAIN, check_models, read_scored, shared_tasks
-    from eval.compare.table import table
     from eval.results.scores import as_json
 
     with damage_named(" or ".join(str(folder) for side in sides for folder in side), AGAIN):
@@ -171,7 +171,7 @@ def main(argv: list[str]) -> None:
         tasks, missing = shared_tasks(scored, args.tasks)
         found = [compare(scored[0], other, tasks) for other in scored[1:]]
         notes = {task: scored[0][0].tasks[task] for task in tasks}
-        tables = [table(comparison, notes) for comparison in found]
+        tables = [comparison_table(comparison, notes) for comparison in found]
     print("\n\n".join(tables))
     print("\n".join(missing), end="\n" if missing else "")
     if args.json:

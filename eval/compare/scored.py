@@ -6,7 +6,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.results.json_files import read_json, require
 from eval.results.scores import intact
-from eval.results.table import is_scored
+from eval.results.scores_table import is_scored
 
 AGAIN = "score the model again with `python -m eval`"
 

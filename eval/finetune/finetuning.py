@@ -13,7 +13,7 @@ from babylm_data.sealed import write_whole
 from eval.finetune import glue
 from eval.finetune.request import FinetuneRequest
 from eval.finetune.runner import Job, Runner, read_job
-from eval.finetune.tuning_folder import TuningFolder, asked, table
+from eval.finetune.tuning_folder import TuningFolder, asked, tuning_table
 from eval.results.scores import called
 from eval.scorer.model import find_model, model_sha256
 
@@ -50,7 +50,7 @@ def finetune(request: FinetuneRequest) -> None:
         if tree and job.task in glue.OFFICIAL:
             source = out.place(job.task, request.seeds[0]) / "predictions.json"
             write_whole(tree / job.task / source.name, utf8_text(source, "fine-tune again"))
-    print(table({name: out.content["tasks"][name] for name in request.tasks}))
+    print(tuning_table({name: out.content["tasks"][name] for name in request.tasks}))
 
 
 def check_names(tasks: Iterable[str]) -> tuple[str, ...]:

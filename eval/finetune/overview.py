@@ -24,7 +24,7 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class TunedTask:
     """One task: scores as fractions of 1."""
 
     title: str
@@ -52,7 +52,7 @@ class Tuning:
     """(time, command) of each call that a result came from, in order."""
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TunedTask]:
         """A row a task."""
         return [row(task, result) for task, result in self.results.items()]
 
@@ -104,13 +104,13 @@ def title(task: str) -> str:
     return squad.EVERY[task].title if task in squad.EVERY else task
 
 
-def row(task: str, result: dict) -> Row:
+def row(task: str, result: dict) -> TunedTask:
     """The summary over seeds as a row of the table."""
     metric, seeds = result["metric"], list(result["by_seed"].values())
     # F1 of SQuAD is a mean over questions, that of three labels one over labels: neither is of one share
     known = metric == "accuracy" or (task in TASKS and TASKS[task].labels == 2)
     examples = result["examples"]["valid"]
-    return Row(
+    return TunedTask(
         title(task),
         TITLES.get(metric, metric),
         result["score"],

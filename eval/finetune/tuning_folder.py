@@ -148,7 +148,7 @@ def summarise(results: dict[int, dict]) -> dict:
 TITLES = {"accuracy": "accuracy", "f1": "F1", "mcc": "MCC", "exact_match": "exact match"}
 
 
-def table(tasks: dict[str, dict]) -> str:
+def tuning_table(tasks: dict[str, dict]) -> str:
     """The summaries as text for a terminal, in percent: mean and spread over seeds; * marks the headline."""
     lines = [
         f"{'task':<10} {'metric':<13} {'mean %':>7} {'spread':>7} {'seeds':>6} {'majority':>9} {'rows':>7}"

@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError, positive, run_stage
 from babylm_data.memory import memory_advice
-from eval.harness.files import DATASETS, OURS, dataset_of, own_name, write_task_files
-from eval.harness.results import average_groups, check_free, removed_on_failure, tie_lines, write_results
+from eval.harness.results_folder import (
+    average_groups,
+    check_free,
+    removed_on_failure,
+    tie_lines,
+    write_results,
+)
+from eval.harness.task_files import DATASETS, OURS, dataset_of, own_name, write_task_files
 from eval.scorer.model import DTYPES, find_model, model_sha256
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from babylm_data.errors import UserError
 from babylm_data.models import longest_input
-from eval.harness.files import OURS
+from eval.harness.task_files import OURS
 from eval.scorer.items import Choice
 from eval.scorer.log_probs import Scorer, encode
-from eval.scorer.model import find_model, load
+from eval.scorer.model import find_model, load_for_scoring
 from eval.scorer.prefix_rows import Encoded
 from eval.tasks.perplexity import WINDOW, start_token, windows
 
@@ -47,7 +47,9 @@ class KitModel(LM):
     ) -> None:
         """Load the model. Batches are counted in tokens: lm_eval's two sizes are taken and not used."""
         super().__init__()
-        self.model, self.tokenizer = load(find_model(pretrained), device=device or "auto", dtype=dtype)
+        self.model, self.tokenizer = load_for_scoring(
+            find_model(pretrained), device=device or "auto", dtype=dtype
+        )
         self._device = self.model.device
         self.scorer = Scorer(self.model, self.tokenizer, batch_tokens=batch_tokens)
         self.limit = longest_input(self.model)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eval.report.svg import CONTROL, INK, MUTED, PAPER, STAND_INS, STUDENT, STYLE, TEACHERS, svg
-from eval.results.table import unit
+from eval.results.scores_table import unit
 from eval.runs.lineup import Lineup
 from eval.runs.run_folder import Run
 from eval.runs.verdicts import groups

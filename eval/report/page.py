@@ -6,7 +6,7 @@ It reads finished run folders (those of teachers and control are named in the st
 from pathlib import Path
 
 from eval.results.json_files import read_json
-from eval.results.table import percent, tie_note, unit
+from eval.results.scores_table import percent, tie_note, unit
 from eval.runs.caveats import outside, trial
 from eval.runs.commands import commands
 from eval.runs.evaluations import read_evaluated

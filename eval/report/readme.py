@@ -15,7 +15,7 @@ from babylm_data.errors import UserError, run_stage
 from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
 from eval.results.json_files import read_json
-from eval.results.table import percent, unit
+from eval.results.scores_table import percent, unit
 from eval.runs.ledger import corpus_text
 from eval.runs.lineup import Lineup, read_lineup
 from eval.runs.run_folder import Run

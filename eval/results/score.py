@@ -11,9 +11,9 @@ from eval.results.json_files import read_json
 from eval.results.official_tree import ResultsTree, refuse_one_place
 from eval.results.request import ScoreRequest
 from eval.results.scores import ScoreFile, called, task_key
-from eval.results.table import table
+from eval.results.scores_table import scores_table
 from eval.scorer.items import TooLong
-from eval.scorer.model import find_model, load, model_sha256, weights_sha256
+from eval.scorer.model import find_model, load_for_scoring, model_sha256, weights_sha256
 
 
 def score(request: ScoreRequest, jobs: Sequence[Job] | None = None) -> None:
@@ -38,7 +38,7 @@ def score(request: ScoreRequest, jobs: Sequence[Job] | None = None) -> None:
     done = [job for job in jobs if job.task not in refused]
     if request.tree:
         write_tree(done, file, request.tree, request.tasks.data)
-    print(table({job.task: file.scores["tasks"][job.task] for job in done}))
+    print(scores_table({job.task: file.scores["tasks"][job.task] for job in done}))
     if refused:
         more = f" ({len(refused)} tasks have no result: {', '.join(refused)})" if len(refused) > 1 else ""
         raise UserError(f"{next(iter(refused.values()))}{more}")
@@ -59,7 +59,9 @@ def score_jobs(
     from eval.scorer.log_probs import Scorer
 
     tasks = request.tasks
-    model, tokenizer = load(folder, device=request.device, dtype=tasks.dtype, backend=tasks.backend)
+    model, tokenizer = load_for_scoring(
+        folder, device=request.device, dtype=tasks.dtype, backend=tasks.backend
+    )
     scorer = Scorer(model, tokenizer, backend=tasks.backend, batch_tokens=request.batch_tokens)
     file.scores["parameters"] = model.num_parameters()
     made = stamp(request)  # once: the tasks of one call are one line in a list of commands

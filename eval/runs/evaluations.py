@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from eval.aoa.results import Ages, read_ages
+from eval.aoa.overview import Ages, read_ages
 from eval.finetune.overview import Tuning, read_tuning
 from eval.runs.revisions import Revision, revisions, scored
 from eval.runs.run_folder import Run

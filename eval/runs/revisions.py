@@ -11,7 +11,7 @@ from babylm_data.errors import UserError
 from babylm_data.sealed import damage
 from babylm_data.words import load_track, revision_marks
 from eval.results.json_files import read_json
-from eval.results.table import is_scored, unit
+from eval.results.scores_table import is_scored, unit
 from eval.runs.run_folder import Run
 from eval.scorer.model import model_sha256
 from eval.tasks import extent_note, title
@@ -112,7 +112,7 @@ class Table:
     """(What keeps the scores of a column from being of a task, "whole" or "official": which task they are not of)."""
 
 
-def table(results: dict[Revision, dict[str, dict]], most: int = 6) -> Table:
+def revisions_table(results: dict[Revision, dict[str, dict]], most: int = 6) -> Table:
     """The first `most` of the tasks that any of the revisions was scored on."""
     curves = learning_curves(results)
     shown = list(curves)[:most]

@@ -15,7 +15,7 @@ from babylm_data.files import json_lines, utf8_text
 from babylm_data.hub import weight_files
 from babylm_data.sealed import SEAL, sha256, verify
 from eval.results.json_files import read_json, require
-from eval.results.table import is_scored
+from eval.results.scores_table import is_scored
 from eval.scorer.model import model_sha256
 
 SUMMARY = ("name", "kind", "family", "parameters", "parameters_without_embeddings", "steps", "words_seen")

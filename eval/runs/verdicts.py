@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from eval.compare.paired import Weights, item_difference, weights_of
 from eval.compare.scored import Scored
-from eval.results.table import percent
+from eval.results.scores_table import percent
 from eval.runs.lineup import Lineup
 from eval.runs.run_folder import Run
 from eval.tasks import title

@@ -27,7 +27,7 @@ from babylm_data.memory import is_full_memory, keep_freed_memory
 from babylm_data.models import longest_input
 from eval.scorer.items import Choice, Item, TooLong
 from eval.scorer.logits import judge, turns_positions
-from eval.scorer.prefix_rows import Encoded, Row, batches, distinct, masked_rows, plain_rows, tree_rows
+from eval.scorer.prefix_rows import BatchRow, Encoded, batches, distinct, masked_rows, plain_rows, tree_rows
 
 CELLS = {"cpu": 1024, "cuda": 16384}  # of a batch
 CAPACITY = 64  # cells of a row, at least: more share more prefixes, and attend to more that is not theirs
@@ -138,7 +138,7 @@ class Scorer:
     def _add_up(
         self,
         model: PreTrainedModel,
-        rows: Iterable[Row],
+        rows: Iterable[BatchRow],
         count: int,
         bar: tqdm | None = None,
         greedy: np.ndarray | None = None,
@@ -153,7 +153,7 @@ class Scorer:
                 bar.update(len(batch.targets_N))
         return sums
 
-    def _rows(self, sequences: Sequence[Encoded]) -> Iterable[Row]:
+    def _rows(self, sequences: Sequence[Encoded]) -> Iterable[BatchRow]:
         if self.backend != "causal":
             return masked_rows(sequences, self.tokenizer.mask_token_id, int(self.backend == "mntp"))
         rows = tree_rows(sequences, CAPACITY)
@@ -166,7 +166,7 @@ class Scorer:
             self.told = True
         return plain_rows(sequences)
 
-    def _reads_trees(self, sequences: Sequence[Encoded], rows: list[Row]) -> bool:
+    def _reads_trees(self, sequences: Sequence[Encoded], rows: list[BatchRow]) -> bool:
         """Does this model see in a tree what it sees in a sequence alone? Tried on the fullest and the longest row.
 
         Some cannot be told which cell sees which: they have no attention, or a mask of their own making. A model in
@@ -187,7 +187,7 @@ class Scorer:
                 raise
             return False
 
-    def _agrees(self, model: PreTrainedModel, sequences: Sequence[Encoded], row: Row) -> bool:
+    def _agrees(self, model: PreTrainedModel, sequences: Sequence[Encoded], row: BatchRow) -> bool:
         """Does `row` give its sequences the sums that they have alone?"""
         owners = sorted(set(row.owners))
         alone = [sequences[owner] for owner in owners]

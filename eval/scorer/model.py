@@ -54,7 +54,7 @@ def model_sha256(folder: Path) -> str:
     return _digest(folder, MODEL_FILES)
 
 
-def load(
+def load_for_scoring(
     folder: Path, *, device: str = "auto", dtype: str = "float32", backend: str = "causal"
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """The model in evaluation mode on `device`, and its tokenizer. Every weight must come from the file."""

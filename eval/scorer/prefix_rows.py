@@ -23,7 +23,7 @@ class Encoded(NamedTuple):
 
 
 @dataclass
-class Row:
+class BatchRow:
     """Cells of one row, and the predictions read off them."""
 
     tokens: list[int] = field(default_factory=list)
@@ -58,13 +58,13 @@ def shared(a: Sequence[int], b: Sequence[int]) -> int:
     return min(len(a), len(b))
 
 
-def tree_rows(sequences: Sequence[Encoded], capacity: int) -> list[Row]:
+def tree_rows(sequences: Sequence[Encoded], capacity: int) -> list[BatchRow]:
     """Rows for sorted `sequences`, the short ones first.
 
     A row has at most `capacity` cells, or one and a half times its own longest sequence where that is more: the
     sequences of a long prompt share it, and make no row long but theirs.
     """
-    rows: list[Row] = []
+    rows: list[BatchRow] = []
     longest = 0  # of the row that is being filled
     path: list[int] = []  # cells of the tokens of the sequence before
     before: tuple[int, ...] = ()
@@ -73,7 +73,7 @@ def tree_rows(sequences: Sequence[Encoded], capacity: int) -> list[Row]:
         common = shared(before, read)
         longest = max(longest, len(ids))
         if not rows or len(rows[-1].tokens) + len(read) - common > max(capacity, 3 * longest // 2):
-            rows.append(Row())
+            rows.append(BatchRow())
             path, common, longest = [], 0, len(ids)
         row = rows[-1]
         del path[common:]
@@ -96,10 +96,10 @@ def by_length(sequences: Sequence[Encoded]) -> list[tuple[int, Encoded]]:
     return sorted(enumerate(sequences), key=lambda numbered: len(numbered[1].ids))
 
 
-def plain_rows(sequences: Sequence[Encoded]) -> Iterator[Row]:
+def plain_rows(sequences: Sequence[Encoded]) -> Iterator[BatchRow]:
     """A row for each sequence, the short ones first, for models that cannot be told which cell sees which."""
     for owner, (ids, scored) in by_length(sequences):
-        row = Row(list(ids[:-1]))
+        row = BatchRow(list(ids[:-1]))
         for position in range(1, len(ids)):
             if scored[position]:
                 row.judge(owner, position - 1, ids[position])
@@ -107,7 +107,7 @@ def plain_rows(sequences: Sequence[Encoded]) -> Iterator[Row]:
             yield row
 
 
-def masked_rows(sequences: Sequence[Encoded], mask: int, shift: int) -> Iterator[Row]:
+def masked_rows(sequences: Sequence[Encoded], mask: int, shift: int) -> Iterator[BatchRow]:
     """A row for each scored token, which the token `mask` stands for; it is read `shift` cells to the left of it.
 
     The short ones come first, and each is made when it is asked for: together they are every text many times over.
@@ -115,7 +115,7 @@ def masked_rows(sequences: Sequence[Encoded], mask: int, shift: int) -> Iterator
     for owner, (ids, scored) in by_length(sequences):
         for position in range(shift, len(ids)):
             if scored[position]:
-                row = Row([*ids[:position], mask, *ids[position + 1 :]])
+                row = BatchRow([*ids[:position], mask, *ids[position + 1 :]])
                 row.judge(owner, position - shift, ids[position])
                 yield row
 
@@ -134,13 +134,13 @@ class Batch:
     owners_N: np.ndarray
 
 
-def batches(rows: Iterable[Row], cells: int) -> Iterator[Batch]:
+def batches(rows: Iterable[BatchRow], cells: int) -> Iterator[Batch]:
     """Cut rows, the short ones first, into batches of at most `cells` cells, or of one row.
 
     Rows of a tree are filled up behind their end, with cells that see themselves alone; plain rows share
     a batch only with others of their own length, so there is no padding to argue away.
     """
-    together: list[Row] = []
+    together: list[BatchRow] = []
     for row in rows:
         width = len(row.tokens)
         unlike = together and not row.ends and width != len(together[0].tokens)
@@ -152,7 +152,7 @@ def batches(rows: Iterable[Row], cells: int) -> Iterator[Batch]:
         yield _batch(together)
 
 
-def _batch(rows: list[Row]) -> Batch:
+def _batch(rows: list[BatchRow]) -> Batch:
     width = len(rows[-1].tokens)
     sources = np.concatenate([np.array(row.sources) + n * width for n, row in enumerate(rows)])
     order = np.argsort(sources, kind="stable")

@@ -13,7 +13,7 @@ from eval.report.page import facts, templates
 from eval.results.json_files import read_json
 from eval.runs.lineup import Lineup
 from eval.runs.origins import begun_from
-from eval.runs.revisions import table
+from eval.runs.revisions import revisions_table
 from eval.runs.run_folder import Run
 from eval.submission.collate import Collected
 from eval.submission.rules import Rules
@@ -104,7 +104,7 @@ def model_card(
         "collected": collected,
         "rules": rules,
         "words_before": student.summary.get("words_before", 0),
-        "table": table(evaluated.revisions),
+        "table": revisions_table(evaluated.revisions),
         "shape": json.loads((export / "config.json").read_text(encoding="utf-8")),
         "hashes": hashes(lineup),
     }

@@ -88,7 +88,7 @@ class Reading(Questions):
     def summarise(self, scores: Scores) -> dict:
         """The contract of `Questions.summarise`; errors are those of drawing other sentences (a jackknife)."""
         refuse_broken(scores, "reading")
-        data = self.table(scores)
+        data = self.frame(scores)
         gains = {name: gain(data, name, BASELINE) for name in EYE_TRACKING}
         values = {"rt": statistics.fmean(gains.values()), "spr": gain(data, SELF_PACED, SPILL_OVER)}
         without = without_each_sentence(data)
@@ -114,7 +114,7 @@ class Reading(Questions):
             "by_phenomenon": {},
         }
 
-    def table(self, scores: Scores) -> "pd.DataFrame":
+    def frame(self, scores: Scores) -> "pd.DataFrame":
         """One row an item: the columns of the file, and the surprisals "pred" and "prev_pred" (NaN: none), in nats."""
         import pandas as pd
 
@@ -139,7 +139,7 @@ class Reading(Questions):
 
         No row has a share in the scores; the surprisals stand in the predictions.
         """
-        without = without_each_sentence(self.table(scores))
+        without = without_each_sentence(self.frame(scores))
         return {name: {"without": values.tolist()} for name, values in without.items()}
 
     def gold(self) -> Gold:

@@ -9,7 +9,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, sha256, verify
 from eval.results.json_files import read_json
-from eval.results.table import is_scored
+from eval.results.scores_table import is_scored
 from eval.runs.caveats import caveats
 from eval.submission.card import PARTS, read_card
 from eval.submission.leaderboard import MARKS, file_pattern, in_part

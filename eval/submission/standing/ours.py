@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.aoa.results import FILE as AGES
-from eval.aoa.results import REMEDY as AGES_REMEDY
+from eval.aoa.overview import FILE as AGES
+from eval.aoa.overview import REMEDY as AGES_REMEDY
 from eval.finetune.glue import OFFICIAL
 from eval.finetune.standard_errors import standard_error
 from eval.finetune.tuning_folder import read_tuned
 from eval.results.json_files import damage_named, read_json
 from eval.results.request import names_of
 from eval.results.scores import intact
-from eval.results.table import is_scored
+from eval.results.scores_table import is_scored
 from eval.runs.caveats import caveats
 from eval.runs.revisions import SCORES
 from eval.scorer.model import model_sha256

@@ -11,7 +11,7 @@ from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
 from eval.results.json_files import damage_named
 from eval.results.scores import as_json, check_writable
-from eval.results.table import percent
+from eval.results.scores_table import percent
 from eval.submission.standing.ours import WHAT, Own, read_own
 from eval.submission.standing.published import Column, Group, Published, load_published
 from eval.tasks import title
@@ -92,7 +92,7 @@ def tie_caveats(results: dict[str, dict]) -> list[str]:
     ]
 
 
-def table(standing: dict, columns: dict[str, Column]) -> str:
+def standing_table(standing: dict, columns: dict[str, Column]) -> str:
     """The standing as text for a terminal."""
     lines = []
     for group in standing["groups"]:
@@ -172,7 +172,7 @@ def print_standing(request: StandingRequest) -> None:
     published, own = load_published(), read_own(request.file, request.data)
     with damage_named(request.file, WHAT):
         standing = stand(own, published, request.track or own.track or DEFAULT_TRACK)
-        shown_table = table(standing, published.columns)
+        shown_table = standing_table(standing, published.columns)
     if request.json:
         write_whole(request.json, as_json(standing))
     print(shown_table)

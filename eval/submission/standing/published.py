@@ -18,7 +18,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class PublishedModel:
     """A published model; `scores` are percent by column."""
 
     model: str
@@ -36,7 +36,7 @@ class Group:
     track: str
     scorer: str
     note: str
-    rows: list[Row]
+    rows: list[PublishedModel]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,10 @@ def load_published(path: Path = PUBLISHED) -> Published:
     from omegaconf import OmegaConf
 
     content = OmegaConf.to_container(OmegaConf.load(path))
-    groups = [Group(**group | {"rows": [Row(**row) for row in group["rows"]]}) for group in content["groups"]]
+    groups = [
+        Group(**group | {"rows": [PublishedModel(**row) for row in group["rows"]]})
+        for group in content["groups"]
+    ]
     columns = {
         name: Column(**column | {"mean": tuple(column.get("mean", ()))})
         for name, column in content["columns"].items()

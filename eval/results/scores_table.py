@@ -43,7 +43,7 @@ def tie_note(result: dict) -> str:
     return note
 
 
-def table(tasks: dict[str, dict], ends: int = 5) -> str:
+def scores_table(tasks: dict[str, dict], ends: int = 5) -> str:
     """All results; of the subtasks only the worst and the best `ends`."""
     scored = {name: result for name, result in tasks.items() if is_scored(result)}
     lines = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import write_whole
-from eval.harness.files import DATASETS
+from eval.harness.task_files import DATASETS
 from eval.scorer.ties import best_choices
 
 

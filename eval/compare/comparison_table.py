@@ -14,7 +14,7 @@ RUNS = (
 )
 
 
-def table(comparison: dict, results: dict[str, dict]) -> str:
+def comparison_table(comparison: dict, results: dict[str, dict]) -> str:
     """One comparison: a line a task, then the phenomena and the subtasks that differ of each.
 
     `results` are the tasks of the first folder's scores.json: they say if a task was scored whole.
