@@ -16,16 +16,12 @@ import os
 import time
 from pathlib import Path
 
-from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.errors import UserError, parser_of, positive, run_stage
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m babylm_data",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("babylm_data", __doc__)
     add = parser.add_argument
     add("--raw", type=Path, metavar="DIR", help="folder of raw text files to read")
     add("--source", metavar="NAME", help="instead of --raw: nursery, or hf:NAME[:CONFIG] (its column text)")

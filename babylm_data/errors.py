@@ -20,6 +20,19 @@ class UserError(Exception):
     """Something the user can mend. The message is one line that says what is wrong and what to do."""
 
 
+def parser_of(program: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """The command line of `python -m PROGRAM`, without options yet; none may be shortened, or a new one would change
+    what a script asks for.
+    """
+    return argparse.ArgumentParser(
+        prog=f"python -m {program}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
 def positive(text: str) -> int:
     """A whole number above 0, as a type for argparse."""
     if not text.isdecimal() or int(text[:DIGITS]) < 1:

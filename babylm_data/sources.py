@@ -13,6 +13,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.files import entries, files_below, refuse_hollow, say_unread
 from babylm_data.hub import refuse_bad_endpoint
+from babylm_data.nursery.corpus import write_nursery
 from babylm_data.sealed import sha256
 from babylm_data.words import MILLION, Track
 
@@ -103,8 +104,6 @@ def raw_folder(source: str, *, raw: Path | None, seed: int, words: int) -> Itera
         return
     with tempfile.TemporaryDirectory(prefix="babylm-") as temporary:
         if source == "nursery":
-            from babylm_data.nursery.corpus import write_nursery
-
             write_nursery(Path(temporary), seed=seed, words=words)
             yield Path(temporary) / "raw"
         elif source.startswith("hf:"):

@@ -29,19 +29,14 @@ import tempfile
 from dataclasses import fields
 from pathlib import Path
 
-from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.errors import UserError, parser_of, positive, run_stage
 
 PICTURES = (".png", ".svg", ".pdf")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parse = argparse.ArgumentParser(
-        prog="python -m bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parse = parser_of("bench", __doc__)
     add = parse.add_argument
     add("overrides", nargs="*", metavar="key.path=value", help="change fields of the shape, for all sides")
     add("--shape", metavar="NAME", help="[reference; with --growth small]")

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 
-from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.errors import UserError, parser_of, positive, run_stage
 
 FOLDERS = ("full_eval", "fast_eval")
 CLOSE, SAME = 1e-3, 1e-9  # nats
@@ -207,9 +207,7 @@ def on_top(questions: list[Question], scores: list[list[float]]) -> list[str]:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.agreement", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = parser_of("bench.agreement", __doc__)
     tasks = ["blimp_filtered", "supplement_filtered"]
     parser.add_argument("model", metavar="MODEL", help="model folder")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder with full_eval/")

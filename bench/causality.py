@@ -7,10 +7,9 @@ compared with what it says when the text ends there. Prints a table; exit status
   python -m bench.causality llama bert
 """
 
-import argparse
 from typing import NamedTuple
 
-from babylm_data.errors import UserError, run_stage
+from babylm_data.errors import UserError, parser_of, run_stage
 
 SMALL = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "embedding_size", "emb_dim"), 32),
@@ -172,11 +171,7 @@ def differs_from_prefixes(model, length: int = 12) -> float:
 
 def main(argv: list[str]) -> int:
     """Print the table; 1 if any answer is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.causality",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("bench.causality", __doc__)
     parser.add_argument("families", nargs="*", metavar="FAMILY", help="these alone [all]")
     args = parser.parse_args(argv)
     if unknown := set(args.families) - {case.family for case in CASES}:

@@ -11,7 +11,6 @@ them the logits at every position that the model has room for.
 Exit status 1 on a difference, 2 if there is nothing to compare or EXPORT does not load.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from babylm_data.errors import UserError, run_stage
+from babylm_data.errors import UserError, parser_of, run_stage
 
 LINES, LOGITS_OF_EVERY, LOGITS_WITHIN = 1000, 10, 1e-4
 
@@ -105,11 +104,7 @@ def compare_logits(model, ids: list[list[int]], path: Path) -> tuple[int, float]
 
 def main(argv: list[str]) -> int:
     """Parse, load twice, compare."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.exports",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("bench.exports", __doc__)
     parser.add_argument("export", type=Path, help="folder of a model, runs/NAME/export")
     parser.add_argument("--text", type=Path, required=True, help="a *.txt, or a folder of them")
     parser.add_argument("--python", default=sys.executable, help="interpreter of the other environment")

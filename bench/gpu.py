@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from babylm_data.errors import positive, run_stage
+from babylm_data.errors import parser_of, positive, run_stage
 from babylm_data.sealed import write_whole
 from bench.__main__ import refuse_absent_folders
 from bench.shapes import ROOT
@@ -50,12 +50,7 @@ class Check(NamedTuple):
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parse = argparse.ArgumentParser(
-        prog="python -m bench.gpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parse = parser_of("bench.gpu", __doc__)
     add = parse.add_argument
     add("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME", help="[all, in this order]")
     add("--minutes", type=positive, default=8, metavar="N", help="all together [8]")

@@ -10,7 +10,6 @@ piece can be played again alone.
   python -m bench.hostile --seed 7 --only 123
 """
 
-import argparse
 import json
 import os
 import re
@@ -26,7 +25,7 @@ from random import Random
 
 from tqdm import tqdm
 
-from babylm_data.errors import from_zero, positive, run_stage
+from babylm_data.errors import from_zero, parser_of, positive, run_stage
 from babylm_data.sealed import SEAL, damage
 from bench.hostile_workplace import PROGRAMS, command_of, environment, make_workplace
 
@@ -341,11 +340,7 @@ def half_written(place: Path, sealed: set[Path], began: float) -> str | None:
 
 def main(argv: list[str]) -> int:
     """Play the pieces; 1 if anything was wrong with any."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.hostile",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("bench.hostile", __doc__)
     parser.add_argument("--seed", type=from_zero, default=0, metavar="N", help="of what is drawn [0]")
     parser.add_argument("--count", type=positive, default=300, metavar="N", help="pieces [300]")
     parser.add_argument("--only", type=from_zero, nargs="+", metavar="N", help="these pieces alone")

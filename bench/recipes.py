@@ -12,7 +12,6 @@ Every recipe of distill/configs/ (or those named) as its user meets it:
 Exit status 1 if a check fails or a term does not fall.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -20,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from babylm_data.errors import UserError, run_stage
+from babylm_data.errors import UserError, parser_of, run_stage
 
 CONFIGS = Path("distill/configs")
 Falls = dict[str, tuple[float, float]]
@@ -106,11 +105,7 @@ def sliced(config, name: str, run: Path) -> Falls:
 
 def main(argv: list[str]) -> int:
     """Check or train what is named."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.recipes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("bench.recipes", __doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="recipes, such as ted (default: all)")
     parser.add_argument("--train", action="store_true", help="train the -tiny twins")
     args = parser.parse_args(argv)

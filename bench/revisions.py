@@ -7,7 +7,6 @@ these say little, what can be told inside one run: how long the loop stood still
 time the thread beside it took. The data must be there; runs go into a temporary folder.
 """
 
-import argparse
 import contextlib
 import os
 import statistics
@@ -17,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from babylm_data.errors import positive, run_stage
+from babylm_data.errors import parser_of, positive, run_stage
 
 
 @contextlib.contextmanager
@@ -89,9 +88,7 @@ def one_turn(config) -> tuple[float, int]:
 
 def main(argv: list[str]) -> None:
     """Train in turns, print the ratio."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.revisions", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = parser_of("bench.revisions", __doc__)
     parser.add_argument("config", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
     parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="of each way [3]")

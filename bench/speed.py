@@ -9,12 +9,11 @@ float32 in padded batches cannot tell. The model and the items are read before; 
 Exit status 1 if a choice differs.
 """
 
-import argparse
 import json
 import time
 from pathlib import Path
 
-from babylm_data.errors import positive, run_stage
+from babylm_data.errors import parser_of, positive, run_stage
 
 PAIRS = 64
 CLOSE = 1e-3  # nats
@@ -55,9 +54,7 @@ def plain_sums(model, tokenizer, sentences: list[str]):
 
 def main(argv: list[str]) -> int:
     """Time both ways on the same pairs; 1 if they choose differently."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.speed", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = parser_of("bench.speed", __doc__)
     parser.add_argument("model", metavar="MODEL", help="model folder")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder with full_eval/")
     parser.add_argument("--task", default="blimp_filtered", help="a task of minimal pairs [blimp_filtered]")

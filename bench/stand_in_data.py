@@ -8,7 +8,6 @@ there, rows of the official form are written, as many as the official files have
 How many rows the official training files of BoolQ and MultiRC have was not seen: each gets 1,000.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.errors import UserError, parser_of, positive, run_stage
 from babylm_data.files import files_below
 from babylm_data.nursery import stand_in_rows
 from babylm_data.nursery.stand_in_rows import Rows
@@ -154,11 +153,7 @@ def make_folder(
 
 def main(argv: list[str]) -> None:
     """Write the folder, say what is a stand-in, and what is still lacking."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.stand_in_data",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
+    parser = parser_of("bench.stand_in_data", __doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
     parser.add_argument(
         "--data", type=Path, required=True, metavar="OFFICIAL_DIR", help="official data, as far as there"

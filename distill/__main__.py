@@ -10,11 +10,10 @@ Reads the data folder and the teachers named in the config, writes runs/<name>/ 
 folder of the student). A run that was stopped goes on with the same command.
 """
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babylm_data.errors import run_stage
+from babylm_data.errors import parser_of, run_stage
 from babylm_data.tokens import read_manifest
 from distill.config import DistillConfig
 from train_teachers.config import describe, load_config
@@ -25,12 +24,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int | None:
     """Parse, load the config, train the student or its control."""
-    parser = argparse.ArgumentParser(
-        prog="python -m distill",
-        description=__doc__,
-        epilog="fields of the config:\n" + describe(DistillConfig),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("distill", __doc__, "fields of the config:\n" + describe(DistillConfig))
     parser.add_argument("config", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
     instead = parser.add_mutually_exclusive_group()

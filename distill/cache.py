@@ -8,9 +8,7 @@ so does any other with the same data, teachers, sequence length, offsets, held-o
 its seed or student. One that was stopped goes on with the same command.
 """
 
-import argparse
-
-from babylm_data.errors import run_stage
+from babylm_data.errors import parser_of, run_stage
 from babylm_data.tokens import read_manifest
 from distill.config import DistillConfig
 from train_teachers.config import load_config
@@ -18,11 +16,7 @@ from train_teachers.config import load_config
 
 def main(argv: list[str]) -> None:
     """Parse, load the config, write each cache that is not there."""
-    parser = argparse.ArgumentParser(
-        prog="python -m distill.cache",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("distill.cache", __doc__)
     parser.add_argument("config", help="YAML file with a cache for at least one teacher")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
     args = parser.parse_args(argv)

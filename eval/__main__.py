@@ -7,7 +7,7 @@ Score a Hugging Face model on zero-shot tasks and on held-out text.
 import argparse
 from pathlib import Path
 
-from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.errors import UserError, parser_of, positive, run_stage
 from babylm_data.words import revision_words
 from eval.results.jobs import print_contents, read_jobs, task_names
 from eval.results.official_tree import ResultsTree, model_name
@@ -43,13 +43,7 @@ example: python -m eval runs/nursery/export --tasks nursery perplexity \\
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parse = argparse.ArgumentParser(
-        prog="python -m eval",
-        description=DESCRIPTION,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parse = parser_of("eval", DESCRIPTION, EXAMPLE)
     tasks = ", ".join(
         [f"the official lists {', '.join(LISTS)}; {next(iter(TASKS))}", *list(TASKS)[1:], "perplexity"]
     )

@@ -9,21 +9,14 @@ Reads the data folder named in the config, writes runs/<name>/ (export/ is the H
 stopped goes on with the same command.
 """
 
-import argparse
-
-from babylm_data.errors import run_stage
+from babylm_data.errors import parser_of, run_stage
 from babylm_data.tokens import read_manifest
 from train_teachers.config import TrainConfig, describe, load_config
 
 
 def main(argv: list[str]) -> int | None:
     """Parse, load the config, train."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train_teachers",
-        description=__doc__,
-        epilog="fields of the config:\n" + describe(TrainConfig),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("train_teachers", __doc__, "fields of the config:\n" + describe(TrainConfig))
     parser.add_argument("config", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="change fields of the config")
     parser.add_argument(

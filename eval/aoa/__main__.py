@@ -6,7 +6,7 @@ Do models learn words in the order in which children do? The checkpoints' surpri
 import argparse
 from pathlib import Path
 
-from babylm_data.errors import UserError, run_stage
+from babylm_data.errors import UserError, parser_of, run_stage
 from eval.aoa.fit import AgesRequest, fit
 from eval.results.official_tree import ResultsTree
 
@@ -31,12 +31,7 @@ that of 2026, which is 0 where p > 0.1 or fewer than 3 words have both ages, and
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parse = argparse.ArgumentParser(
-        prog="python -m eval.aoa",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parse = parser_of("eval.aoa", DESCRIPTION)
     add = parse.add_argument
     add("checkpoints", type=Path, nargs="+", metavar="CHECKPOINTS", help="folders, or a file")
     add("--human", type=Path, required=True, metavar="FILE", help="cdi_human.csv")

@@ -9,6 +9,7 @@ from babylm_data.errors import UserError
 from babylm_data.hub import TOKENIZER_FILES, find_folder
 from babylm_data.sealed import write_whole
 from babylm_data.tokenizer_files import load_tokenizer
+from babylm_data.words import load_track, revision_marks
 from eval.aoa.ages import MONTHS, ages, chance_surprisals, correlation
 from eval.aoa.checkpoints import Checkpoint, about, find_checkpoints, surprisals_by_word
 from eval.results.official_tree import ResultsTree
@@ -127,8 +128,6 @@ def write_official(
 
 def print_unlike(checkpoints: Sequence[Checkpoint]) -> None:
     """Where they are not the official checkpoints: those of strict-small, or of strict if any lies behind its last."""
-    from babylm_data.words import load_track, revision_marks
-
     tracks = {name: load_track(name) for name in TRACKS}
     marks = {name: dict(revision_marks(track, track.exposure_words)) for name, track in tracks.items()}
     last = checkpoints[-1].exposure

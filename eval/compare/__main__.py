@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babylm_data.errors import UserError, run_stage
+from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.sealed import write_whole
 from eval.results.json_files import damage_named
 
@@ -36,12 +36,7 @@ All intervals are of 95 %; a * marks what lies outside of chance by them, or by 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parse = argparse.ArgumentParser(
-        prog="python -m eval.compare",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parse = parser_of("eval.compare", DESCRIPTION)
     parse.add_argument("folders", nargs="*", type=Path, metavar="A B", help="two or more folders with scores")
     parse.add_argument("--a", nargs="+", type=Path, default=[], metavar="A", help="the runs of one side")
     parse.add_argument(

@@ -6,7 +6,7 @@ Fine-tune a model on (Super)GLUE tasks and SQuAD, with several seeds, and score 
 import argparse
 from pathlib import Path
 
-from babylm_data.errors import from_zero, positive, run_stage
+from babylm_data.errors import from_zero, parser_of, positive, run_stage
 from eval.finetune import glue, squad
 from eval.finetune.finetuning import check_names, finetune
 from eval.finetune.request import FinetuneRequest
@@ -47,13 +47,7 @@ def _rate(text: str) -> float:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parse = argparse.ArgumentParser(
-        prog="python -m eval.finetune",
-        description=DESCRIPTION,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parse = parser_of("eval.finetune", DESCRIPTION, EXAMPLE)
     add = parse.add_argument
     add("model", metavar="MODEL", help="model folder, or a hub name")
     add("--tasks", nargs="+", required=True, metavar="TASK", help=", ".join([*glue.TASKS, "squad"]))

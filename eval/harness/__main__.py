@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babylm_data.errors import UserError, positive, run_stage
+from babylm_data.errors import UserError, parser_of, positive, run_stage
 from babylm_data.memory import memory_advice
 from eval.harness.results_folder import (
     average_groups,
@@ -50,12 +50,7 @@ lm_eval gives a tie to the first choice, which in the kit's tasks is the right o
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parse = argparse.ArgumentParser(
-        prog="python -m eval.harness",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parse = parser_of("eval.harness", DESCRIPTION)
     parse.add_argument("model", metavar="MODEL", help="model folder, or a hub name")
     parse.add_argument(
         "--tasks", nargs="+", required=True, metavar="TASK", help=f"{', '.join(DATASETS)}, or any of lm_eval"

@@ -3,21 +3,16 @@
 python -m eval.report runs/nursery                    # writes runs/nursery/report.html
 """
 
-import argparse
 from pathlib import Path
 
-from babylm_data.errors import run_stage
+from babylm_data.errors import parser_of, run_stage
 from babylm_data.sealed import write_whole
 from eval.report.page import page
 from eval.runs.lineup import read_lineup
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("eval.report", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a student's run folder, finished and scored")
     parser.add_argument("--out", type=Path, help="the page to write (default: RUN/report.html)")
     arguments = parser.parse_args(argv)

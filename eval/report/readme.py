@@ -6,14 +6,14 @@
 No number in the README is typed: each comes from `scores.json` through a record, and a test compares the two.
 """
 
-import argparse
 import json
 import re
 from pathlib import Path
 
-from babylm_data.errors import UserError, run_stage
+from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
+from eval.report.page import TEMPLATES
 from eval.results.json_files import read_json
 from eval.results.scores_table import percent, unit
 from eval.runs.ledger import corpus_text
@@ -26,11 +26,7 @@ KEYS = ("name", "date", "commit", "dirty", "command", "corpus", "items", "held_o
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.report.readme",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("eval.report.readme", __doc__)
     parser.add_argument(
         "paths",
         nargs="+",
@@ -63,7 +59,6 @@ def main(argv: list[str]) -> int:
 def picture(lineup: Lineup) -> str | None:
     """The report's chart of held-out loss as a file of its own, light or dark as its reader is; None without one."""
     from eval.report.charts import held_out_chart
-    from eval.report.page import TEMPLATES
 
     if not (chart := held_out_chart(lineup)):
         return None

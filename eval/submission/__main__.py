@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
 
-from babylm_data.errors import run_stage
+from babylm_data.errors import parser_of, run_stage
 from eval.submission import bundle, evaluate
 from eval.submission.check import file
 from eval.submission.push import send
@@ -49,11 +49,7 @@ ACTIONS = {
 
 def main(argv: list[str]) -> int | None:
     """Hand what is asked for to the action that the command line names."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.submission",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("eval.submission", __doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     for name, action in ACTIONS.items():
         words = actions.add_parser(

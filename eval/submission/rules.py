@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from babylm_data.errors import UserError
 from babylm_data.words import load_track, revision_marks
+from eval.finetune.glue import TASKS
+from eval.tasks.official import ROWS
 
 RULES = Path(__file__).with_name("years")
 TRACKS = ("strict-small", "strict")
@@ -116,8 +118,6 @@ def load_rules(name: str) -> Rules:
         raise UserError(f"there are no rules {name!r}: did you mean {nearest}? (known: {', '.join(known)})")
     from omegaconf import OmegaConf
 
-    from eval.tasks.official import ROWS
-
     official = OmegaConf.to_container(OmegaConf.load(ROWS))
     read = _read(name)
     read["keys"] = {key: _section(section, official) for key, section in read["keys"].items()}
@@ -141,8 +141,6 @@ def _read(name: str) -> dict:
 
 
 def _section(section: dict, official: dict[str, dict[str, int]]) -> Section:
-    from eval.finetune.glue import TASKS
-
     rows, labels = dict(official[section["task"]]) if "task" in section else {}, {}
     for task in section.get("tasks", ()):
         rows[task], labels[task] = TASKS[task].official_rows, TASKS[task].labels
