@@ -338,23 +338,6 @@ def test_first_weights_may_be_a_revision_which_says_itself_what_it_has_read(trai
     assert json.loads((folder / "revisions/chck_4M/exposure.json").read_text())["words_before"] == seen
 
 
-def test_what_the_benchmark_measures_counts_no_second_twice():
-    from bench.revisions import measured
-
-    class Writer:
-        def wait(self):
-            pass
-
-        def write(self):
-            self.wait()
-
-    ticks = itertools.count().__next__
-    with measured({"write": (Writer, ticks), "wait": (Writer, ticks)}) as spent:
-        Writer().write()
-        Writer().wait()
-    assert spent == {"write": 1, "wait": 1}  # a tick each from beginning to end, had nobody looked in between
-
-
 def due_of(name: str) -> list:
     """The revisions of the run called `name`, from its config."""
     from babylm_data.tokens import open_tokens
