@@ -11,7 +11,7 @@ from babylm_data.errors import UserError, parser_of, positive, run_stage
 from babylm_data.words import revision_words
 from eval.results.jobs import print_contents, read_jobs, task_names
 from eval.results.official_tree import ResultsTree, model_name
-from eval.results.request import ScoreRequest, TaskSet, names_of
+from eval.results.request import ScoreRequest, TaskSet, names_of, requested
 from eval.results.score import score
 from eval.results.workers import score_all
 from eval.scorer.model import BACKENDS, DTYPES
@@ -93,17 +93,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> None:
     """Parse what is asked for, and have it done: for one model here, for several by other processes."""
     args = parser().parse_args(argv)
-    tasks = TaskSet(
-        names=task_names(args.tasks, args.data, partial=args.partial),
-        data=args.data,
-        text=tuple(args.text),
-        max_words=args.max_words,
-        window=args.window,
-        limit=args.limit,
-        ties=args.ties,
-        backend=args.backend,
-        dtype=args.dtype,
-    )
+    names = task_names(args.tasks, args.data, partial=args.partial)
+    tasks = requested(TaskSet, vars(args), names=names)
     if args.check:
         return print_contents(tasks)
     if not (args.model and args.out):

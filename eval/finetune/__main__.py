@@ -11,6 +11,7 @@ from eval.finetune import glue, squad
 from eval.finetune.finetuning import check_names, finetune
 from eval.finetune.request import FinetuneRequest
 from eval.results.official_tree import ResultsTree, model_name
+from eval.results.request import requested
 
 DESCRIPTION = """\
 Fine-tune a model on each task, once per seed, and score it on the task's validation set.
@@ -94,29 +95,9 @@ def main(argv: list[str]) -> None:
     tree = None
     if args.results:
         tree = ResultsTree(args.results, args.model_name or model_name(args.model), args.revision)
-    finetune(
-        FinetuneRequest(
-            model=args.model,
-            tasks=check_names(args.tasks),
-            data=tuple(args.data),
-            out=args.out,
-            seeds=tuple(dict.fromkeys(args.seeds or [args.seed])),
-            limit=args.limit,
-            train_limit=args.train_limit,
-            epochs=args.epochs,
-            lr=args.lr,
-            batch_size=args.batch_size,
-            max_length=args.max_length,
-            stride=args.stride,
-            head=args.head,
-            pool=args.pool,
-            random_weights=args.random_weights,
-            device=args.device,
-            precision=args.precision,
-            tree=tree,
-            typed=tuple(argv),
-        )
-    )
+    seeds = tuple(dict.fromkeys(args.seeds or [args.seed]))
+    more = {"tasks": check_names(args.tasks), "seeds": seeds, "tree": tree, "typed": tuple(argv)}
+    finetune(requested(FinetuneRequest, vars(args), **more))
 
 
 if __name__ == "__main__":

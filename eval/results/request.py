@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from babylm_data.errors import UserError
 from eval.results.official_tree import ResultsTree
 from eval.tasks.choices import TIE_RULES
 from eval.tasks.perplexity import WINDOW
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,12 @@ class ScoreRequest(Request):
         words += changed(self.tasks, ("limit", "max_words", "window", "ties", "backend", "dtype"))
         words += changed(self, ("device", "batch_tokens"))
         return [*words, "--out", str(self.out), *(self.tree.words if self.tree else [])]
+
+
+def requested(kind: type[T], arguments: dict, **others: object) -> T:
+    """A request of this kind: each field from `others`, or the parsed argument of its name; lists become tuples."""
+    found = {field.name: arguments[field.name] for field in fields(kind) if field.name in arguments} | others
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
 
 
 def changed(asked: object, names: Sequence[str]) -> list[str]:

@@ -8,11 +8,12 @@ python -m eval.submission standing runs/x                       # beside the pub
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from babylm_data.errors import parser_of, run_stage
+from eval.results.request import requested
 from eval.submission import bundle, evaluate
 from eval.submission.check import file
 from eval.submission.push import send
@@ -61,9 +62,7 @@ def main(argv: list[str]) -> int | None:
         action.module.add_arguments(words)
     arguments = vars(parser.parse_args(argv))
     action = ACTIONS[arguments["action"]]
-    asked = {field.name: arguments[field.name] for field in fields(action.request)}
-    request = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
-    return action.carry_out(action.request(**request))
+    return action.carry_out(requested(action.request, arguments))
 
 
 if __name__ == "__main__":
