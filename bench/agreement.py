@@ -246,7 +246,7 @@ def main(argv: list[str]) -> int:
     model_hash = model_sha256(folder)
     kept = json.loads(args.keep.read_text()) if args.keep and args.keep.exists() else {}
     differences = 0
-    print(f"{'task':<24} {'judged':<28} {'items':>7} {'close':>6} {'ties':>5} {'differ':>7}")
+    print(f"{'task':<30} {'judged':<28} {'items':>7} {'close':>6} {'ties':>5} {'differ':>7}")
     for task in args.tasks:
         questions = read_questions(args.data, task)[:: args.every]
         place = kept_as(model_hash, questions)
@@ -260,13 +260,13 @@ def main(argv: list[str]) -> int:
         judged = [(str(out), written(out, folder, task, questions)) for out in args.against]
         for name, chosen in judged or chosen_now(folder, questions):
             wrong = differing(questions, plain, chosen)
-            print(f"{task:<24} {name:<28} {len(questions):>7,} {close:>6} {ties:>5} {len(wrong):>7}")
+            print(f"{task:<30} {name:<28} {len(questions):>7,} {close:>6} {ties:>5} {len(wrong):>7}")
             for number in wrong[:5]:
                 print(f"  {questions[number][0]}, item {number}: {plain[number]}, chosen {chosen[number]!r}")
             differences += len(wrong)
         for out in args.against if not task.startswith("wug") else []:
             if count := misstated(out, task, questions, plain):
-                print(f"{task:<24} {out!s:<28} {count} subtasks with another score than the judge's")
+                print(f"{task:<30} {out!s:<28} {count} subtasks with another score than the judge's")
                 differences += count
     print(f"{differences} differences" if differences else "no different choice")
     return int(differences > 0)
