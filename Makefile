@@ -13,6 +13,12 @@
 # RULES, those of the leaderboard, ask for, fine-tuning too, and ends in its file; data that are not there are named before
 # anything is trained. Every stage that is finished is passed over, so a stopped line goes on where it was.
 
+ifneq ($(filter 2026 2026-entity-18,$(RULES)),)
+  ifeq ($(LICENSE)$(PARTIAL),)
+    $(error RULES=$(RULES) asks for a license on the model card: add LICENSE=mit, apache-2.0, …)
+  endif
+endif
+
 SHELL := /bin/bash -euo pipefail
 PYTHON ?= python3
 PRESET ?= nursery

@@ -203,11 +203,12 @@ def check_weights(folder: Path, model: PreTrainedModel, info: dict, kind: Kind) 
         key for key in found["unexpected"] if _belongs(model, key, kind) and key not in constants
     ]
     found["contradicting"] = [key for key, as_made in constants.items() if not as_made]
-    body = f"{model.base_model_prefix}."
-    if kind != "body" and found["missing"] and not any(key.startswith(body) for key in found["missing"]):
+    body, lost = f"{model.base_model_prefix}.", set(found["missing"])
+    head = {name for name, _ in model.named_parameters() if not name.startswith(body)}
+    if kind != "body" and head and head <= lost and not any(key.startswith(body) for key in lost):
         raise UserError(
-            f"{folder} is a {model.config.model_type} without its output head (missing keys: {found['missing'][0]} …), "
-            f"which can answer nothing: save it{KIND_NAMES[kind]}, with the head"
+            f"{folder} ({model.config.model_type}) was saved without its output head (missing keys: {min(head)} …) "
+            f"and can answer nothing: save it{KIND_NAMES[kind]}, with the head"
         )
     for name, keys in found.items():
         if keys:

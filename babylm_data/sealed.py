@@ -30,13 +30,11 @@ DIGESTS: dict[tuple[int, ...], str] = {}
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes; of one that has not changed since this program last asked, from memory."""
     with open(path, "rb") as file:
-        state = os.fstat(file.fileno())
+        state, now = os.fstat(file.fileno()), time.time_ns()
         seen = state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
         if seen not in DIGESTS:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if (
-                time.time_ns() - state.st_ctime_ns < SETTLED
-            ):  # a change within one tick of its clock would not show
+            if now - state.st_ctime_ns < SETTLED:  # a change within one tick of its clock would not show
                 return digest
             DIGESTS[seen] = digest
     return DIGESTS[seen]

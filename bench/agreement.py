@@ -81,8 +81,14 @@ def plain_logprob(model, tokenizer, context: str, completion: str) -> float:
     """The sum of log p(token | before) over the tokens that end inside `completion`; one text, nats."""
     import torch
 
+    from babylm_data.models import longest_input
+
     encoded = tokenizer(context + completion, return_tensors="pt", return_offsets_mapping=True)
     ids = encoded["input_ids"].to(model.device)
+    if ids.shape[1] > (longest_input(model) or ids.shape[1]):
+        raise UserError(
+            f"{context[:40]!r} … has {ids.shape[1]} tokens, and the model fewer positions: leave it out"
+        )
     with torch.no_grad():
         logprobs = model(input_ids=ids).logits.log_softmax(dim=-1).cpu()
     total = 0.0
@@ -246,9 +252,10 @@ def main(argv: list[str]) -> int:
     model_hash = model_sha256(folder)
     kept = json.loads(args.keep.read_text()) if args.keep and args.keep.exists() else {}
     differences = 0
+    asked = {task: read_questions(args.data, task)[:: args.every] for task in args.tasks}
     print(f"{'task':<30} {'judged':<28} {'items':>7} {'close':>6} {'ties':>5} {'differ':>7}")
     for task in args.tasks:
-        questions = read_questions(args.data, task)[:: args.every]
+        questions = asked[task]
         place = kept_as(model_hash, questions)
         if place not in kept:
             kept[place] = plain_scores(folder, args.device, questions, args.processes, task)

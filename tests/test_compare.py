@@ -324,6 +324,17 @@ def test_several_runs_a_side_give_the_spread_over_seeds(tmp_path, capsys):
             main(list(map(str, sides)))
 
 
+def test_scores_of_an_earlier_version_are_told_to_be_made_again(tmp_path):
+    result, items = blimp(np.random.default_rng(8), 0.6)
+    name = next(iter(result["by_subtask"]))
+    del result["by_subtask"][name]["weight"]
+    sides = [write_folder(tmp_path / side, {"blimp_filtered": (result, items)}) for side in "ab"]
+    with pytest.raises(
+        UserError, match=f"blimp_filtered, {name}, of an earlier version, lacks weight: score the"
+    ):
+        main(list(map(str, sides)))
+
+
 def test_other_items_and_damaged_ones_are_refused(folders, tmp_path):
     rng = np.random.default_rng(8)
     other = write_folder(tmp_path / "other", {"blimp_filtered": blimp(rng, 0.6)}, asked="other rows")

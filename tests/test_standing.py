@@ -10,6 +10,7 @@ import test_reading
 from choice_rows import write_rows, write_task
 
 from babylm_data.errors import UserError
+from babylm_data.sealed import sha256
 from eval.finetune.glue import OFFICIAL
 from eval.scorer.model import model_sha256
 from eval.submission.__main__ import main
@@ -241,6 +242,26 @@ def test_a_run_folder_brings_its_track_its_fine_tuning_and_its_caveats(tmp_path)
     assert found["unpublished"]["glue cola"]["score"] == 30, "a mean, for no submission holds it"
 
 
+def test_the_ages_of_a_run_count_where_they_are_of_the_surprisals_of_its_revisions(tmp_path):
+    run = tmp_path / "mine"
+    scores_file(run / "eval/scores.json", blimp_filtered=result(0.65))
+    predictions = run / "eval_revisions/chck_1M/aoa/predictions.json"
+    predictions.parent.mkdir(parents=True)
+    predictions.write_text("[]")
+    ages = {"metric": "pearson", "score": 0.2, "official_score": 0.0, "standard_error": 0.1, "chance": 0.0}
+    (run / "aoa").mkdir()
+    for surprisals, said in (
+        ({"chck_1M": sha256(predictions)}, None),
+        ({"chck_1M": "0"}, "other"),
+        (None, "other"),
+    ):
+        content = ages | {"partial": False, "synthetic": False, "surprisals": surprisals}
+        (run / "aoa/aoa.json").write_text(json.dumps(content))
+        own = read_own(run, None)
+        assert (own.results.get("aoa", {}).get("score") == 0.0) is (said is None)
+        assert own.refused.get("aoa", "").startswith("of other surprisals") is (said is not None)
+
+
 def test_a_run_that_is_over_the_track_by_its_ledger_is_no_entry(tmp_path):
     run = tmp_path / "mine"
     scores_file(run / "eval/scores.json", blimp_filtered=result(0.65))
@@ -363,8 +384,13 @@ def test_predictions_are_worth_what_the_scores_behind_them_were(gold, keys):
 def test_the_age_score_of_2026_counts_as_it_stands_and_no_other_value_does(gold):
     found, refused = score_submission({"aoa": {"aoa": 0.25}, "aoa_surprisals": {"results": []}}, "file", gold)
     assert found["aoa"]["score"] == 0.25 and list(refused) == ["aoa_surprisals"]
-    with pytest.raises(UserError, match="file, aoa: row aoa has nan in 'aoa', no finite number"):
-        score_submission({"aoa": {"aoa": math.nan}, "aoa_surprisals": {}}, "file", gold)
+    for value, said in (
+        (math.nan, "NaN is not finite"),
+        (41.7, "41.7 is not from -1 to 1"),
+        (None, "null is no number"),
+    ):
+        with pytest.raises(UserError, match=f"file, aoa: {said}: .*eval.submission check"):
+            score_submission({"aoa": {"aoa": value}, "aoa_surprisals": {}}, "file", gold)
 
 
 def test_the_share_of_right_predictions_is_counted_by_hand(gold):
@@ -407,6 +433,11 @@ def test_fine_tuned_labels_are_counted_and_what_cannot_be_scored_says_why(gold):
     }
     found, refused = score_submission(content, "file", gold)
     assert (found["glue wsc"]["score"], found["glue wsc"]["partial"]) == (0.5, False)
+    assert found["glue wsc"]["chance"] == 0.5 and found["glue wsc"]["standard_error"] > 0
+    for pred, said in ((None, "null"), (False, "false"), (0.0, "0.0"), (7, "7")):
+        other = {"predictions": [{"id": f"wsc_{n}", "pred": pred} for n in range(52)]}
+        with pytest.raises(UserError, match=f"file, glue, wsc: {said} is none of the labels 0, 1"):
+            score_submission({"glue": {"wsc": other}}, "file", gold)
     assert list(refused) == ["reading", "aoa", "glue rte"]
     assert refused["reading"] == f"{gold} has no gold data of it" and "eval.aoa" in refused["aoa"]
 
@@ -455,6 +486,10 @@ def test_the_year_of_a_submission_is_told_by_its_keys():
     assert (year("blimp", "ewok"), year("ewok", "global_piqa_parallel")) == ("2025", "2026")
     assert (year("entity_tracking", "aoa"), year("aoa", "aoa_surprisals")) == ("2025", "2026")
     assert year("tasks", "fast_eval_results") is None
+    part = {"ewok": {}, "fast_eval_results": {"entity_tracking_filtered": []}}
+    assert rules_of(part).name == rules_of({"aoa": {"aoa": 0.4}}).name == "2026"
+    assert rules_of({"ewok": {}, "fast_eval_results": {"entity_tracking": []}}).name == "2025"
+    assert rules_of({"aoa": {"results": []}}).name == "2025"
 
 
 def test_the_whole_way_from_a_submission_file_to_the_table(gold, tmp_path, capsys):

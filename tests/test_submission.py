@@ -237,6 +237,26 @@ def test_predictions_of_another_score_are_refused(student):
     assert_nothing_written(student)
 
 
+def test_the_rules_of_2026_ask_the_card_for_a_license(student, monkeypatch):
+    monkeypatch.setattr(bundle_module, "gather", lambda *_: Collected({"blimp": {}}))
+    monkeypatch.setattr(bundle_module, "write_leaderboard", lambda path, *_, **__: path.write_text("{}"))
+    with pytest.raises(UserError, match="no submission, for the [12] reasons above"):
+        build(student, rules=load_rules("2026"))
+    without = build(student, rules=load_rules("2026"), partial=True)
+    assert [path.name for path in without.glob("INCOMPLETE_*")] == [f"INCOMPLETE_{load_rules('2026').file}"]
+    assert "- model card: the leaderboard asks for a license" in (without / "README.md").read_text()
+    written = build(student, rules=load_rules("2026"), partial=True, licensed="mit")
+    assert not list(written.glob("INCOMPLETE_*"))
+    assert ModelCard.load(written / "README.md").data.license == "mit"
+
+
+@pytest.mark.parametrize("text", ["gpl3 or so: [x", "MIT License", "", "-x"])
+def test_a_license_is_one_word_as_the_hub_has_them(student, text, capsys):
+    with pytest.raises(SystemExit):
+        main(["build", str(student), f"--license={text}"])
+    assert "is no license as the hub calls them" in capsys.readouterr().err
+
+
 PARTS = Collected({"blimp": {}}, missing=["comps: not scored"], synthetic=["ewok"])
 
 

@@ -336,6 +336,25 @@ def test_what_the_leaderboard_of_2026_counts_as_0_is_a_fault(tmp_path, rules, da
     assert any(line.startswith(said) for line in found), found
 
 
+def test_numbers_of_reading_are_floats(tmp_path, rules, data):
+    content = sound(rules["2026"], REVISIONS, random.Random(0), data)
+    content["reading"]["reading"]["predictions"][3]["pred"] = 3
+    (fault,) = checked(tmp_path, content, rules["2026"], REVISIONS, data)
+    assert fault.startswith(
+        "reading/reading, row 3: 3 in 'pred' is a whole number, where the leaderboard takes 3.0"
+    )
+
+
+def test_an_ewok_of_zeros_is_told_to_come_from_the_collator(tmp_path, rules):
+    content = sound(rules["2026"], REVISIONS, random.Random(0))
+    for scores in content["fast_eval_results"]["ewok"]:
+        scores |= dict.fromkeys(scores, 0.0)
+    (fault,) = checked(tmp_path, content, rules["2026"], REVISIONS)
+    assert fault.startswith(
+        "fast_eval_results/ewok: every score is 0: the organisers' collator of July takes"
+    )
+
+
 def test_examples_have_names_of_their_own_and_one_row_each(tmp_path, rules):
     content = sound(rules["2026"], REVISIONS, random.Random(0))
     piqa = content["global_piqa_parallel"]

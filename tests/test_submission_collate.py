@@ -106,6 +106,17 @@ def test_what_is_whole_becomes_a_file_without_a_fault(evaluated, tmp_path, year)
     assert [str(fault) for fault in faults if not fault.warning] == []
 
 
+def test_every_task_can_be_asked_again_which_finds_it_scored(run, evaluated, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "eval.results.score.load_for_scoring", lambda *_, **__: pytest.fail("a model was loaded")
+    )
+    for out, model in ((run / "eval", run / "export"), ((run / FAST).parent, run / "revisions/chck_2M")):
+        tasks = json.loads((out / "scores.json").read_text())["tasks"]
+        score([str(model), "--tasks", *tasks, "--data", str(evaluated[2]), "--out", str(out)])
+        said = capsys.readouterr().out
+        assert all(f"{task}: already scored" in said for task in tasks) and "reading" in tasks
+
+
 def test_fast_scores_of_another_revision_are_found_by_those_of_each(evaluated, tmp_path):
     folder, rules = evaluated[0], evaluated[1]["2025"]
     scores = [folder / "eval_revisions" / name / "scores.json" for name in REVISIONS]

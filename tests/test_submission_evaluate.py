@@ -110,6 +110,21 @@ def test_every_model_that_a_table_needs_is_asked_the_full_list_and_each_revision
         assert call[call.index("--out") + 1] == str(run / "eval_revisions" / name)
 
 
+def test_two_years_of_one_task_are_refused_before_anything_is_scored(run, data, called):
+    with pytest.raises(UserError, match="ewok_fast and ewok_contexts_fast have one place in a results tree"):
+        evaluated(run, data, *NO_GLUE, "--fast", "fast", "fast-2026")
+    assert called == []
+
+
+def test_each_years_rules_have_a_results_tree_of_their_own(run, data, called):
+    for rules, tree in (("2025", "results"), ("2026", "results-2026")):
+        called.clear()
+        with pytest.raises(UserError, match="did not end well"):
+            evaluated(run, data, *NO_GLUE, "--rules", rules)
+        trees = {call[call.index("--results") + 1] for call in called if "--results" in call}
+        assert trees == {str(run / tree)}
+
+
 def test_fine_tuning_is_of_the_student_alone_and_with_the_seeds_asked_for(run, data, called):
     write_glue(data)
     with pytest.raises(UserError):

@@ -12,7 +12,7 @@ from babylm_data.sealed import sha256
 from eval.runs import revisions
 from eval.runs.run_folder import Run
 from eval.scorer.model import model_sha256
-from eval.submission.bundled_tree import copy_tree, not_in_tree
+from eval.submission.bundled_tree import copy_tree, not_in_tree, own_tree, zero_shot
 from eval.submission.collate import Collected
 from eval.submission.rules import load_rules
 
@@ -131,6 +131,26 @@ def test_surprisals_of_some_revisions_alone_are_no_part_of_the_tree(run):
     to = run.folder.parent / "bundle"
     copy_tree(run, some, RULES, to)
     assert not list(to.rglob("surprisal.json")) and list(to.rglob("predictions.json"))
+
+
+def test_each_years_tree_has_a_folder_of_its_own_and_a_shared_place_is_that_of_what_is_asked(run):
+    assert own_tree(run, "2025").root == run.folder / "results"
+    assert own_tree(run, "2026-entity-18").root == run.folder / "results-2026-entity-18"
+    results = {}
+    for task in ("ewok_fast", "ewok_contexts_fast", "reading"):
+        write_json(run.folder / "eval" / task / "predictions.json", {task: {}})
+        digest = sha256(run.folder / "eval" / task / "predictions.json")
+        results[task] = {"limit": None, "partial": False, "predictions_sha256": digest}
+    told = {
+        asked: [
+            content()
+            for _, _, content in zero_shot(run.folder / "eval", results, {asked}, own_tree(run, "x"))
+        ]
+        for asked in ("ewok_fast", "ewok_contexts_fast", "comps")
+    }
+    assert told["ewok_fast"] == [{"ewok_fast": {}}, {"reading": {}}]
+    assert told["ewok_contexts_fast"] == [{"ewok_contexts_fast": {}}, {"reading": {}}]
+    assert told["comps"] == [{"reading": {}}], "neither is asked for: nobody knows which one the file is"
 
 
 def test_the_name_is_that_of_the_run_folder_as_in_evaluate(run):

@@ -202,7 +202,7 @@ class Ready:
         return audit(self.student, self.objective, batch, autocast=autocast)
 
     def describe(self, findings: dict[str, Finding]) -> str:
-        """The run in one line, its audit as a audit_table, and which revisions it will write, where it is asked to."""
+        """The run in one line, its audit as a table, and which revisions it will write, where it is asked to."""
         parameters = num_parameters(self.student)[0]
         shape = f"{self.config.model.family}, {parameters:,} parameters, {self.steps:,} steps"
         manner, device = self.manner, self.accelerator.device

@@ -22,8 +22,8 @@ reads   CHECKPOINTS …     folders that `python -m eval --tasks aoa` wrote, or 
                           [that of the last checkpoint, if it is still where it was scored]
 writes  --out DIR         DIR/aoa.json; of the whole task also DIR/surprisal.json and DIR/aoa_score.json, in the
                           official form
-        --results DIR     DIR/<--model-name>/main/zero_shot/<backend>/AoA_word/surprisal.json for the official collator,
-                          and a line naming the official checkpoints that are not among these
+        --results DIR     DIR/<--model-name>/main/zero_shot/<backend>/AoA_word/{surprisal,aoa_score}.json for the
+                          official collator, and a line naming the official checkpoints that are not among these
 
 The score is a Pearson correlation. Beside it stand the official scores by two rules (eval/aoa/learning_curves.py):
 that of 2026, which is 0 where p > 0.1 or fewer than 3 words have both ages, and that of 2025."""

@@ -21,14 +21,14 @@ Say which differences between two models are more than chance.
 
 reads   A B …             folders that `python -m eval --out` wrote; the first is compared with each other one
         --a A … --b B …   several runs of each side, the same but for their seeds
-writes  a comparison_table, and --json FILE with every number, fractions of 1
+writes  a table, and --json FILE with every number, fractions of 1
 
 Two folders: the same items decide both scores, so the difference is taken item by item. Choice tasks: an interval as
 if other items of the same subtasks had been drawn, one as if other subtasks had been drawn, and a p-value: of tasks
 and phenomena that of the difference of the scores over its error (normal), of a single subtask the exact sign test
 (McNemar's) on the items that differ. Those of phenomena and subtasks are corrected for their number (Holm).
-Wug tasks: a bootstrap of the difference of the two correlations. Reading and held-out text: the difference alone,
-without an interval. None of this has the noise of training in it: another seed gives another model.
+Wug tasks: a bootstrap of the difference of the two correlations. Reading: an interval from leaving out each sentence.
+Held-out text: the difference alone. None of this has the noise of training in it: another seed gives another model.
 Several runs a side: the difference of the mean scores and Welch's t interval. That one includes the noise of training.
 
 All intervals are of 95 %; a * marks what lies outside of chance by them, or by p < 0.05 after the correction."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from eval.results.json_files import read_json, require
+from eval.results.json_files import read_json, require, require_weights
 from eval.results.scores import intact
 from eval.results.scores_table import is_scored
 
@@ -36,6 +36,7 @@ def read_scored(folder: Path) -> Scored:
     require(scores["tasks"], (), f"'tasks' in {path}", AGAIN)
     for name, result in scores["tasks"].items():
         require(result, ["measured_on"], f"{name} in {path}", AGAIN)
+        require_weights(result, f"{path}, {name}", AGAIN)
     tasks = {name: result for name, result in scores["tasks"].items() if headline(result) is not None}
     if not tasks:
         raise UserError(f"{path} holds no score: {AGAIN}")

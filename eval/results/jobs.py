@@ -64,7 +64,7 @@ class Job:
     def tell_again(self, file: ScoreFile) -> None:
         """Rewrite the stored result, not its stamp, if it is by another tie rule than asked for; no model is needed."""
         result, questions = file.scores["tasks"][self.task], self.questions
-        if questions is None or questions.tie_rule in (None, result["tie_rule"]):
+        if questions is None or questions.tie_rule in (None, result.get("tie_rule")):
             return
         scores = questions.recall(read_json(file.path(self.task, "items"), "score again"))
         file.add(self.task, result["key"], result | questions.summarise(scores), self._details(scores))

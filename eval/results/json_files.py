@@ -37,6 +37,13 @@ def damage_named(what: object, remedy: str) -> Iterator[None]:
         ) from error
 
 
+def require_weights(result: dict, name: str, remedy: str) -> None:
+    """Raise UserError unless a result that is a mean over choices says what each subtask counts in it."""
+    cells = result.get("by_subtask", {}) if result.get("metric") == "accuracy" else {}
+    for subtask, cell in cells.items():
+        require(cell, ("weight",), f"{name}, {subtask}, of an earlier version,", remedy)
+
+
 def require(value: object, keys: Sequence[str], name: str, remedy: str) -> None:
     """Raise UserError unless `value` is a JSON object that holds all `keys`."""
     if not isinstance(value, dict):

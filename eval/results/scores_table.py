@@ -38,7 +38,7 @@ def tie_note(result: dict) -> str:
         return f", {ruled} (the official rule of 2025); with {other} it has {shared}"
     note = ", each worth one part in as many choices as share it" if choices else ", which count for nothing"
     if result["official_score"] != result["score"]:
-        ruled = "the first choice wins a tie" if choices else "shares of people and model are in float32"
+        ruled = "the first choice wins a tie" if choices else "the model's shares are in float32"
         note += f"; by the official rule of 2025, under which {ruled}, it has {official}"
     return note
 

@@ -137,9 +137,10 @@ def unlike(result: dict, other: dict, task: str, name: str) -> str:
     ours, theirs = extent(result), extent(other)
     if ours != theirs:
         return f"on {ours} of {task}, {name} on {theirs}"
-    if result.get("tie_rule") != other.get("tie_rule"):
-        return f"on {task} with --ties {result['tie_rule']}, {name} with --ties {other['tie_rule']}"
-    return f"on other files of {task} than {name}, or otherwise"
+    rules = result.get("tie_rule"), other.get("tie_rule")
+    if None not in rules and rules[0] != rules[1]:
+        return f"on {task} with --ties {rules[0]}, {name} with --ties {rules[1]}"
+    return f"on other files of {task} than {name}, or otherwise, or by an earlier version"
 
 
 def extent(result: dict) -> str:

@@ -7,14 +7,14 @@ The submission bundle and the report are made of nothing but these files. Whatev
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.files import json_lines, utf8_text
 from babylm_data.hub import weight_files
 from babylm_data.sealed import SEAL, sha256, verify
-from eval.results.json_files import read_json, require
+from eval.results.json_files import read_json, require, require_weights
 from eval.results.scores_table import is_scored
 from eval.scorer.model import model_sha256
 
@@ -104,13 +104,7 @@ class Run:
 
 def weights(export: Path) -> str:
     """The SHA-256 of each of an export's *.safetensors, as inputs.json holds them."""
-    files = weight_files(export)
-    return ",".join(_sha256_as_of(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-
-
-@cache  # a lineup asks for the weights of one teacher several times
-def _sha256_as_of(file: Path, size: int, changed: int) -> str:
-    return sha256(file)
+    return ",".join(map(sha256, weight_files(export)))
 
 
 def locate(path: str, run_folder: Path, matches: Callable[[Path], bool] = Path.exists) -> Path:
@@ -185,6 +179,7 @@ def read_scores(run: Run, data: Path, like: Run | None) -> dict:
     for task, result in scores["tasks"].items():
         keys = RESULT + (HELD_OUT if task == "perplexity" else SCORE)
         require(result, keys, f"{path}, {task},", remedy)
+        require_weights(result, f"{path}, {task}", remedy)
     if model_sha256(run.folder / "export") != scores["model_sha256"]:
         raise UserError(f"{path} is of another model than export/: {remedy}")
     return scores

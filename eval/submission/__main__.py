@@ -58,6 +58,7 @@ def main(argv: list[str]) -> int | None:
             help=action.meaning,
             description=action.module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         action.module.add_arguments(words)
     arguments = vars(parser.parse_args(argv))

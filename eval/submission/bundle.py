@@ -9,6 +9,7 @@ of a run outside the competition (OUTSIDE_) is written with --partial alone, and
 
 import argparse
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_allow_constant(parser.add_argument)
     parser.add_argument(
         "--license",
+        type=license_name,
         metavar="NAME",
         help="for the model card, as the hub calls it: mit, apache-2.0, cc-by-4.0 …",
     )
+
+
+def license_name(text: str) -> str:
+    """A word that can be the hub's for a license, as a type for argparse; which there are the hub says at a push."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no license as the hub calls them: mit, apache-2.0 …")
+    return text
 
 
 @dataclass(frozen=True)
@@ -85,11 +94,11 @@ def build(
     lineup = read_lineup(folder)
     words = ledger(lineup)
     collected = gather(lineup.student, rules) if rules else Collected()
-    lines = [f"missing: {line}" for line in lacking(lineup.student, collected, rules)]
     if rules and rules.license and not licensed:
-        lines.append(
-            "missing: the model card names no license, which the leaderboard asks for: add --license NAME"
-        )
+        collected.missing.append("model card: the leaderboard asks for a license: name one with --license")
+    if rules and rules.note:
+        print(f"rules of {rules.name}: {rules.note}")
+    lines = [f"missing: {line}" for line in lacking(lineup.student, collected, rules)]
     refuse_unfit(lines + (caveats(lineup.student.summary, words) if rules else []), rules, partial=partial)
     refuse_loss(folder / "submission", rules)
     predictions = prediction_files(lineup)

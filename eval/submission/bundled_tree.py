@@ -5,6 +5,7 @@ A tree outlives what it was written from: another model's folder, revisions of a
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,8 @@ BESIDE = ("best_temperature_report.txt", "aoa_score.json")  # what else is writt
 
 
 def not_in_tree(student: Run, collected: Collected, rules: Rules) -> list[str]:
-    """What the rules ask for and RUN/results, the tree of `evaluate`, has not, a line; [] if all is there."""
-    tree = own_tree(student)
+    """What the rules ask for and the tree that `evaluate` writes has not, a line; [] if all is there."""
+    tree = own_tree(student, rules.name)
     if not (tree.root / tree.model).is_dir():
         return [
             f"results tree: {tree.root} has nothing of {tree.model}, as the run's folder is called: {AGAIN}"
@@ -35,11 +36,11 @@ def not_in_tree(student: Run, collected: Collected, rules: Rules) -> list[str]:
 
 
 def copy_tree(student: Run, collected: Collected, rules: Rules, destination: Path) -> None:
-    """Copy RUN/results/<model> below `destination`, as far as it is there; a line tells what is left out.
+    """Copy the run's tree below `destination`, as far as it is there; a line tells what is left out.
 
     UserError for a file that is of another time than the evaluation.
     """
-    root, good = own_tree(student).root, []
+    root, good = own_tree(student, rules.name).root, []
     for path, _, content in evaluated(student, collected, rules):
         if path.is_file():
             if _text(read_json(path, AGAIN)) != _text(content()):
@@ -55,9 +56,13 @@ def copy_tree(student: Run, collected: Collected, rules: Rules, destination: Pat
               f"{', '.join(left[:3])}{' …' if left[3:] else ''}")  # fmt: skip
 
 
-def own_tree(student: Run) -> ResultsTree:
-    """The tree of the run, under the name by which `evaluate` calls the model."""
-    return ResultsTree(student.folder / "results", model_name(str(student.folder / "export")))
+def own_tree(student: Run, rules: str, revision: str = "main") -> ResultsTree:
+    """The run's tree by these rules, under the name by which `evaluate` calls the model.
+
+    Two years have one place for their forms of a task: RUN/results is that of 2025, all others have their name.
+    """
+    root = student.folder / ("results" if rules == "2025" else f"results-{rules}")
+    return ResultsTree(root, model_name(str(student.folder / "export")), revision)
 
 
 Part = tuple[Path, bool, Callable[[], dict]]
@@ -66,7 +71,7 @@ Part = tuple[Path, bool, Callable[[], dict]]
 
 def evaluated(student: Run, collected: Collected, rules: Rules) -> Iterator[Part]:
     """The part of each whole result of the run."""
-    tree = own_tree(student)
+    tree = own_tree(student, rules.name)
     full = {section.task for section in rules.keys.values()}
     fast = {entry.task for entry in rules.fast.values()}
     yield from zero_shot(student.folder / "eval", student.scores["tasks"], full, tree)
@@ -96,13 +101,13 @@ def of_all(content: dict, collected: Collected) -> bool:
 def zero_shot(
     out: Path, results: dict[str, dict], asked: set[str | None], tree: ResultsTree
 ) -> Iterator[Part]:
-    """The same of one revision, from the folder of its scores. A place that is asked for belongs to what is asked."""
+    """The same of one revision, from the folder of its scores. Of two tasks with one place it is what is asked for."""
     places = {task: TASKS[task].tree for task in results if task in TASKS}
-    taken = {places.get(task) for task in asked}
+    shared = Counter(places.values())
     for task, result in results.items():
         place = places.get(task)
         path = out / task / "predictions.json"
-        if place is None or (task not in asked and place in taken):
+        if place is None or (task not in asked and shared[place] > 1):
             continue
         if extent_note(result["limit"], result["partial"]):
             continue

@@ -64,7 +64,8 @@ class Card:
 
 def read_card(bundle: Path, remedy: str) -> Card:
     """The card of a bundle; a UserError that ends with `remedy` if there is none."""
-    return Card(**read_json(bundle / PARTS, remedy, Card.__dataclass_fields__))
+    told = read_json(bundle / PARTS, remedy, list(Card.__dataclass_fields__))
+    return Card(*(told[name] for name in Card.__dataclass_fields__))
 
 
 def render(template: str, **told: object) -> str:

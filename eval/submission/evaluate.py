@@ -6,8 +6,9 @@ scored again, so a call that was stopped goes on with the same line.
     python -m eval.submission evaluate runs/x --data evaluation_data --list      # what is missing, and no more
     python -m eval.submission evaluate runs/x --data evaluation_data --check     # are all data there? before training
 
-writes RUN/eval, RUN/eval_revisions/chck_1M …, RUN/finetune, RUN/aoa, RUN/results (the official tree), and eval/ in the
-run folders of teachers and control; with --limit, the same below trial/ in these folders, and no tree
+writes RUN/eval, RUN/eval_revisions/chck_1M …, RUN/finetune, RUN/aoa, RUN/results (the official tree of 2025; of other
+rules RUN/results-2026 …), and eval/ in the run folders of teachers and control; with --limit, the same below trial/ in
+these folders, and no tree
 """
 
 import argparse
@@ -24,16 +25,24 @@ from eval.finetune.finetuning import finetune
 from eval.finetune.request import FinetuneRequest
 from eval.results.jobs import print_contents
 from eval.results.json_files import read_json
-from eval.results.official_tree import ResultsTree, model_name
+from eval.results.official_tree import ResultsTree
 from eval.results.request import Request, ScoreRequest, TaskSet
 from eval.results.workers import alone, score_each
 from eval.runs.lineup import read_lineup
 from eval.runs.origins import taught_by
 from eval.runs.revisions import SCORES, revisions
 from eval.runs.run_folder import Run, read_run
+from eval.submission.bundled_tree import own_tree
 from eval.submission.leaderboard import gather, lacking
 from eval.submission.rules import Rules, add_rules, load_rules
-from eval.submission.scope import EvaluateRequest, Scope, beside_it, read_scope, refuse_known_faults
+from eval.submission.scope import (
+    EvaluateRequest,
+    Scope,
+    beside_it,
+    read_scope,
+    refuse_known_faults,
+    refuse_shared_places,
+)
 
 TRIAL = "trial"
 GIB = 2**30
@@ -81,6 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def evaluate(request: EvaluateRequest) -> int | None:
     """Name what is missing, then score it; 1 if `list` found anything missing."""
     rules = load_rules(request.rules)
+    if rules.note:
+        print(f"rules of {rules.name}: {rules.note}")
     if request.check:
         return check_data(read_scope(None, rules, request), request)
     run = read_run(request.run, "student", scored=False)
@@ -111,6 +122,7 @@ def check_data(scope: Scope, request: EvaluateRequest) -> None:
     """Read the data of all that is asked, without a model."""
     if scope.human:
         read_human(scope.human)
+    refuse_shared_places(scope)
     names = dict.fromkeys([*scope.full, *scope.fast, *(["perplexity"] if request.text else [])])
     print_contents(TaskSet(tuple(names), request.data, request.text))
 
@@ -194,9 +206,7 @@ def finetune_request(run: Run, scope: Scope, request: EvaluateRequest) -> Finetu
 
 def results_tree(run: Run, request: EvaluateRequest, revision: str = "main") -> ResultsTree | None:
     """That of the run; a trial goes into none."""
-    if request.limit:
-        return None
-    return ResultsTree(run.folder / "results", model_name(str(run.folder / "export")), revision)
+    return None if request.limit else own_tree(run, request.rules, revision)
 
 
 def fitting_processes(exports: list[Path]) -> int:

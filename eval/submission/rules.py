@@ -65,6 +65,8 @@ class FastList(Part):
     scores: list[str] = []
     """The names of the scores, where they are not those of subtasks."""
     value: Kind
+    zeros: str = ""
+    """What to do where every score is 0, if that is the mark of a known fault."""
     rows: dict[str, int | None] = {}
     """Name of each score -> how many rows it is the mean over (None: it is no mean)."""
 

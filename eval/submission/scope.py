@@ -10,6 +10,7 @@ from eval.aoa.fit import read_human
 from eval.finetune import glue, squad
 from eval.finetune.finetuning import check_names
 from eval.results.jobs import known_task
+from eval.results.official_tree import refuse_one_place
 from eval.runs.origins import taught_by
 from eval.runs.revisions import damaged, revisions
 from eval.runs.run_folder import Run, how_to_finish, locate
@@ -109,6 +110,7 @@ def refuse_known_faults(run: Run, scope: Scope, request: EvaluateRequest) -> Non
     """A UserError for what would otherwise come out only when its turn has come."""
     if "perplexity" in [*scope.full, *scope.fast] and not request.text:
         raise UserError("perplexity needs --text PATH …: files or folders of held-out text")
+    refuse_shared_places(scope)
     for path in find_texts(request.text):
         read_text(path)
     if scope.human:
@@ -117,6 +119,12 @@ def refuse_known_faults(run: Run, scope: Scope, request: EvaluateRequest) -> Non
         raise UserError(line)
     for folder, remedy in beside_it(run).items():
         verify(folder / "export", remedy)
+
+
+def refuse_shared_places(scope: Scope) -> None:
+    """A UserError for two years of one task, which have one place in the results tree."""
+    for tasks in (scope.full, scope.fast):
+        refuse_one_place(tasks)
 
 
 def beside_it(run: Run) -> dict[Path, str]:

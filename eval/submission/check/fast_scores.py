@@ -56,7 +56,10 @@ def check_list(
             for name in (name for name in entry.rows if name in found):
                 _check_score(where, name, found[name], check, entry, faults)
     whole = {number: own for number, scores in enumerate(value) if (own := _scores(scores, entry))}
-    check_repeated(place, key, whole, due, faults)
+    if entry.zeros and whole and not any(map(any, whole.values())):
+        faults.add(place, "every score is 0", entry.zeros)
+    else:
+        check_repeated(place, key, whole, due, faults)
     return list(whole.values()) if len(whole) == len(due) == len(value) else []
 
 

@@ -53,6 +53,8 @@ def _number(value: object) -> str | None:
 
 
 def _surprisal(value: object) -> str | None:
+    if type(value) is int:
+        return "is a whole number, where the leaderboard takes 3.0 for 3"
     return _number(value) or (None if value >= -_ROUNDED_LOG else "is below 0, which no surprisal is")
 
 

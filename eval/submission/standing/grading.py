@@ -6,6 +6,7 @@ counted. Scores are fractions of 1 or correlations, in the form in which `scores
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mode
 
 from babylm_data.errors import UserError
 from eval.finetune import glue
@@ -13,11 +14,11 @@ from eval.finetune.classify import metrics
 from eval.finetune.standard_errors import standard_error
 from eval.results.json_files import require
 from eval.scorer.items import Item
-from eval.submission.rules import Rules, load_rules
+from eval.submission.check.values import checker, shown
+from eval.submission.rules import Rules, Section, load_rules
 from eval.tasks import TASKS
 from eval.tasks.json_rows import is_synthetic
 from eval.tasks.official import deviations
-from eval.tasks.questions import finite
 
 REMEDY = "`python -m eval.submission check` names every fault of it"
 YEARS = ("2026", "2025")
@@ -38,9 +39,13 @@ def rules_of(content: dict) -> Rules | None:
     None for a JSON file without a key of either.
     """
     later, earlier = map(load_rules, YEARS)
-    if later.keys.keys() - earlier.keys.keys() & content.keys():
-        return later
-    return earlier if earlier.keys.keys() & content.keys() else None
+    fast, aoa = content.get(later.fast_key), content.get("aoa")
+    own = [
+        later.keys.keys() - earlier.keys.keys() & content.keys(),
+        later.fast.keys() - earlier.fast.keys() & (fast.keys() if isinstance(fast, dict) else set()),
+        later.keys["aoa"].row.keys() & (aoa.keys() if isinstance(aoa, dict) else set()),
+    ]
+    return later if any(own) else earlier if earlier.keys.keys() & content.keys() else None
 
 
 def score_submission(content: dict, name: str, data: Path) -> tuple[dict[str, dict], dict[str, str]]:
@@ -51,8 +56,7 @@ def score_submission(content: dict, name: str, data: Path) -> tuple[dict[str, di
         if key not in content or section.tasks:
             continue
         if section.form == "score":
-            require(content[key], section.row, place, REMEDY)
-            results[key] = AS_WRITTEN | {"score": finite(content[key] | {"id": key}, key, place, REMEDY)}
+            results[key] = AS_WRITTEN | {"score": as_written(content[key], key, section, place)}
         elif section.form == "surprisals":
             refused[key] = (
                 "its fit needs the model's tokenizer: score its surprisals with `python -m eval.aoa`"
@@ -69,6 +73,14 @@ def score_submission(content: dict, name: str, data: Path) -> tuple[dict[str, di
         else:
             results[f"glue {task}"] = score_labels(task, told, f"{name}, glue, {task}", path)
     return results, refused
+
+
+def as_written(told: object, key: str, section: Section, place: str) -> float:
+    """The number under a key that holds one, if it can be one."""
+    require(told, section.row, place, REMEDY)
+    if problem := checker(section.row[key])(told[key]):
+        raise UserError(f"{place}: {shown(told[key])} {problem}: {REMEDY}")
+    return float(told[key])
 
 
 def score_task(task: str, told: object, place: str, data: Path) -> dict:
@@ -110,22 +122,23 @@ def gold_file(task: str, data: Path) -> Path | None:
 
 
 def score_labels(task: str, told: object, place: str, path: Path) -> dict:
-    """A fine-tuning task by the metric that the leaderboard counts. Chance is what the best one label would give."""
+    """A fine-tuning task by the metric that the leaderboard counts. Chance is what always the commonest label gives."""
     asked = glue.TASKS[task]
     labels = [example.label for example in glue.read_examples(path, asked)]
     items = [Item(f"{task}_{row}", task, ()) for row in range(len(labels))]
     said = [row["pred"] for row in rows_of({task: told}, items, place)]
-    if unknown := next((pred for pred in said if type(pred) is not int), None):
-        raise UserError(f"{place} has {unknown!r} for a label: {REMEDY}")
+    for pred in said:
+        if problem := checker("label", asked.labels)(pred):
+            raise UserError(f"{place}: {shown(pred)} {problem}: {REMEDY}")
     found = metrics(labels, said, asked.labels)
-    constant = [metrics(labels, [label] * len(labels), asked.labels) for label in range(asked.labels)]
+    commonest = metrics(labels, [mode(labels)] * len(labels), asked.labels)
     return {
         "metric": asked.metric,
         "score": found[asked.metric],
         "standard_error": standard_error(
             asked.metric, found[asked.metric], accuracy=found["accuracy"], examples=len(labels)
         ),
-        "chance": max(cell[asked.metric] for cell in constant),
+        "chance": commonest[asked.metric],
         "by_subtask": {},
         "limit": None,
         "partial": len(labels) != glue.TASKS[task].official_rows,

@@ -100,8 +100,8 @@ def of_folder(folder: Path) -> Own:
         own.caveats += marked(name)
     tuned = read_tuned(folder / "finetune", content["model_sha256"])
     own.results |= {f"glue {task}": as_submitted(task, result) for task, result in tuned.items()}
-    if ages := age_result(folder):
-        own.results["aoa"] = ages
+    if (path := folder / "aoa" / AGES).is_file():
+        own.results["aoa"] = age_result(folder, read_json(path, AGES_REMEDY))
     if several := [task for task, result in tuned.items() if task in OFFICIAL and result["n"] > 1]:
         own.caveats.append(
             f"Ours on glue {', '.join(several)} is of the one seed that is submitted; "
@@ -135,16 +135,13 @@ def as_submitted(task: str, result: dict) -> dict:
     return result | whole
 
 
-def age_result(folder: Path) -> dict | None:
-    """The run's ages of acquisition as a result, if they are of the surprisals that its revisions have now."""
-    if not (path := folder / "aoa" / AGES).is_file():
-        return None
-    found = read_json(path, AGES_REMEDY, ["surprisals", "official_score", "partial", "synthetic"])
-    digests = found["surprisals"] or {}  # null: of rows that came from elsewhere
+def age_result(folder: Path, found: dict) -> dict:
+    """The run's ages of acquisition as a result; with a note if they are not of the surprisals of its revisions now."""
+    digests = found.get("surprisals") or {}  # none: an older one, or of rows that came from elsewhere
     places = {name: folder / SCORES / name / "aoa" / "predictions.json" for name in digests}
-    if not digests or not all(intact(places[name], digest) for name, digest in digests.items()):
-        return None
-    return found | {"score": found["official_score"], "limit": None, "by_subtask": {}}
+    own = bool(digests) and all(intact(places[name], digest) for name, digest in digests.items())
+    notes = [] if own else [f"of other surprisals than the revisions have now; {AGES_REMEDY}"]
+    return found | {"score": found.get("official_score"), "limit": None, "by_subtask": {}, "notes": notes}
 
 
 def name_of(scores: dict, path: Path) -> str:
