@@ -417,3 +417,15 @@ def test_a_file_at_the_official_sizes_is_checked_in_seconds(tmp_path):
     assert absent.startswith('comps/base, row 49339: the row with the id "base_49339" is missing')
     assert line.startswith('comps/base, row 49339: the id "base_0" is that of row 0 too')
     assert time.process_time() - began < 60
+
+
+def test_one_share_of_a_hundred_rows_may_be_that_of_two_revisions(tmp_path, rules):
+    content = sound(rules["2026"], REVISIONS, random.Random(0))
+    lists = content["fast_eval_results"]
+    for key in ("global_piqa_parallel", "ewok"):
+        lists[key][1] = dict(lists[key][0])
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    odd = [fault for fault in check_file(path, rules["2026"], REVISIONS) if "are those of" in fault.what]
+    places = [fault.place for fault in odd if fault.warning]
+    assert "fast_eval_results/ewok, chck_2M" in places and not any("piqa" in place for place in places)

@@ -59,7 +59,8 @@ def check_list(
     if entry.zeros and whole and not any(map(any, whole.values())):
         faults.add(place, "every score is 0", entry.zeros)
     else:
-        check_repeated(place, key, whole, due, faults)
+        coarse = entry.value == "fraction" and len(entry.rows) == 1
+        check_repeated(place, key, whole, due, faults, coarse=coarse)
     return list(whole.values()) if len(whole) == len(due) == len(value) else []
 
 
@@ -87,14 +88,17 @@ def _check_score(
 
 
 def check_repeated(
-    place: str, key: str, scores: dict[int, list[float]], due: Sequence[str], faults: Faults
+    place: str, key: str, scores: dict[int, list[float]], due: Sequence[str], faults: Faults, *, coarse: bool
 ) -> None:
-    """Different models seldom have equal scores: odd for two revisions, and a fault for all of three or more."""
+    """Different models seldom have equal scores: odd for two revisions, and a fault for all of three or more.
+
+    `coarse`: an entry is one share of some rows, which two models may well have in common.
+    """
     named = [(due[number], own) for number, own in scores.items() if number < len(due)]
     found = list(twins(named, ROUNDED))
     if len(named) > 2 and len(found) == len(named) - 1:
         faults.add_constant(place, key, f"all {len(named):,} revisions have the same scores")
         return
-    for twin, name in found:
+    for twin, name in found if not coarse else ():
         what = f"the scores are those of {twin}"
         faults.add_row(place, name, "equal", what, "see that no revision stands twice", warning=True)
