@@ -44,7 +44,7 @@ def test_training_lowers_the_held_out_loss_and_writes_the_whole_record(train_tin
     names = {path.name for path in folder.iterdir()} - {".lock"}
     assert names == {
         "config.yaml", "inputs.json", "environment.json", "audit.json", "metrics.jsonl", "summary.json",
-        "state", "export",
+        "state", "export", "status.json",
     }  # fmt: skip
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["words_seen"] >= 4000
@@ -354,6 +354,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, mo
         return take_step(self, step, tokens)
 
     before = signal.getsignal(number)
+    monkeypatch.setenv("BABYLM_STATUS", "status-of-the-job")
     with monkeypatch.context() as planted, pytest.raises(SystemExit) as end:
         planted.setattr(Stepper, "__call__", signalled)
         main(["stopped.yaml"])
@@ -361,7 +362,12 @@ def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, mo
     assert "stopped at step 5 of " in (said := capsys.readouterr().err) and "the same command goes on" in said
     assert signal.getsignal(number) is before
     assert [path.name for path in Path("runs/stopped/state").iterdir()] == ["step-00000005"]
+    total = json.loads((whole / "summary.json").read_text())["steps"]
+    told = {"stage": "teacher", "name": "stopped", "done": 5, "of": total, "goes_on": True}
+    for place in ("runs/stopped/status.json", "status-of-the-job"):
+        assert json.loads(Path(place).read_text()) == told
     main(["stopped.yaml"])
+    assert json.loads(Path("status-of-the-job").read_text()) == told | {"done": total, "goes_on": False}
     assert weights(Path("runs/stopped")) == weights(whole)
     assert curve(Path("runs/stopped")) == curve(whole)
 

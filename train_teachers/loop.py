@@ -127,6 +127,8 @@ def train(
                         revisions.wait()  # a checkpoint is never ahead of a revision that is due
                         save_state(*state, progress.record())
                 saved_at = time.monotonic()
+            if first and (done or stopping):
+                run.tell(progress.step, total)
             if done:
                 return progress
             if stopping:

@@ -1,7 +1,8 @@
 """The run folder: the record of one config and one seed.
 
 config.yaml (resolved), inputs.json (hashes of what it was made from), environment.json, metrics.jsonl,
-state/ (resumable), export/ (Hugging Face), summary.json (written last: its presence means finished).
+state/ (resumable), export/ (Hugging Face), status.json (of a run that was stopped: how far it has come), summary.json
+(written last: its presence means finished).
 """
 
 import json
@@ -26,6 +27,7 @@ from train_teachers.config import TrainConfig, dump_config
 
 ROOT = Path("runs")
 MACHINE = ("device", "processor", "threads")
+STATUS = "BABYLM_STATUS"
 
 
 def begun(config: TrainConfig) -> dict[str, str]:
@@ -166,6 +168,16 @@ class Run:
             if record["step"] < step or (record["step"] == step and "val/hard" not in record)
         ]
         write_whole(self.metrics, "".join(kept))
+
+    def tell(self, done: int, total: int) -> None:
+        """status.json: how far the run has come, and whether it wants to go on; for who started it, as a Slurm script.
+
+        That may have named a file of its own for it, in the environment.
+        """
+        told = {"stage": self.kind, "name": self.name, "done": done, "of": total, "goes_on": done < total}
+        self.write_json("status.json", told)
+        if place := os.environ.get(STATUS):
+            write_whole(Path(place), json.dumps(told) + "\n")
 
     def last(self, key: str) -> float:
         """The newest value of `key` in metrics.jsonl."""

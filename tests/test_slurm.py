@@ -1,0 +1,182 @@
+"""A real Slurm on this machine alone: a job that was stopped goes on by itself, and one that should not does not.
+
+Needs Debian's slurmctld, slurmd, slurm-client and munge, and root; without them the tests are skipped, which is said.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "scancel")
+ABSENT = [name for name in NEEDED if shutil.which(name) is None] + (["root"] if os.geteuid() else [])
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(ABSENT), reason=f"no Slurm here: {', '.join(ABSENT)} lacking"),
+    pytest.mark.xdist_group("slurm"),
+]
+CONF = """\
+ClusterName=kit
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={lab}/munge/munge.socket,cred_expire=5
+SlurmctldPort=16827
+SlurmdPort=16828
+SlurmctldPidFile={lab}/slurmctld.pid
+SlurmdPidFile={lab}/slurmd.pid
+StateSaveLocation={lab}/state
+SlurmdSpoolDir={lab}/spool
+SlurmctldLogFile={lab}/slurmctld.log
+SlurmdLogFile={lab}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+KillWait=10
+JobRequeue=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+PartitionName=low Nodes={host} Default=YES State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
+PartitionName=high Nodes={host} State=UP PriorityTier=10 PreemptMode=OFF
+"""
+PROGRAM = """\
+import json, os, signal, sys, time
+stop = []
+for number in (signal.SIGUSR1, signal.SIGTERM):
+    signal.signal(number, lambda *_: stop.append(1))
+done, end, stuck = int(open("done").read()) if os.path.exists("done") else 0, int(sys.argv[1]), "stuck" in sys.argv
+print("begun at", done, flush=True)
+while done < end and not stop:
+    time.sleep(0.5)
+    done += not stuck
+open("done", "w").write(str(done))
+told = {"stage": "toy", "done": done, "of": end, "goes_on": done < end}
+open(os.environ["BABYLM_STATUS"], "w").write(json.dumps(told))
+sys.exit(85 if done < end else 0)
+"""
+"""Counts to a number, half a second each, and is stopped as the kit's programs are."""
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """The three daemons, on the loopback address; what they keep lies in a folder of its own."""
+    lab, host = tmp_path_factory.mktemp("slurm"), socket.gethostname().partition(".")[0]
+    for name in ("munge", "state", "spool"):
+        (lab / name).mkdir(mode=0o755)
+    for folder in (lab, *lab.parents[:3]):
+        folder.chmod(0o755)  # munged refuses a socket that others may not reach
+    key = lab / "munge/munge.key"
+    key.write_bytes(os.urandom(1024))
+    key.chmod(0o600)
+    (lab / "slurm.conf").write_text(CONF.format(host=host, lab=lab))
+    files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid"}
+    files |= {"log-file": "munged.log", "seed-file": "munge.seed"}
+    options = [f"--{name}={lab}/munge/{file}" for name, file in files.items()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(lab / "slurm.conf"))
+        try:
+            subprocess.run(["munged", "--force", *options], check=True)
+            subprocess.run(["slurmctld", "-c", "-f", str(lab / "slurm.conf")], check=True)
+            subprocess.run(["slurmd", "-f", str(lab / "slurm.conf"), "-N", host], check=True)
+            wait_for(lambda: "idle" in said("sinfo", "-h", "-o", "%T"), 30)
+            yield
+        finally:
+            for pid in (lab / "slurmd.pid", lab / "slurmctld.pid", lab / "munge/munged.pid"):
+                if pid.is_file():
+                    os.kill(int(pid.read_text()), signal.SIGTERM)
+
+
+def said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def wait_for(true, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, said("squeue") + said("scontrol", "show", "job")
+        time.sleep(0.5)
+
+
+@pytest.fixture
+def place(slurm, tmp_path, monkeypatch) -> Path:
+    """A folder to submit from, with the script that the kit's jobs source, and a program that counts."""
+    (tmp_path / "slurm").mkdir()
+    shutil.copy(ROOT / "slurm/job.sh", tmp_path / "slurm")
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").symlink_to(shutil.which("python3"))
+    (tmp_path / "count.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def submit(*words: str, options: tuple[str, ...] = ()) -> str:
+    """A job that counts; its number."""
+    script = (
+        f"#!/bin/bash\nsource slurm/job.sh\nstep .venv/bin/python count.py {' '.join(words)}\necho after\n"
+    )
+    Path("job.slurm").write_text(script)
+    usual = ("--requeue", "--open-mode=append", "--output=log", "--ntasks=1", "--cpus-per-task=2")
+    return said("sbatch", "--parsable", *usual, *options, "job.slurm").strip()
+
+
+def state(job: str) -> dict[str, str]:
+    """What Slurm says of a job: JobState, Restarts, ExitCode …"""
+    return dict(
+        word.split("=", 1) for word in said("scontrol", "-o", "show", "job", job).split() if "=" in word
+    )
+
+
+def log() -> str:
+    return Path("log").read_text() if Path("log").exists() else ""
+
+
+def test_a_job_that_meets_its_time_limit_goes_on_until_it_has_ended(place):
+    job = submit("100", options=("--time=1", "--signal=B:USR1@30"))
+    wait_for(lambda: state(job)["JobState"] == "COMPLETED", 240)
+    assert int(state(job)["Restarts"]) >= 1 and Path("done").read_text() == "100"
+    assert log().count("begun at") == int(state(job)["Restarts"]) + 1 and log().rstrip().endswith("after")
+    assert not list(place.glob("slurm-*.status*"))
+
+
+def test_a_preempted_job_goes_on_when_the_other_has_ended(place):
+    job = submit("60")
+    wait_for(lambda: "begun at" in log(), 30)
+    said("sbatch", "--partition=high", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 2")
+    wait_for(lambda: state(job)["JobState"] == "COMPLETED", 180)
+    assert state(job)["Restarts"] == "1" and Path("done").read_text() == "60"
+
+
+def test_a_cancelled_job_stays_cancelled(place):
+    job = submit("400")
+    wait_for(lambda: "begun at" in log(), 30)
+    said("scancel", job)
+    wait_for(lambda: state(job)["JobState"] == "CANCELLED", 60)
+    time.sleep(10)  # longer than a job that was put back would wait
+    assert state(job)["JobState"] == "CANCELLED" and state(job)["Restarts"] == "0"
+
+
+def test_a_job_that_comes_no_further_is_given_up(place):
+    job = submit("9", "stuck", options=("--time=1", "--signal=B:USR1@50"))
+    wait_for(lambda: state(job)["JobState"] == "FAILED", 240)
+    assert (state(job)["ExitCode"], state(job)["Restarts"]) == ("75:0", "1")
+    assert "no step further than the time before" in log()
+
+
+def test_a_step_that_fails_ends_the_job_with_its_status(place):
+    Path("count.py").write_text("import sys; sys.exit(7)")
+    job = submit("9")
+    wait_for(lambda: state(job)["JobState"] == "FAILED", 60)
+    assert state(job)["ExitCode"] == "7:0" and "after" not in log()
