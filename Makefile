@@ -13,12 +13,6 @@
 # RULES, those of the leaderboard, ask for, fine-tuning too, and ends in its file; data that are not there are named before
 # anything is trained. Every stage that is finished is passed over, so a stopped line goes on where it was.
 
-ifneq ($(filter 2026 2026-entity-18,$(RULES)),)
-  ifeq ($(LICENSE)$(PARTIAL),)
-    $(error RULES=$(RULES) asks for a license on the model card: add LICENSE=mit, apache-2.0, …)
-  endif
-endif
-
 SHELL := /bin/bash -euo pipefail
 PYTHON ?= python3
 PRESET ?= nursery
@@ -64,6 +58,9 @@ submission: .venv/installed  ## data, two teachers, student with its revisions, 
 ifneq ($(PRESET),nursery)
 	@test -n "$(CORPUS)" -a -n "$(EVAL_DATA)" || { echo "error: PRESET=$(PRESET) needs CORPUS=DIR and EVAL_DATA=DIR" >&2; exit 2; }
 endif
+ifneq ($(filter 2026 2026-entity-18,$(RULES)),)
+	@test -n "$(LICENSE)$(PARTIAL)" || { echo "error: RULES=$(RULES) asks for a license on the model card: add LICENSE=mit, …" >&2; exit 2; }
+endif
 	$(RUN) babylm_data $(PREPARE) --out $(DATA)
 	$(RUN) eval.submission evaluate $(SCORED) --check
 	$(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
@@ -77,7 +74,7 @@ test: .venv/installed        ## the whole quick suite, one to two minutes
 	.venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 test-slow: .venv/installed   ## the tests that take minutes
-	.venv/bin/python -m pytest -m slow
+	.venv/bin/python -m pytest -m slow -rs
 
 lint: .venv/installed        ## ruff
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

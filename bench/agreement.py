@@ -1,9 +1,9 @@
 """python -m bench.agreement MODEL --data DIR [--tasks …] [--against OUT …] [--processes N] [--every N] [--keep FILE]
 
 An independent judge of `eval`: the official rule in its plainest form, one sentence at a time, in float64, a full
-log-softmax, with readers of its own; nothing is shared with `eval.scorer` or `eval.tasks`. Every item's choice must
-be the same. Items whose two best choices are less than 1e-3 nats apart are counted as close; both sides
-have float64 for those. Less than 1e-9 nats is a tie, and may fall on either side.
+log-softmax, with readers of its own; what loads a model is shared with `eval`, and neither scorer nor tasks are. Every
+item's choice must be the same. Items whose two best choices are less than 1e-3 nats apart are counted as close; both
+sides have float64 for those. Less than 1e-9 nats is a tie, and may fall on either side.
 
 With --against, each OUT is judged as `python -m eval MODEL --out OUT` wrote it: every prediction in
 OUT/<task>/predictions.json. Without it, the items are scored here and now, in batches of 1, 7 and 64 rows and once
@@ -86,9 +86,8 @@ def plain_logprob(model, tokenizer, context: str, completion: str) -> float:
     encoded = tokenizer(context + completion, return_tensors="pt", return_offsets_mapping=True)
     ids = encoded["input_ids"].to(model.device)
     if ids.shape[1] > (longest_input(model) or ids.shape[1]):
-        raise UserError(
-            f"{context[:40]!r} … has {ids.shape[1]} tokens, and the model fewer positions: leave it out"
-        )
+        start = (context + completion)[:40]
+        raise UserError(f"{start!r} … has {ids.shape[1]} tokens, too many for the model: leave its task out")
     with torch.no_grad():
         logprobs = model(input_ids=ids).logits.log_softmax(dim=-1).cpu()
     total = 0.0

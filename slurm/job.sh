@@ -10,9 +10,12 @@ export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-8}  # since Slurm 22.05 srun no
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
 job=${job:-$SLURM_JOB_ID}
 export BABYLM_STATUS=$PWD/slurm-$job.status
+before=$BABYLM_STATUS.last  # what it was when the job went back into the queue
+[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || rm -f "$before"  # of an older job with this number
 [ -x .venv/bin/python ] || { echo "error: there is no .venv here: run \`make .venv/installed\` first" >&2; exit 2; }
 # A step's processes get Slurm's own TERM (preemption, scancel): they save by it, and this shell must outlive it.
 trap : TERM
+trap '[ $? -ne 0 ] || rm -f "$BABYLM_STATUS" "$before"' EXIT
 
 step() {
   rm -f "$BABYLM_STATUS"
@@ -26,18 +29,22 @@ step() {
   done
   trap : USR1
   [ "$status" -ne 85 ] || go_on
-  [ "$status" -ne 0 ] || rm -f "$BABYLM_STATUS" "$BABYLM_STATUS.last"
   return "$status"
 }
 
 go_on() {
-  scontrol -o show job "$job" | grep -q 'JobState=RUNNING' || { echo "cancelled: not put back into the queue"; return; }
-  if cmp -s "$BABYLM_STATUS" "$BABYLM_STATUS.last"; then
-    echo "error: no step further than the time before, give the job a longer --time: not put back into the queue" >&2
+  local state told
+  state=$(scontrol -o show job "$job" | grep -o 'JobState=[A-Z_]*') || state="JobState unknown"
+  told=$(cat "$BABYLM_STATUS" 2>/dev/null) || told="nobody says where"
+  echo "stopped ($told), $state"
+  if [ "$state" != JobState=RUNNING ]; then
+    echo "not put back into the queue: only a job that still runs is, and not one that was cancelled"
+  elif cmp -s "$BABYLM_STATUS" "$before"; then
+    echo "error: it has come no further than the time before, and is not put back: give the job a longer --time" >&2
     exit 75
+  else
+    cp -f "$BABYLM_STATUS" "$before" 2>/dev/null || :
+    scontrol requeue "$job" || { echo "error: the job could not be put back into the queue: submit it again" >&2; exit 85; }
+    sleep 60  # in which Slurm ends this shell
   fi
-  mv "$BABYLM_STATUS" "$BABYLM_STATUS.last"
-  echo "stopped at $(cat "$BABYLM_STATUS.last"): back into the queue"
-  scontrol requeue "$job"
-  sleep 60  # in which Slurm ends this shell
 }

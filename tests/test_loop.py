@@ -367,7 +367,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, mo
     for place in ("runs/stopped/status.json", "status-of-the-job"):
         assert json.loads(Path(place).read_text()) == told
     main(["stopped.yaml"])
-    assert json.loads(Path("status-of-the-job").read_text()) == told | {"done": total, "goes_on": False}
+    for place in ("runs/stopped/status.json", "status-of-the-job"):
+        assert json.loads(Path(place).read_text()) == told | {"done": total, "goes_on": False}
     assert weights(Path("runs/stopped")) == weights(whole)
     assert curve(Path("runs/stopped")) == curve(whole)
 

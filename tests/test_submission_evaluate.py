@@ -111,7 +111,10 @@ def test_every_model_that_a_table_needs_is_asked_the_full_list_and_each_revision
 
 
 def test_two_years_of_one_task_are_refused_before_anything_is_scored(run, data, called):
-    with pytest.raises(UserError, match="ewok_fast and ewok_contexts_fast have one place in a results tree"):
+    with pytest.raises(
+        UserError,
+        match="ewok_fast and ewok_contexts_fast have one place .*: evaluate once with the --rules of each year$",
+    ):
         evaluated(run, data, *NO_GLUE, "--fast", "fast", "fast-2026")
     assert called == []
 

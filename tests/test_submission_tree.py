@@ -151,6 +151,9 @@ def test_each_years_tree_has_a_folder_of_its_own_and_a_shared_place_is_that_of_w
     assert told["ewok_fast"] == [{"ewok_fast": {}}, {"reading": {}}]
     assert told["ewok_contexts_fast"] == [{"ewok_contexts_fast": {}}, {"reading": {}}]
     assert told["comps"] == [{"reading": {}}], "neither is asked for: nobody knows which one the file is"
+    del results["ewok_contexts_fast"]
+    (left,) = zero_shot(run.folder / "eval", results, {"ewok_contexts_fast"}, own_tree(run, "x"))
+    assert left[2]() == {"reading": {}}, "its place is that of what is asked for and was not scored"
 
 
 def test_the_name_is_that_of_the_run_folder_as_in_evaluate(run):

@@ -126,9 +126,8 @@ def train(
                     if first:
                         revisions.wait()  # a checkpoint is never ahead of a revision that is due
                         save_state(*state, progress.record())
+                        run.tell(progress.step, total)
                 saved_at = time.monotonic()
-            if first and (done or stopping):
-                run.tell(progress.step, total)
             if done:
                 return progress
             if stopping:

@@ -1,8 +1,8 @@
 """The run folder: the record of one config and one seed.
 
 config.yaml (resolved), inputs.json (hashes of what it was made from), environment.json, metrics.jsonl,
-state/ (resumable), export/ (Hugging Face), status.json (of a run that was stopped: how far it has come), summary.json
-(written last: its presence means finished).
+state/ (resumable), status.json (how far its newest checkpoint is), export/ (Hugging Face), summary.json (its presence
+means finished).
 """
 
 import json
@@ -119,6 +119,7 @@ class Run:
             self._refuse("inputs", changed(before, known, config.may_change))
         else:  # it may have been another run that wrote them, before its first checkpoint
             shutil.rmtree(self.folder / "revisions", ignore_errors=True)
+            (self.folder / "status.json").unlink(missing_ok=True)
         if not self.summary:
             write_whole(self.folder / "config.yaml", f"# {self.kind}\n" + dump_config(config))
             self.write_json("inputs.json", inputs)
@@ -169,12 +170,12 @@ class Run:
         ]
         write_whole(self.metrics, "".join(kept))
 
-    def tell(self, done: int, total: int) -> None:
-        """status.json: how far the run has come, and whether it wants to go on; for who started it, as a Slurm script.
+    def tell(self, done: int, total: int, *, goes_on: bool = True) -> None:
+        """status.json: how far the run has come by its newest checkpoint, and whether anything is left to do.
 
-        That may have named a file of its own for it, in the environment.
+        Whoever started it, as a Slurm script, may have named a file of its own for the same in the environment.
         """
-        told = {"stage": self.kind, "name": self.name, "done": done, "of": total, "goes_on": done < total}
+        told = {"stage": self.kind, "name": self.name, "done": done, "of": total, "goes_on": goes_on}
         self.write_json("status.json", told)
         if place := os.environ.get(STATUS):
             write_whole(Path(place), json.dumps(told) + "\n")

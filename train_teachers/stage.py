@@ -95,6 +95,7 @@ def run_training(
                 export(ready.student, tokenizer, run.folder / "export")
                 summary = _summary(ready, run, progress) | beside
                 run.write_json("summary.json", summary)
+                run.tell(progress.step, progress.step, goes_on=False)
                 print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
 
 

@@ -24,8 +24,10 @@ Weights = Mapping[str, float]
 
 
 def weights_of(result: dict) -> Weights:
-    """The weights of a result's subtasks; of values that are no choices nobody asks them."""
-    return {name: cell.get("weight", 1.0) for name, cell in result["by_subtask"].items()}
+    """The weights of a choice task's subtasks; {} of any other."""
+    if result["metric"] != "accuracy":
+        return {}
+    return {name: cell["weight"] for name, cell in result["by_subtask"].items()}
 
 
 def squared_error(deltas: np.ndarray) -> float:

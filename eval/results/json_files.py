@@ -40,6 +40,7 @@ def damage_named(what: object, remedy: str) -> Iterator[None]:
 def require_weights(result: dict, name: str, remedy: str) -> None:
     """Raise UserError unless a result that is a mean over choices says what each subtask counts in it."""
     cells = result.get("by_subtask", {}) if result.get("metric") == "accuracy" else {}
+    require(cells, (), f"'by_subtask' of {name}", remedy)
     for subtask, cell in cells.items():
         require(cell, ("weight",), f"{name}, {subtask}, of an earlier version,", remedy)
 

@@ -75,15 +75,14 @@ class ResultsTree:
         return shlex.join(["--fast", "--track", "strict-small", "--fast_eval_dir", str(data / "fast_eval")])
 
 
-def refuse_one_place(tasks: Iterable[str]) -> None:
+def refuse_one_place(tasks: Iterable[str], remedy: str = "give each year another --results") -> None:
     """A UserError for two tasks with the same place in a tree: the second would be written over the first."""
     places: dict[str, str] = {}
     for task in tasks:
         place = TASKS[task].tree if task in TASKS else None
         if place and (other := places.setdefault(place, task)) != task:
             raise UserError(
-                f"{other} and {task} have one place in a results tree, which is of one year: "
-                "give each year another --results"
+                f"{other} and {task} have one place in a results tree, which is of one year: {remedy}"
             )
 
 

@@ -138,9 +138,19 @@ def unlike(result: dict, other: dict, task: str, name: str) -> str:
     if ours != theirs:
         return f"on {ours} of {task}, {name} on {theirs}"
     rules = result.get("tie_rule"), other.get("tie_rule")
-    if None not in rules and rules[0] != rules[1]:
+    if None not in rules and len(set(rules)) > 1:
         return f"on {task} with --ties {rules[0]}, {name} with --ties {rules[1]}"
-    return f"on other files of {task} than {name}, or otherwise, or by an earlier version"
+    key = next(
+        key for key in ("tie_rule", "measured_on", "window", "items") if result.get(key) != other.get(key)
+    )
+    what = (
+        "on other files"
+        if key == "measured_on"
+        else "by an earlier version"
+        if key == "tie_rule"
+        else f"with another {key}"
+    )
+    return f"{what} of {task} than {name}"
 
 
 def extent(result: dict) -> str:

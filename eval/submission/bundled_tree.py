@@ -101,9 +101,12 @@ def of_all(content: dict, collected: Collected) -> bool:
 def zero_shot(
     out: Path, results: dict[str, dict], asked: set[str | None], tree: ResultsTree
 ) -> Iterator[Part]:
-    """The same of one revision, from the folder of its scores. Of two tasks with one place it is what is asked for."""
+    """The parts of one model, from the folder of its scores. A place belongs to the task that is asked for, or if none
+    of several is, to none.
+    """
     places = {task: TASKS[task].tree for task in results if task in TASKS}
     shared = Counter(places.values())
+    shared += Counter(TASKS[task].tree for task in asked if task not in (None, *places))
     for task, result in results.items():
         place = places.get(task)
         path = out / task / "predictions.json"

@@ -110,7 +110,8 @@ def refuse_known_faults(run: Run, scope: Scope, request: EvaluateRequest) -> Non
     """A UserError for what would otherwise come out only when its turn has come."""
     if "perplexity" in [*scope.full, *scope.fast] and not request.text:
         raise UserError("perplexity needs --text PATH …: files or folders of held-out text")
-    refuse_shared_places(scope)
+    if not request.limit:  # a trial goes into no tree
+        refuse_shared_places(scope)
     for path in find_texts(request.text):
         read_text(path)
     if scope.human:
@@ -124,7 +125,7 @@ def refuse_known_faults(run: Run, scope: Scope, request: EvaluateRequest) -> Non
 def refuse_shared_places(scope: Scope) -> None:
     """A UserError for two years of one task, which have one place in the results tree."""
     for tasks in (scope.full, scope.fast):
-        refuse_one_place(tasks)
+        refuse_one_place(tasks, "evaluate once with the --rules of each year")
 
 
 def beside_it(run: Run) -> dict[Path, str]:
