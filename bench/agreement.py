@@ -77,15 +77,13 @@ def read_questions(data: Path, task: str) -> list[Question]:
     return questions
 
 
-def plain_logprob(model, tokenizer, context: str, completion: str) -> float:
+def plain_logprob(model, tokenizer, longest: int | None, context: str, completion: str) -> float:
     """The sum of log p(token | before) over the tokens that end inside `completion`; one text, nats."""
     import torch
 
-    from babylm_data.models import longest_input
-
     encoded = tokenizer(context + completion, return_tensors="pt", return_offsets_mapping=True)
     ids = encoded["input_ids"].to(model.device)
-    if ids.shape[1] > (longest_input(model) or ids.shape[1]):
+    if ids.shape[1] > (longest or ids.shape[1]):
         start = (context + completion)[:40]
         raise UserError(f"{start!r} … has {ids.shape[1]} tokens, too many for the model: leave its task out")
     with torch.no_grad():
@@ -107,11 +105,13 @@ class Judge:
         """Scores of each item's choices, nats."""
         import torch
 
+        from babylm_data.models import longest_input
         from eval.scorer.model import load_for_scoring
 
         if self.loaded is None:
             torch.set_num_threads(1)  # a sentence is too little work to share out
-            self.loaded = load_for_scoring(self.folder, device=self.device, dtype="float64")
+            model, tokenizer = load_for_scoring(self.folder, device=self.device, dtype="float64")
+            self.loaded = model, tokenizer, longest_input(model)
         return [[plain_logprob(*self.loaded, *choice) for choice in choices] for _, choices in questions]
 
 

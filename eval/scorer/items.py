@@ -79,5 +79,13 @@ def rows_of(items: Sequence[Item], key: Callable[[Item], str]) -> dict[str, list
 
 def by_subtask(items: Sequence[Item], values: Sequence) -> dict[str, list]:
     """One value an item -> subtask: its items' values, in order."""
-    members = rows_of(items, lambda item: item.subtask)
-    return {subtask: [values[row] for row in rows] for subtask, rows in members.items()}
+    return _grouped(items, values, lambda item: item.subtask)
+
+
+def by_key(items: Sequence[Item], values: Sequence) -> dict[str, list]:
+    """One value an item -> the key it is published under: its items' values, in order."""
+    return _grouped(items, values, lambda item: item.key)
+
+
+def _grouped(items: Sequence[Item], values: Sequence, key: Callable[[Item], str]) -> dict[str, list]:
+    return {name: [values[row] for row in rows] for name, rows in rows_of(items, key).items()}

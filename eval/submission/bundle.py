@@ -97,7 +97,7 @@ def build(
     if rules and rules.license and not licensed:
         collected.missing.append("model card: the leaderboard asks for a license: name one with --license")
     if rules and rules.note:
-        print(f"rules of {rules.name}: {rules.note}")
+        print(rules.noted)
     lines = [f"missing: {line}" for line in lacking(lineup.student, collected, rules)]
     refuse_unfit(lines + (caveats(lineup.student.summary, words) if rules else []), rules, partial=partial)
     refuse_loss(folder / "submission", rules)

@@ -91,7 +91,7 @@ def evaluate(request: EvaluateRequest) -> int | None:
     """Name what is missing, then score it; 1 if `list` found anything missing."""
     rules = load_rules(request.rules)
     if rules.note:
-        print(f"rules of {rules.name}: {rules.note}")
+        print(rules.noted)
     if request.check:
         return check_data(read_scope(None, rules, request), request)
     run = read_run(request.run, "student", scored=False)

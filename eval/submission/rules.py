@@ -85,6 +85,11 @@ class Rules(Part):
     fast_key: str
     fast: dict[str, FastList]
 
+    @property
+    def noted(self) -> str:
+        """The note, and whose it is."""
+        return f"rules of {self.name}: {self.note}"
+
     def revisions(self, track: str, words: int | None = None, scale: float = 1.0) -> list[str]:
         """Names of the revisions that are due after `words` of exposure (None: all of the track), in order.
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError
-from eval.scorer.items import Item, Scores, by_subtask, first_items, refuse_broken, rows_of
+from eval.scorer.items import Item, Scores, by_key, by_subtask, first_items, refuse_broken, rows_of
 from eval.scorer.ties import best_choices, credit
 from eval.tasks.questions import Gold, Questions, Report, texts_by_key
 
@@ -128,11 +128,11 @@ class Choices(Questions):
         It has no word for a tie. So one of the tied choices is drawn by a hash of the item, the same on every run
         and machine and right as often as guessing is; under the official rule it is the first of them.
         """
-        found: dict[str, dict[str, list[dict]]] = {}
-        for item, row in zip(self.items, scores, strict=True):
-            told = found.setdefault(item.key, {"predictions": []})
-            told["predictions"].append({"id": item.uid, "pred": self.quote(item, row)})
-        return found
+        told = [
+            {"id": item.uid, "pred": self.quote(item, row)}
+            for item, row in zip(self.items, scores, strict=True)
+        ]
+        return {key: {"predictions": rows} for key, rows in by_key(self.items, told).items()}
 
     def quote(self, item: Item, scores: Sequence[float]) -> str:
         """What a prediction quotes of the item's choice."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from babylm_data.errors import UserError
-from eval.scorer.items import Item, Scores
+from eval.scorer.items import Item, Scores, by_key
 
 if TYPE_CHECKING:
     from eval.scorer.log_probs import Scorer
@@ -104,8 +104,4 @@ def finite(row: dict, key: str, place: str, remedy: str) -> float:
 
 def texts_by_key(items: Sequence[Item], shown: str) -> dict[str, list[tuple[str, ...]]]:
     """key -> of each row the texts of its choices, stripped as the official scorer compares them."""
-    found: dict[str, list[tuple[str, ...]]] = {}
-    for item in items:
-        texts = tuple(getattr(choice, shown).strip() for choice in item.choices)
-        found.setdefault(item.key, []).append(texts)
-    return found
+    return by_key(items, [tuple(getattr(choice, shown).strip() for choice in item.choices) for item in items])

@@ -43,11 +43,11 @@ class Wug(Questions):
         """The contract of `Questions.summarise`; the standard error is a bootstrap over rows."""
         refuse_broken(scores)
         counts = self._choices.summarise(scores)
-        people, model = self._people, self.shares(scores)
-        by_rule = {rule: float(spearman(self.with_ties(rule).shares(scores), people)) for rule in TIE_RULES}
+        people, shares = self._people, {rule: self.with_ties(rule).shares(scores) for rule in TIE_RULES}
+        by_rule = {rule: float(spearman(shares[rule], people)) for rule in TIE_RULES}
         found = {
             "score": by_rule[self.tie_rule],
-            "standard_error": bootstrap_error(model, people),
+            "standard_error": bootstrap_error(shares[self.tie_rule], people),
             "items": counts["items"],
             "ties": counts["ties"],
         }

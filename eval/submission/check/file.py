@@ -127,7 +127,7 @@ def print_faults(request: CheckRequest) -> int:
             f"{' …' if told[1:] else ''}, their order was not looked at"
         )
     if rules.note:
-        notes.append(f"rules of {rules.name}: {rules.note}")
+        notes.append(rules.noted)
     for note in notes:
         print(note)
     faults = sum(not fault.warning for fault in found)
