@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -57,10 +57,29 @@ def _flush(path: Path) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file under a temporary name, flush, rename: a reader sees the old file or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    _flush(temporary)
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _taken(temporary) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _taken(path: Path) -> TextIO:
+    """An empty file for this writer alone: a killed one may have left it, another one that is at work is waited for."""
+    while True:
+        file = open(path, "a", encoding="utf-8")
+        with suppress(OSError):  # a file system that knows no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the other one has renamed it
+                file.truncate(0)
+                return file
+        file.close()
 
 
 def seal(folder: Path) -> None:

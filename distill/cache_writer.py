@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -30,6 +29,8 @@ from babylm_data.memory import keep_freed_memory, memory_advice
 from babylm_data.provenance import command_line
 from babylm_data.sealed import LOCK, lock, seal, write_whole
 from babylm_data.speed import FORMATS
+from babylm_data.status import STATUS_FILE, tell
+from babylm_data.stopping import Stopped, asked, saving_first
 from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
 from distill.config import DistillConfig
 from distill.losses import ONE
@@ -53,7 +54,6 @@ from train_teachers.device import (
     compiled_bodies,
 )
 from train_teachers.language_model import num_parameters
-from train_teachers.loop import STOPPED, stop_signals
 from train_teachers.outputs import chunk_size
 from train_teachers.pretrained import model_hash, weights_of
 from train_teachers.targets import next_token
@@ -162,6 +162,7 @@ class Pass:
         self.partial.mkdir(exist_ok=True)
         stack.enter_context(contextlib.closing(lock(self.partial / LOCK)))
         self.done = self._begun()
+        self._tell()
 
     def write(self) -> None:
         """Do what is left of it."""
@@ -174,6 +175,7 @@ class Pass:
             self._write_split(split)
         content = {"format": FORMAT, "identity": asdict(self.identity), "made": made}
         write_whole(self.partial / MANIFEST, json.dumps(content, indent=1) + "\n")
+        (self.partial / STATUS_FILE).unlink(missing_ok=True)
         seal(self.partial)
         # a pass that was killed before this finds all blocks done, and seals again
         os.rename(self.partial, self.folder)
@@ -237,25 +239,33 @@ class Pass:
         with (
             open(self.partial / f"{split}.bin", "ab") as file,
             progress_bar(len(starts), done[split], "blocks", desc=f"{self.folder.name}, {split}") as bar,
-            stop_signals() as signals,
+            contextlib.ExitStack() as unsaved,
         ):
             file.truncate(self.identity.bytes_of(done[split]))
-            flushed_at = time.monotonic()
-            for first in range(done[split], len(starts), batch):
+            begun_at, flushed_at = done[split], time.monotonic()
+            for first in range(begun_at, len(starts), batch):
                 blocks = Blocks.at(self.splits[split], starts[first : first + batch], self.identity.seq_len)
                 file.write(self._kept(blocks, compiled=len(blocks.starts) == batch).tobytes())
+                if first == begun_at:  # until then there is nothing to save
+                    unsaved.enter_context(saving_first())
                 bar.update(len(blocks.starts))
-                ends, stopping = first + batch >= len(starts), bool(signals)
+                ends, stopping = first + batch >= len(starts), asked()
                 if ends or stopping or time.monotonic() - flushed_at > self.config.checkpoint_seconds:
                     file.flush()
                     os.fsync(file.fileno())
                     done[split], flushed_at = min(first + batch, len(starts)), time.monotonic()
                     write_whole(self.partial / PROGRESS, json.dumps(done))
+                    self._tell()
                 if stopping:
                     bar.close()
-                    told = f"stopped at block {done[split]} of {len(starts)}: the same command goes on"
-                    print(told, file=sys.stderr)
-                    sys.exit(STOPPED)
+                    raise Stopped(
+                        f"stopped at block {done[split]} of {len(starts)}: the same command goes on"
+                    )
+
+    def _tell(self) -> None:
+        """How many blocks are on the disk."""
+        done, total = (sum(self.done[split] for split in SPLITS), sum(map(len, self.starts.values())))
+        tell(self.partial, "cache", self.folder.name, done, total, goes_on=True)
 
     @torch.no_grad()
     def _kept(self, blocks: Blocks, *, compiled: bool) -> np.ndarray:

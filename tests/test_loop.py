@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage, sha256
+from babylm_data.stopping import STOPPED
 from train_teachers import loop, revisions
 from train_teachers.__main__ import main
 from train_teachers.config import dump_config
@@ -358,8 +359,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, mo
     with monkeypatch.context() as planted, pytest.raises(SystemExit) as end:
         planted.setattr(Stepper, "__call__", signalled)
         main(["stopped.yaml"])
-    assert end.value.code == loop.STOPPED
-    assert "stopped at step 5 of " in (said := capsys.readouterr().err) and "the same command goes on" in said
+    assert end.value.code == STOPPED
+    assert end.value.said.startswith("stopped at step 5 of ") and "the same command goes on" in end.value.said
     assert signal.getsignal(number) is before
     assert [path.name for path in Path("runs/stopped/state").iterdir()] == ["step-00000005"]
     total = json.loads((whole / "summary.json").read_text())["steps"]
