@@ -22,6 +22,7 @@ SAID = "said.txt"
 """Beside the place: what the last program there has printed."""
 LOOK = 0.002  # seconds between looks at whether a program has ended
 BEYOND = 1.2  # instants are drawn up to this many times what a stage takes, so that each comes to its end
+GOING_ON = 20  # operations with which a program finds out how far it is, or more
 SHOWN = 3  # of what is wrong
 
 
@@ -41,6 +42,11 @@ class Tally:
         waited = f", {self.longest:.1f} s at most" if self.longest else ""
         wrong = f"{len(self.wrong)} wrong: {'; '.join(self.wrong[:SHOWN])}" if self.wrong else "all the same"
         return f"{self.name:28} {self.kills:4} kills {self.lines:4} lines{waited}: {wrong}"
+
+
+def last_line(text: str) -> str:
+    """Where a program says what was wrong."""
+    return text.rpartition("\n")[2]
 
 
 class Lab:
@@ -97,11 +103,11 @@ class Lab:
     def finish(self, stage: Stage, plant: Callable[[], object] | None = None) -> None:
         """Carry a stage out; RuntimeError with what it said if it fails."""
         if status := forked.wait(self.start(stage, plant)):
-            raise RuntimeError(f"status {status}: {self.said()}")
+            raise RuntimeError(f"status {status}: {last_line(self.said())}")
 
     def said(self) -> str:
-        """The last line of what the last program has said."""
-        return (self.place.parent / SAID).read_text(errors="replace").strip().rpartition("\n")[2]
+        """What the last program has said."""
+        return (self.place.parent / SAID).read_text(errors="replace").strip()
 
     def left_alone(self, name: str) -> tuple[dict[str, str], float]:
         """The files that a stage leaves if nobody touches it, and the seconds that it takes."""
@@ -175,12 +181,15 @@ class Lab:
     def judge(self, tally: Tally, status: int, *expected: int) -> None:
         """Note an exit status that should not be."""
         if status not in expected:
-            tally.wrong.append(f"status {status}: {self.said()}")
+            tally.wrong.append(f"status {status}: {last_line(self.said())}")
 
     def operations(
-        self, name: str, every: int = 1, first: int = 1, plant: Callable[[], object] = lambda: None
+        self, name: str, *, most: int | None = None, plant: Callable[[], object] = lambda: None
     ) -> Tally:
-        """Play a stage once for each operation on a file (from the `first`, each `every`th), dying before it."""
+        """Play a stage once for each operation on a file, or for so many of them, dying before it.
+
+        The second start dies as well, before an operation of going on.
+        """
         stage, tally = STAGES[name], Tally(name)
         count = Operations()
 
@@ -190,13 +199,14 @@ class Lab:
 
         self.reset(stage)
         self.finish(stage, planted)
-        for at in range(first, count.seen + 1, every):
+        seen = count.seen
+        for at in range(1, seen + 1) if most is None else [1 + seen * i // most for i in range(most)]:
             if len(tally.wrong) >= SHOWN:
                 break
             self.reset(stage)
-            count.dies_at = at
-            status = forked.wait(self.start(stage, planted))
-            self.judge(tally, status, -signal.SIGKILL, 0)
-            tally.kills += status != 0
+            for count.dies_at in (at, 1 + at % GOING_ON):
+                status = forked.wait(self.start(stage, planted))
+                self.judge(tally, status, -signal.SIGKILL, 0)
+                tally.kills += status != 0
             self.end(stage, tally, plant)
         return tally

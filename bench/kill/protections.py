@@ -102,5 +102,4 @@ def unprotected(lab: Lab, name: str, kills: int, rng: Random) -> Tally:
     else:
         tally = lab.survive(stage, kills, rng, plant=take_away)
     tally.name = f"without {name}"
-    print(tally, flush=True)
     return tally

@@ -15,7 +15,8 @@ OFTEN = [
     "checkpoint_seconds=1e-9",
     "wandb=null",
 ]  # a checkpoint at every step: writing is most of what is done
-REVISIONS = ["revisions=true", "words_scale=1e-4"]
+SHORT = ["data.words=200"]
+REVISIONS = ["revisions=true", "words_scale=3e-5"]
 
 
 class Stage(NamedTuple):
@@ -39,16 +40,16 @@ def _students() -> dict[str, Stage]:
     found = {}
     for name, settings in options.items():
         losses = [f"losses.{name}.{setting}" for setting in settings]
-        found[f"student {name}"] = Stage(
-            "distill", ["student.yaml", *OFTEN, "data.words=200", "seed=1", *losses], True
-        )
+        found[f"student {name}"] = Stage("distill", ["student.yaml", *OFTEN, *SHORT, "seed=1", *losses], True)
     return found
 
 
 STAGES = {
-    "teacher": Stage("train_teachers", ["teacher.yaml", "name=fresh", *OFTEN, *REVISIONS], training=True),
-    "student": Stage("distill", ["student.yaml", *OFTEN, *REVISIONS], training=True),
-    "control": Stage("distill", ["student.yaml", "--control", *OFTEN], training=True),
+    "teacher": Stage(
+        "train_teachers", ["teacher.yaml", "name=fresh", *OFTEN, *SHORT, *REVISIONS], training=True
+    ),
+    "student": Stage("distill", ["student.yaml", *OFTEN, *SHORT, *REVISIONS], training=True),
+    "control": Stage("distill", ["student.yaml", "--control", *OFTEN, *SHORT], training=True),
     **_students(),
     "data": Stage("babylm_data", PROGRAMS["babylm_data"].arguments),
     "nursery": Stage("babylm_data", ["--source", "nursery", "--words", "4000", "--out", "nursery"]),
@@ -71,6 +72,8 @@ STAGES = {
 }
 FIRST = [Stage("distill", FULL), Stage("distill", [*FULL, "--control"])]
 """What is trained before any of them: a student with its revisions, and its control."""
+ALIKE = [name for name, stage in STAGES.items() if stage.training and name != "teacher"]
+"""Those that write what another one writes."""
 CLOCK = re.compile(
     r'"(seconds|seconds_in_sums|tokens_per_second|created|started|starts|commit|dirty)": ?("[^"]*"|[^,}\]]*)'
 )
