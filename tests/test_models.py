@@ -226,17 +226,6 @@ def test_weights_that_were_cut_are_refused(saved, cut):
     assert "\n" not in str(error.value)
 
 
-def test_code_that_comes_with_a_model_is_not_run(saved):
-    folder = saved("llama")
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"}}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "code.py").write_text("raise SystemExit(3)")
-    with pytest.raises(UserError, match="needs code of its own to load"):
-        load_model(folder)
-    shutil.rmtree(folder)
-
-
 def change_config(folder, **changes):
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
