@@ -153,6 +153,20 @@ def test_what_a_broken_disk_holds_is_damaged_and_named(tmp_path, name):
         utf8_text(tmp_path / "x" / name, "")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["train.tokens.bin", "dev.words.bin", "train.documents.bin", "tokenizer/tokenizer.json", "manifest.json"],
+)
+def test_a_run_on_data_of_which_one_bit_has_changed_makes_no_folder(data_folder, tmp_path, train_tiny, name):
+    path = copytree(data_folder, tmp_path / "data") / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="data.*: make it again with"):
+        train_tiny(data={"path": str(tmp_path / "data")})
+    assert not Path("runs").exists()
+
+
 def run_bench(*options: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "bench.damage", *options], cwd=ROOT, capture_output=True, text=True

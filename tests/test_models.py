@@ -162,6 +162,20 @@ def test_weights_of_another_shape_are_named(saved):
         load_model(folder)
 
 
+def test_each_weight_in_turn_that_is_missing_or_renamed_or_of_another_shape_is_refused(saved):
+    folder = saved("llama")
+    path = folder / "model.safetensors"
+    whole = load_file(path)
+    for name, tensor in whole.items():
+        rest = {key: value for key, value in whole.items() if key != name}
+        for changed in (rest, rest | {f"{name}_": tensor}, rest | {name: torch.cat([tensor, tensor])}):
+            save_file(changed, path, metadata={"format": "pt"})
+            with pytest.raises(UserError, match=rf"{folder} .*(missing keys: |mismatched keys: \('){name}"):
+                load_model(folder)
+    save_file(whole, path, metadata={"format": "pt"})
+    load_model(folder)
+
+
 @pytest.mark.parametrize(("family", "kind"), [("bert", "masked"), ("llama", "causal")])
 def test_a_model_that_was_saved_without_its_output_head_hears_that(saved, family, kind):
     folder = saved(family)
