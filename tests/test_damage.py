@@ -19,7 +19,7 @@ from babylm_data.tokenizer_files import bare, load_tokenizer
 from babylm_data.tokens import open_tokens
 from bench.children import in_child
 from bench.full_disk import limited_files
-from distill.cache_writer import write_caches
+from distill.cache_writer import Pass, write_caches
 
 ROOT = Path(__file__).parent.parent
 BROKEN = "/proc/self/mem"  # opens, and to read it is an error
@@ -118,14 +118,18 @@ def test_tokens_that_a_full_disk_takes_only_in_part_are_not_lost_in_silence(data
         encode_split(["The dog sees the cat."], tokenizer, tmp_path, "train")
 
 
-def test_a_cache_whose_index_finds_no_room_is_not_finished(make_cached):
+def test_a_cache_whose_index_finds_no_room_is_told_at_once(make_cached, monkeypatch):
     config, _ = make_cached({"top": 4}, write=False)
-    Path(".cache-a.partial").mkdir()
-    Path(".cache-a.partial/train.starts.npy").symlink_to("/dev/full")
-    with pytest.raises(
-        UserError, match=r"cache-a cannot be written \(No space left .*: it needs [\d,]+ bytes, "
-    ):
-        write_caches(config)
+    monkeypatch.setattr(Pass, "_write_split", lambda *_: pytest.fail("what was lost was not noticed"))
+
+    def write():
+        with limited_files(Path(), 150):  # the header of NumPy's file, and some numbers
+            write_caches(config)
+
+    ended = in_child(write)
+    assert re.search(
+        r"cache-a cannot be written \(File too large\): it needs [\d,]+ bytes", ended.refusal or ""
+    ), ended.told
     assert not Path("cache-a").exists()
 
 

@@ -81,6 +81,9 @@ CARRIERS = {
 def nothing_ran(workplace, monkeypatch):
     """In a new folder; whatever a test reads there, no code of it may run, though the user would say yes."""
     monkeypatch.setattr("builtins.input", lambda *_: "y")
+    monkeypatch.setattr(
+        "torch.load", lambda *_, **__: pytest.fail("a pickle was opened")
+    )  # though it may refuse
     yield
     assert not list(Path.cwd().rglob(MARKER)), "code of a payload ran"
 
@@ -145,15 +148,15 @@ def test_first_weights_that_carry_code_are_refused_before_a_folder_is_made(train
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("name", ["module.safetensors", "optimizer.safetensors", "state.json"])
-def test_a_checkpoint_that_carries_code_is_refused_though_it_was_sealed_anew(train_tiny, name, carrier):
-    folder = train_tiny(checkpoint_seconds=1e-9)
+def test_a_checkpoint_that_carries_code_is_refused_though_it_was_sealed_anew(train_tiny, name):
+    folder = train_tiny(data={"words": 100})
     (folder / "summary.json").unlink()
     newest = max((folder / "state").iterdir())
-    (newest / name).write_bytes(CARRIERS[carrier])
-    seal(newest)
-    assert "is no checkpoint of this kit" in line(train_tiny, checkpoint_seconds=1e-9)
+    for content in CARRIERS.values():
+        (newest / name).write_bytes(content)
+        seal(newest)
+        assert "is no checkpoint of this kit" in line(train_tiny, data={"words": 100})
 
 
 def test_a_checkpoint_of_other_shapes_is_refused_though_it_was_sealed_anew(train_tiny):
@@ -167,13 +170,13 @@ def test_a_checkpoint_of_other_shapes_is_refused_though_it_was_sealed_anew(train
     assert "is of another version of the kit" in line(train_tiny)
 
 
-@pytest.mark.parametrize("carrier", [*CARRIERS, "nothing"])
 @pytest.mark.parametrize("name", ["train.starts.npy", "train.bin"])
-def test_a_cache_that_carries_code_is_refused_though_it_was_sealed_anew(make_cached, name, carrier):
+def test_a_cache_that_carries_code_is_refused_though_it_was_sealed_anew(make_cached, name):
     config, _ = make_cached({"top": 4})
-    Path("cache-a", name).write_bytes(CARRIERS.get(carrier, b""))
-    seal(Path("cache-a"))
-    assert "cache-a is no cache of this kit" in line(check, config, objective_of(config))
+    for content in (*CARRIERS.values(), b""):
+        Path("cache-a", name).write_bytes(content)
+        seal(Path("cache-a"))
+        assert "cache-a is no cache of this kit" in line(check, config, objective_of(config))
 
 
 @pytest.mark.parametrize("dtype", ["O", "object", "float64", "V8", ["u2", "O"], None, {}])
