@@ -7,6 +7,7 @@ and then: a pass that was killed cuts it back to there and goes on to the same b
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 from transformers import logging
 
+from babylm_data.disk import room_advice
 from babylm_data.errors import UserError
 from babylm_data.files import BAD_JSON, utf8_text
 from babylm_data.fingerprint import fingerprint
@@ -82,7 +84,8 @@ def write_caches(config: DistillConfig) -> None:
         for each in left:
             each.begin(stack)
         for each in left:
-            with memory_advice("in the teachers' pass: hold them in bf16 (teachers.NAME.precision)"):
+            advice = "in the teachers' pass: hold them in bf16 (teachers.NAME.precision)"
+            with memory_advice(advice), room_advice(each.folder, each.bytes_left()):
                 each.write()
 
 
@@ -171,7 +174,9 @@ class Pass:
             return
         made = self._load()
         for split in SPLITS:
-            np.save(self.partial / f"{split}.starts.npy", self.starts[split])
+            starts = io.BytesIO()  # into a file NumPy would write it so that a full disk is not noticed
+            np.save(starts, self.starts[split])
+            (self.partial / f"{split}.starts.npy").write_bytes(starts.getvalue())
             self._write_split(split)
         content = {"format": FORMAT, "identity": asdict(self.identity), "made": made}
         write_whole(self.partial / MANIFEST, json.dumps(content, indent=1) + "\n")

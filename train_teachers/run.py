@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from babylm_data.disk import room_advice
 from babylm_data.errors import UserError
 from babylm_data.files import BAD_JSON, json_lines, utf8_text
 from babylm_data.provenance import command_line
@@ -158,7 +159,7 @@ class Run:
 
     def log(self, record: dict) -> None:
         """Append one line to metrics.jsonl."""
-        with open(self.metrics, "a", encoding="utf-8") as file:
+        with room_advice(self.metrics), open(self.metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def forget_after(self, step: int) -> None:
