@@ -24,6 +24,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from babylm_data.errors import from_zero, parser_of, positive, run_stage
+from babylm_data.stopping import SIGNALS
 
 if TYPE_CHECKING:
     from bench.kill.lab import Tally
@@ -53,7 +54,8 @@ def main(argv: list[str]) -> int:
                     for name, share in zip(group, shares(args.kills, len(group)), strict=True)
                 )
             elif game == "phases":
-                plays = (ask_in(lab, name) for name in PHASES)
+                turns = [[SIGNALS[n % 3]] if args.most else SIGNALS for n in range(len(PHASES))]
+                plays = (ask_in(lab, *each) for each in list(zip(PHASES, turns, strict=True))[: args.most])
             elif game == "operations":
                 names = [name for group in chosen for name in group if name not in ALIKE]
                 most = shares(args.most, len(names)) if args.most else [None] * len(names)
@@ -86,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="of each group of stages, and of a control [20]",
     )
-    add("--most", type=positive, metavar="N", help="operations in all, spread evenly [each]")
+    add("--most", type=positive, metavar="N", help="operations, spread evenly; phases, one signal each [all]")
     add("--seed", type=from_zero, default=0, metavar="N", help="of the instants [0]")
     add("--signal", choices=("KILL", "TERM", "INT", "USR1"), default="KILL", help="[KILL]")
     return parse

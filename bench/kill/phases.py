@@ -4,7 +4,7 @@ import importlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import NamedTuple
 
@@ -81,12 +81,12 @@ def asked_in(phase: Phase, number: signal.Signals, told: Callable[[], None]) -> 
     return plant
 
 
-def ask_in(lab: Lab, name: str) -> Tally:
+def ask_in(lab: Lab, name: str, signals: Sequence[signal.Signals] = SIGNALS) -> Tally:
     """Ask a program to stop in a phase, by each signal in turn, and carry it out then."""
     phase = PHASES[name]
     stage, tally = STAGES[phase.stage], Tally(phase.stage)
     asked = lab.folder / "asked"
-    for number in SIGNALS:
+    for number in signals:
         lab.reset(stage)
         asked.unlink(missing_ok=True)
         status = forked.wait(lab.start(stage, asked_in(phase, number, asked.touch)))

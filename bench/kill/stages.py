@@ -48,6 +48,9 @@ STAGES = {
     "teacher": Stage(
         "train_teachers", ["teacher.yaml", "name=fresh", *OFTEN, *SHORT, *REVISIONS], training=True
     ),
+    "short teacher": Stage(
+        "train_teachers", ["teacher.yaml", "name=short", *OFTEN, "data.words=80", *REVISIONS], True
+    ),
     "student": Stage("distill", ["student.yaml", *OFTEN, *SHORT, *REVISIONS], training=True),
     "control": Stage("distill", ["student.yaml", "--control", *OFTEN, *SHORT], training=True),
     **_students(),
@@ -72,7 +75,7 @@ STAGES = {
 }
 FIRST = [Stage("distill", FULL), Stage("distill", [*FULL, "--control"])]
 """What is trained before any of them: a student with its revisions, and its control."""
-ALIKE = [name for name, stage in STAGES.items() if stage.training and name != "teacher"]
+ALIKE = [name for name, stage in STAGES.items() if stage.training and name != "short teacher"]
 """Those that write what another one writes."""
 CLOCK = re.compile(
     r'"(seconds|seconds_in_sums|tokens_per_second|created|started|starts|commit|dirty)": ?("[^"]*"|[^,}\]]*)'
