@@ -84,7 +84,7 @@ test: .venv/installed        ## the whole quick suite, one to two minutes
 	.venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 test-slow: .venv/installed   ## the tests that take minutes
-	.venv/bin/python -m pytest -m slow -rs
+	.venv/bin/python -m pytest -m slow -rs --numprocesses=3 --dist=loadgroup
 
 lint: .venv/installed        ## ruff
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -20,6 +20,11 @@ PAIRS = [{"teacher": 1, "student": 1}, {"teacher": 3, "student": 2}]  # of layer
 VERBS = ("sees", "likes", "finds", "wants", "hears", "helps")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long in one process begins first."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 def write_corpus(folder: Path, *, seed: int = 0, lines: int = 400) -> Path:
     """A raw corpus in the official layout: short sentences, a blank line after every fourth."""
     rng = random.Random(seed)

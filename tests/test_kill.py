@@ -1,0 +1,37 @@
+"""A few of the kills that `python -m bench.kill` plays: what survives them, and that what would not is missed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kill")]
+
+
+@pytest.fixture(scope="module")
+def games() -> dict[str, str]:
+    """The last line of each game: how many plays of it came out as they should."""
+    words = ["kills", "phases", "operations", "controls", "--most", "20"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.kill", *words],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stdout, done.stderr)
+    return dict(
+        line.split(": ", 1) for line in done.stdout.splitlines() if line.endswith("as they should be")
+    )
+
+
+@pytest.mark.parametrize(
+    ("game", "plays"),
+    [("kills", 25), ("phases", 20), ("operations", 11), ("controls", 5)],
+)
+def test_nothing_is_lost_and_a_protection_taken_away_is_missed(games, game, plays):
+    assert games[game].endswith(f", {plays} of {plays} as they should be"), games[game]
