@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from tqdm import tqdm
+
 from babylm_data.stopping import STOPPED
 from bench.hostile_workplace import environment, make_workplace
 from bench.kill import forked
@@ -140,6 +142,7 @@ class Lab:
         """Play a stage with so many kills: as often as that takes, each time to its end."""
         stage, tally = STAGES[name], Tally(name)
         usual = self.left_alone(name)[1]
+        bar = tqdm(total=kills, desc=name, unit=" kills", disable=None, leave=False)
         while tally.kills < kills and len(tally.wrong) < SHOWN:
             self.reset(stage)
             while tally.kills < kills and self.interrupt(
@@ -147,6 +150,8 @@ class Lab:
             ):
                 tally.kills += 1
             self.end(stage, tally, plant)
+            bar.update(tally.kills - bar.n)
+        bar.close()
         return tally
 
     def interrupt(
@@ -200,7 +205,8 @@ class Lab:
         self.reset(stage)
         self.finish(stage, planted)
         seen = count.seen
-        for at in range(1, seen + 1) if most is None else [1 + seen * i // most for i in range(most)]:
+        chosen = range(1, seen + 1) if most is None else [1 + seen * i // most for i in range(most)]
+        for at in tqdm(chosen, desc=name, unit=" operations", disable=None, leave=False):
             if len(tally.wrong) >= SHOWN:
                 break
             self.reset(stage)
