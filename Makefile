@@ -41,7 +41,18 @@ SOME := $(if $(PARTIAL),--partial)
 SCORED = runs/$(PRESET) --data "$(EVAL_DATA)" --text $(DATA)/text/test $(if $(FULL),--full $(FULL)) $(if $(FAST),--fast $(FAST)) \
 	$(if $(RULES),--rules $(RULES),--glue) $(if $(EPOCHS),--epochs $(EPOCHS)) $(SOME)
 
-.PHONY: help submission test test-slow lint clean
+define LINE
+$(RUN) babylm_data $(PREPARE) --out $(DATA)
+$(RUN) eval.submission evaluate $(SCORED) --check
+$(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
+$(RUN) train_teachers train_teachers/configs/$(PRESET)-gpt2.yaml
+$(RUN) distill distill/configs/$(PRESET).yaml
+$(RUN) distill distill/configs/$(PRESET).yaml --control
+$(RUN) eval.submission evaluate $(SCORED)
+$(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(if $(LICENSE),--license $(LICENSE)) $(SOME)
+endef
+
+.PHONY: help submission line asked test test-slow lint clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -54,21 +65,20 @@ help:            ## this list
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-submission: .venv/installed  ## data, two teachers, student with its revisions, control, scores, bundle and report
+submission: asked .venv/installed  ## data, two teachers, student with its revisions, control, scores, bundle and report
+	$(LINE)
+
+line: asked                  ## the commands of `make submission`, one a line: slurm/pipeline.sh makes jobs of them
+	$(info $(LINE)) @:
+
+asked:
 ifneq ($(PRESET),nursery)
 	@test -n "$(CORPUS)" -a -n "$(EVAL_DATA)" || { echo "error: PRESET=$(PRESET) needs CORPUS=DIR and EVAL_DATA=DIR" >&2; exit 2; }
+	@test -d "$(CORPUS)" -a -d "$(EVAL_DATA)" || { echo "error: CORPUS=$(CORPUS) or EVAL_DATA=$(EVAL_DATA) is no folder" >&2; exit 2; }
 endif
 ifneq ($(filter 2026 2026-entity-18,$(RULES)),)
 	@test -n "$(LICENSE)$(PARTIAL)" || { echo "error: RULES=$(RULES) asks for a license on the model card: add LICENSE=mit, …" >&2; exit 2; }
 endif
-	$(RUN) babylm_data $(PREPARE) --out $(DATA)
-	$(RUN) eval.submission evaluate $(SCORED) --check
-	$(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
-	$(RUN) train_teachers train_teachers/configs/$(PRESET)-gpt2.yaml
-	$(RUN) distill distill/configs/$(PRESET).yaml
-	$(RUN) distill distill/configs/$(PRESET).yaml --control
-	$(RUN) eval.submission evaluate $(SCORED)
-	$(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(if $(LICENSE),--license $(LICENSE)) $(SOME)
 
 test: .venv/installed        ## the whole quick suite, one to two minutes
 	.venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm import tqdm
 
 from babylm_data.corpus import cleaner_for, read_lines
 from babylm_data.errors import UserError
+from babylm_data.processes import pool_of
 from babylm_data.sources import Inputs
 
 CARVED = 200  # without dev files, one document in 200 of each source becomes dev
@@ -76,8 +76,7 @@ def clean_all(inputs: Inputs, text: Path, workers: int) -> Splits:
                 counts[key] = clean_source(*job)
                 bar.update(sizes[key])
         else:
-            # spawn: a fork would copy the locks of whatever threads the caller's libraries have started
-            with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+            with pool_of(min(workers, len(jobs))) as pool:
                 largest_first = sorted(jobs, key=lambda key: -sizes[key])
                 futures = {pool.submit(clean_source, *jobs[key]): key for key in largest_first}
                 for future in as_completed(futures):

@@ -94,9 +94,10 @@ def encode_split(
             lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
             ids = np.fromiter(chain.from_iterable(encoded), dtype=dtype, count=int(lengths.sum()))
             words = count_words(ids)
-            ids.tofile(tokens_file)
-            words.tofile(words_file)
-            (counts["tokens"] + lengths.cumsum() - lengths).astype("<i8").tofile(documents_file)
+            # not by NumPy's `tofile`: on a full disk it loses the last of it and says nothing
+            tokens_file.write(ids.tobytes())
+            words_file.write(words.tobytes())
+            documents_file.write((counts["tokens"] + lengths.cumsum() - lengths).astype("<i8").tobytes())
             counts["words"] += int(words.sum(dtype=np.int64))
             counts["tokens"] += len(ids)
             counts["documents"] += len(batch)

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from babylm_data.stopping import Stopped, listen
 from babylm_data.threads import give_way
 
 # New objects after which Python looks for unused ones. The libraries make a million that live to the end: to look after
@@ -59,7 +60,8 @@ def _importing(error: Exception) -> str | None:
 
 
 def run_stage(main: Callable[[list[str]], int | None]) -> None:
-    """Run `main(argv)` as a program: a user's error becomes one line on stderr and exit status 2."""
+    """Run `main(argv)` as a program: a user's error becomes one line on stderr and exit status 2, a stop status 85."""
+    listen()
     give_way()
     gc.set_threshold(LOOK_AFTER)
     for stream in (sys.stdout, sys.stderr):  # a log or a terminal that is not UTF-8
@@ -73,8 +75,9 @@ def run_stage(main: Callable[[list[str]], int | None]) -> None:
         fault = str(error)
     except BrokenPipeError:  # `python -m … | head`: the reader left, which is no fault of ours
         sys.exit(141)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except Stopped as stopped:
+        print(stopped.said, file=sys.stderr)
+        raise
     except UnicodeEncodeError as error:  # a name that Python could not read in this locale
         name = error.object.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         fault = f"{name[:200]!r} is no text in this locale: export LC_ALL=C.UTF-8 and try again"

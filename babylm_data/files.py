@@ -67,14 +67,19 @@ def say_unread(folder: Path, paths: list[Path]) -> None:
 
 
 def refuse_hollow(path: Path) -> None:
-    """UserError for a name without content: a link to nothing, a pointer of Git LFS, a device or a pipe."""
+    """UserError for a name without content: a link to nothing, a pointer of Git LFS, a device, a broken disk."""
     if not path.exists():
         known = " (git-annex or DVC?)" if path.is_symlink() else ""
         raise UserError(f"{path} is a link to nothing{known}: fetch the file, or remove the link")
     if not path.is_file():
         raise UserError(f"{path} is no file: replace it by one, or remove it")
-    with open(path, "rb") as file:
-        start = re.sub(rb"^(\.\./)*(\.git)?(?=/annex/)", b"", file.read(200))
+    try:
+        with open(path, "rb") as file:
+            start = re.sub(rb"^(\.\./)*(\.git)?(?=/annex/)", b"", file.read(200))
+    except PermissionError:
+        raise
+    except OSError as error:  # a broken disk, of which the error would name no file
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     for beginning, what in POINTERS.items():
         if start.startswith(beginning):
             raise UserError(f"{path} is a pointer of {what} in its folder")

@@ -1,5 +1,6 @@
 """A model or tokenizer by the folder it lies in or by its name on the Hugging Face hub."""
 
+import hashlib
 import re
 from codecs import BOM_UTF8
 from itertools import chain
@@ -8,9 +9,11 @@ from urllib.parse import urlsplit
 
 from babylm_data.errors import UserError
 from babylm_data.files import is_clutter, refuse_hollow
+from babylm_data.sealed import sha256
 
 # weights, config and tokenizer: what decides what a model computes
 MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
+LONGEST = 300  # letters of what the hub's library says
 TOKENIZER_FILES = ("*.json", "tokenizer*", "vocab.*", "merges.txt")
 
 
@@ -34,10 +37,30 @@ def find_folder(name: str, absent: str, files: tuple[str, ...] = MODEL_FILES) ->
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(files)))
+        folder = Path(snapshot_download(name, allow_patterns=list(files)))
     except Exception as error:  # a dozen kinds: offline, no such name, gated, the connection broke
-        reason = str(error).strip().split("\n")[0]
+        reason = " ".join(str(error).split())[:LONGEST]
         raise UserError(f"{name} is neither a folder nor a hub name that can be fetched: {reason}") from error
+    _refuse_other_bytes(folder)
+    return folder
+
+
+def _refuse_other_bytes(snapshot: Path) -> None:
+    """UserError for a file that is not what the hub says of it: its library looks at no more than the size.
+
+    A file of a snapshot is a link to one that is called after its hash: SHA-256 of a large file, else that of Git.
+    """
+    for path in snapshot.rglob("*"):
+        blob = path.resolve()
+        if not path.is_file() or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
+            continue
+        if len(blob.name) == 64:
+            digest = sha256(blob)
+        else:
+            content = blob.read_bytes()
+            digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        if digest != blob.name:
+            raise UserError(f"{path} did not arrive as the hub has it: delete {blob}, and fetch it again")
 
 
 def _refuse_mark(path: Path) -> None:

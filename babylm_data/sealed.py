@@ -14,10 +14,11 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
+from babylm_data.disk import room_advice
 from babylm_data.errors import UserError
 from babylm_data.files import BAD_JSON
 
@@ -56,11 +57,31 @@ def _flush(path: Path) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file under a temporary name, flush, rename: a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    _flush(temporary)
-    os.replace(temporary, path)
+    content, temporary = text.encode(), path.with_name(f".{path.name}.tmp")
+    with room_advice(path, len(content)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _taken(temporary) as file:
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+
+
+def _taken(path: Path) -> BinaryIO:
+    """An empty file for this writer alone: a killed one may have left it, another one that is at work is waited for."""
+    while True:
+        file = open(path, "ab")
+        with suppress(OSError):  # a file system that knows no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the other one has renamed it
+                file.truncate(0)
+                return file
+        file.close()
 
 
 def seal(folder: Path) -> None:
@@ -68,19 +89,24 @@ def seal(folder: Path) -> None:
     digests = {name: sha256(folder / name) for name in _files(folder)}
     for name in digests:
         _flush(folder / name)
-    (folder / SEAL).write_text(json.dumps(digests, indent=1) + "\n")
+    (folder / SEAL).write_text(_seal_of(digests))
     _flush(folder / SEAL)
     for directory in [p for p in folder.rglob("*") if p.is_dir()] + [folder]:
         _flush(directory)
 
 
+def _seal_of(digests: dict[str, str]) -> str:
+    """The text of `SHA256.json`."""
+    return json.dumps(digests, indent=1) + "\n"
+
+
 @contextmanager
-def sealed_folder(path: str | Path) -> Iterator[Path]:
+def sealed_folder(path: str | Path, needed: int | None = None) -> Iterator[Path]:
     """Yield a temporary folder to write into; on a clean exit it is sealed and takes the name `path`.
 
     What stood at `path` before stays until the new folder is complete. On an exception the temporary folder is
     removed; what a killed writer left is cleared away, or put back, by the next one. A second writer of the same
-    folder is refused.
+    folder is refused. `needed`: bytes that it will take, where they are known, for whoever fills the disk.
     """
     path = Path(path)
     if path.is_mount():
@@ -92,8 +118,9 @@ def sealed_folder(path: str | Path) -> Iterator[Path]:
     temporary.mkdir()
     with lock(temporary / LOCK):
         try:
-            yield temporary
-            seal(temporary)
+            with room_advice(path, needed, temporary):
+                yield temporary
+                seal(temporary)
             if path.exists():
                 os.rename(path, old)
             (temporary / LOCK).unlink()
@@ -127,9 +154,9 @@ def lock(path: Path) -> TextIO:
         print(
             f"warning: {path} cannot be locked ({error.strerror}): start nothing else there", file=sys.stderr
         )
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()}")
-    file.flush()
+    with suppress(OSError):  # on a full disk it is held without a name
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
     return file
 
 
@@ -145,13 +172,24 @@ def _clear_leftovers(path: Path) -> None:
 
 def damage(path: str | Path) -> str | None:
     """Say in a few words what is wrong with a sealed folder, or None if every file is as it was sealed."""
-    path = Path(path)
+    try:
+        return _damage(Path(path))
+    except PermissionError:  # it may be sound, and nobody should lose it
+        raise
+    except OSError as error:  # a broken disk
+        return f"{path} cannot be read ({error.strerror})"
+
+
+def _damage(path: Path) -> str | None:
     if not (path / SEAL).is_file():
         return f"{path} is incomplete (no {SEAL})"
     try:
-        digests = json.loads((path / SEAL).read_text())
-        items = sorted(digests.items())
-    except (*BAD_JSON, AttributeError):
+        text = (path / SEAL).read_text(encoding="utf-8")
+        items = sorted(json.loads(text).items())
+        leaving = any(Path(name).is_absolute() or ".." in Path(name).parts for name, _ in items)
+        if leaving or text != _seal_of(dict(items)):  # not what was written, though it may mean the same
+            raise ValueError
+    except (*BAD_JSON, AttributeError, TypeError):
         return f"{path / SEAL} is damaged"
     for name, digest in items:
         if not (path / name).is_file():

@@ -18,6 +18,7 @@ from babylm_data.files import BAD_JSON, utf8_text
 from babylm_data.sealed import verify
 
 FORMAT = 1
+IDS = ("uint16", "uint32")
 REMEDY = "make it again with `python -m babylm_data --out DIR …`"
 
 
@@ -38,7 +39,7 @@ class TokenFile:
 
 def token_dtype(vocab_size: int) -> str:
     """The NumPy dtype that holds every id; on disk it is little-endian on any machine."""
-    return "uint16" if vocab_size <= 65536 else "uint32"
+    return IDS[vocab_size > 65536]
 
 
 def read_manifest(data_dir: str | Path) -> dict:
@@ -68,9 +69,11 @@ def open_tokens(data_dir: str | Path, split: str) -> TokenFile:
     manifest = read_manifest(data_dir)
     if split not in manifest["splits"]:
         raise UserError(f"{data_dir} has no split {split!r}, only {', '.join(manifest['splits'])}")
-    counts = manifest["splits"][split]
+    counts, ids = manifest["splits"][split], manifest["dtype"]
+    if ids not in IDS:  # of another kind, such as objects, memory would be read as what it is not
+        raise UserError(f"{data_dir}: manifest.json says that tokens are {ids!r}: {REMEDY}")
     layout = {
-        "tokens": (np.dtype(manifest["dtype"]).newbyteorder("<"), counts["tokens"]),
+        "tokens": (np.dtype(ids).newbyteorder("<"), counts["tokens"]),
         "words": (np.dtype("u1"), counts["tokens"]),
         "documents": (np.dtype("<i8"), counts["documents"]),
     }

@@ -324,7 +324,7 @@ def statuses(piece: Piece) -> tuple[int, ...]:
 
 def half_written(place: Path, sealed: set[Path], began: float) -> str | None:
     """What a call that began then left unfinished or broke: temporary files, sealed folders, JSON that is none."""
-    if left := [path.name for path in place.rglob(".*.tmp-*")]:
+    if left := [path.name for path in place.rglob(".*.tmp*")]:
         return f"left {left[0]}"
     for folder in sealed | {seal.parent for seal in place.rglob(SEAL) if seal.stat().st_mtime > began}:
         if found := damage(folder):

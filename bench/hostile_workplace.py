@@ -132,9 +132,9 @@ def make_workplace(place: Path) -> None:
     with inside(place):
         prepare(["--source", "nursery", "--words", "4000", "--vocab-size", "400", "--out", "data"])
         shutil.copytree("data/evaluation_data", "eval")
-        _write_texts()
+        write_texts()
         _write_answers()
-        _make_model()
+        write_model()
         for name, content in CONFIGS.items():
             Path(name).write_text(content, encoding="utf-8")
         for program, arguments in (
@@ -152,7 +152,7 @@ def make_workplace(place: Path) -> None:
             )
 
 
-def _write_texts() -> None:
+def write_texts() -> None:
     """A corpus, held-out text, and rows to fine-tune on."""
     for split in ("train", "dev"):
         Path("raw", split).mkdir(parents=True)
@@ -201,7 +201,7 @@ def _write_answers() -> None:
     Path("scores.json").write_text(json.dumps(scores), encoding="utf-8")
 
 
-def _make_model() -> None:
+def write_model() -> None:
     from train_teachers.config import Model
     from train_teachers.stand_ins import make_model
 

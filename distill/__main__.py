@@ -13,7 +13,7 @@ folder of the student). A run that was stopped goes on with the same command.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babylm_data.errors import parser_of, run_stage
+from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.tokens import read_manifest
 from distill.config import DistillConfig
 from train_teachers.config import describe, load_config
@@ -39,6 +39,8 @@ def main(argv: list[str]) -> int | None:
     config = load_config(DistillConfig, args.config, args.overrides)
     if not args.check:  # a wrong path is told at once: to load torch takes seconds
         read_manifest(config.data.path)
+        if not args.control:
+            refuse_untrained(config)
 
     from train_teachers.stage import check, run_training
 
@@ -62,6 +64,14 @@ def main(argv: list[str]) -> int | None:
             "control": f"runs/{config.name}-control",
         },
     )
+
+
+def refuse_untrained(config: DistillConfig) -> None:
+    """UserError for a teacher of this folder that a run that is not finished lacks, unless it is read from a cache."""
+    for name, teacher in config.teachers.items():
+        lacking = teacher.path.startswith("runs/") and not (teacher.cache or Path(teacher.path).is_dir())
+        if lacking and not Path("runs", config.name, "summary.json").exists():
+            raise UserError(f"teacher '{name}': {teacher.path} does not exist: train it first")
 
 
 def caches_of(config: DistillConfig) -> list[dict]:

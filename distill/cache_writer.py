@@ -7,10 +7,10 @@ and then: a pass that was killed cuts it back to there and goes on to the same b
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from transformers import logging
 
+from babylm_data.disk import room_advice
 from babylm_data.errors import UserError
 from babylm_data.files import BAD_JSON, utf8_text
 from babylm_data.fingerprint import fingerprint
@@ -30,6 +31,8 @@ from babylm_data.memory import keep_freed_memory, memory_advice
 from babylm_data.provenance import command_line
 from babylm_data.sealed import LOCK, lock, seal, write_whole
 from babylm_data.speed import FORMATS
+from babylm_data.status import STATUS_FILE, tell
+from babylm_data.stopping import Stopped, asked, saving_first
 from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
 from distill.config import DistillConfig
 from distill.losses import ONE
@@ -53,7 +56,6 @@ from train_teachers.device import (
     compiled_bodies,
 )
 from train_teachers.language_model import num_parameters
-from train_teachers.loop import STOPPED, stop_signals
 from train_teachers.outputs import chunk_size
 from train_teachers.pretrained import model_hash, weights_of
 from train_teachers.targets import next_token
@@ -82,7 +84,8 @@ def write_caches(config: DistillConfig) -> None:
         for each in left:
             each.begin(stack)
         for each in left:
-            with memory_advice("in the teachers' pass: hold them in bf16 (teachers.NAME.precision)"):
+            advice = "in the teachers' pass: hold them in bf16 (teachers.NAME.precision)"
+            with memory_advice(advice), room_advice(each.folder, each.bytes_left()):
                 each.write()
 
 
@@ -162,6 +165,7 @@ class Pass:
         self.partial.mkdir(exist_ok=True)
         stack.enter_context(contextlib.closing(lock(self.partial / LOCK)))
         self.done = self._begun()
+        self._tell()
 
     def write(self) -> None:
         """Do what is left of it."""
@@ -170,10 +174,13 @@ class Pass:
             return
         made = self._load()
         for split in SPLITS:
-            np.save(self.partial / f"{split}.starts.npy", self.starts[split])
+            starts = io.BytesIO()  # into a file NumPy would write it so that a full disk is not noticed
+            np.save(starts, self.starts[split])
+            (self.partial / f"{split}.starts.npy").write_bytes(starts.getvalue())
             self._write_split(split)
         content = {"format": FORMAT, "identity": asdict(self.identity), "made": made}
         write_whole(self.partial / MANIFEST, json.dumps(content, indent=1) + "\n")
+        (self.partial / STATUS_FILE).unlink(missing_ok=True)
         seal(self.partial)
         # a pass that was killed before this finds all blocks done, and seals again
         os.rename(self.partial, self.folder)
@@ -237,25 +244,33 @@ class Pass:
         with (
             open(self.partial / f"{split}.bin", "ab") as file,
             progress_bar(len(starts), done[split], "blocks", desc=f"{self.folder.name}, {split}") as bar,
-            stop_signals() as signals,
+            contextlib.ExitStack() as unsaved,
         ):
             file.truncate(self.identity.bytes_of(done[split]))
-            flushed_at = time.monotonic()
-            for first in range(done[split], len(starts), batch):
+            begun_at, flushed_at = done[split], time.monotonic()
+            for first in range(begun_at, len(starts), batch):
                 blocks = Blocks.at(self.splits[split], starts[first : first + batch], self.identity.seq_len)
                 file.write(self._kept(blocks, compiled=len(blocks.starts) == batch).tobytes())
+                if first == begun_at:  # until then there is nothing to save
+                    unsaved.enter_context(saving_first())
                 bar.update(len(blocks.starts))
-                ends, stopping = first + batch >= len(starts), bool(signals)
+                ends, stopping = first + batch >= len(starts), asked()
                 if ends or stopping or time.monotonic() - flushed_at > self.config.checkpoint_seconds:
                     file.flush()
                     os.fsync(file.fileno())
                     done[split], flushed_at = min(first + batch, len(starts)), time.monotonic()
                     write_whole(self.partial / PROGRESS, json.dumps(done))
+                    self._tell()
                 if stopping:
                     bar.close()
-                    told = f"stopped at block {done[split]} of {len(starts)}: the same command goes on"
-                    print(told, file=sys.stderr)
-                    sys.exit(STOPPED)
+                    raise Stopped(
+                        f"stopped at block {done[split]} of {len(starts)}: the same command goes on"
+                    )
+
+    def _tell(self) -> None:
+        """How many blocks are on the disk."""
+        done, total = (sum(self.done[split] for split in SPLITS), sum(map(len, self.starts.values())))
+        tell(self.partial, "cache", self.folder.name, done, total, goes_on=True)
 
     @torch.no_grad()
     def _kept(self, blocks: Blocks, *, compiled: bool) -> np.ndarray:

@@ -124,16 +124,19 @@ class SoftTargets:
         self.folder, self.identity = folder, expected
         self.made = refuse_other_cache(folder, expected)
         """How it was made: the command, the teachers' paths, the number format."""
-        self.starts = {split: np.load(folder / f"{split}.starts.npy") for split in SPLITS}
-        self.blocks = {
-            split: np.memmap(
-                folder / f"{split}.bin",
-                dtype=expected.record,
-                mode="r",
-                shape=(len(starts), expected.seq_len),
-            )
-            for split, starts in self.starts.items()
-        }
+        try:
+            self.starts = {split: read_array(folder / f"{split}.starts.npy") for split in SPLITS}
+            self.blocks = {
+                split: np.memmap(
+                    folder / f"{split}.bin",
+                    dtype=expected.record,
+                    mode="r",
+                    shape=(len(starts), expected.seq_len),
+                )
+                for split, starts in self.starts.items()
+            }
+        except ValueError as error:  # not what the kit wrote, though sealed
+            raise UserError(f"{folder} is no cache of this kit ({error}): write it again") from None
         digests = json.loads((folder / SEAL).read_text(encoding="utf-8"))
         content = "".join(digests[f"{split}.bin"] for split in SPLITS)
         self.content = hashlib.sha256(content.encode()).hexdigest()
@@ -158,6 +161,12 @@ class SoftTargets:
         kept_N1 = -torch.expm1(rest_N)[:, None]
         logs_NK = (probs_NK * (kept_N1 / probs_NK.sum(-1, keepdim=True))).log()
         return Kept(there["ids"].long(), logs_NK, rest_N)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array in a file of NumPy's; ValueError for anything else, such as the zip files that np.load would take."""
+    with open(path, "rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def read_cache(folder: Path) -> tuple[Identity, dict]:

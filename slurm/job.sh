@@ -1,8 +1,11 @@
-# Sourced by the scripts beside it: `step WORDS…` is one step of the job, WORDS under srun, told when its time ends.
+# Sourced by the scripts beside it. `step WORDS…` runs one process as a step of the job, `ranks WORDS…` one on each task of it.
 #
 # A program that is asked to stop saves, says in $BABYLM_STATUS how far it has come, and ends with status 85. Then the job goes
 # back into the queue by itself and on from there; but not where the user has cancelled it (it is no longer RUNNING), and not
 # where it has come no further than the time before (a limit that is too short would turn it round for ever): status 75.
+#
+# One task a GPU (`--ntasks-per-node`), and no torchrun: srun hands a signal on to every task and tells the status of the first
+# that fails. A torchrun in between dies of the signal, its processes with it, and whatever they end with it ends with 1.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-.}"
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline
@@ -11,40 +14,56 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
 job=${job:-$SLURM_JOB_ID}
 export BABYLM_STATUS=$PWD/slurm-$job.status
 before=$BABYLM_STATUS.last  # what it was when the job went back into the queue
-[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || rm -f "$before"  # of an older job with this number
+[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || rm -f "$BABYLM_STATUS" "$before"  # of an older job with this number
+touch "$BABYLM_STATUS" "$before"
 [ -x .venv/bin/python ] || { echo "error: there is no .venv here: run \`make .venv/installed\` first" >&2; exit 2; }
+told=""  # whether Slurm has said that the time is nearly over
+trap told=1 USR1
 # A step's processes get Slurm's own TERM (preemption, scancel): they save by it, and this shell must outlive it.
 trap : TERM
 trap '[ $? -ne 0 ] || rm -f "$BABYLM_STATUS" "$before"' EXIT
 
-step() {
-  rm -f "$BABYLM_STATUS"
+step() { run --nodes=1 --ntasks=1 "$@"; }
+
+ranks() {
+  [ "${SLURM_NTASKS:-1}" -gt 1 ] || { step "$@"; return; }
+  MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+  export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000)) WORLD_SIZE=$SLURM_NTASKS
+  run bash -c 'RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID exec "$@"' rank "$@"
+}
+
+of_array() {  # CONFIG: what a task of an array changes in it
+  local name=${1##*/}
+  [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || echo "seed=$SLURM_ARRAY_TASK_ID name=${name%.yaml}-seed$SLURM_ARRAY_TASK_ID"
+}
+
+run() {
+  [ -z "$told" ] || go_on  # between two steps: the next one would not come far
   srun --kill-on-bad-exit=1 "$@" &
   local task=$! status
-  trap 'kill -USR1 '"$task" USR1  # srun hands it on to every task
+  trap 'told=1; kill -USR1 '"$task" USR1  # srun hands it on to every task
   while :; do
     status=0
     wait "$task" || status=$?
     kill -0 "$task" 2>/dev/null || break  # else a signal ended the wait, and not the step
   done
-  trap : USR1
-  [ "$status" -ne 85 ] || go_on
+  trap told=1 USR1
+  case $status in 85 | 138 | 143) go_on ;; esac  # 138, 143: Python itself was only just starting
   return "$status"
 }
 
 go_on() {
-  local state told
+  local state
   state=$(scontrol -o show job "$job" | grep -o 'JobState=[A-Z_]*') || state="JobState unknown"
-  told=$(cat "$BABYLM_STATUS" 2>/dev/null) || told="nobody says where"
-  echo "stopped ($told), $state"
+  echo "stopped ($(cat "$BABYLM_STATUS")), $state"
   if [ "$state" != JobState=RUNNING ]; then
     echo "not put back into the queue: only a job that still runs is, and not one that was cancelled"
+    exit 85
   elif cmp -s "$BABYLM_STATUS" "$before"; then
     echo "error: it has come no further than the time before, and is not put back: give the job a longer --time" >&2
     exit 75
-  else
-    cp -f "$BABYLM_STATUS" "$before" 2>/dev/null || :
-    scontrol requeue "$job" || { echo "error: the job could not be put back into the queue: submit it again" >&2; exit 85; }
-    sleep 60  # in which Slurm ends this shell
   fi
+  cp -f "$BABYLM_STATUS" "$before"
+  scontrol requeue "$job" || { echo "error: the job could not be put back into the queue: submit it again" >&2; exit 85; }
+  sleep 60  # in which Slurm ends this shell
 }

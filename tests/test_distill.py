@@ -1,15 +1,17 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 from conftest import PAIRS, VOCAB, make_data, write_corpus
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
-from babylm_data.sealed import sha256
+from babylm_data.sealed import damage, sha256
 from babylm_data.tokenizer_files import load_tokenizer
 from distill.config import Losses, PerTeacher
 from distill.objective import DistillObjective
@@ -605,6 +607,79 @@ def test_a_teacher_with_another_tokenizer_is_refused_before_any_folder_is_made(
     assert not Path("runs").exists()
 
 
+def edit(path, change):
+    """Change what a JSON file holds."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def swap_two_merges(folder):
+    """As where a tokenizer of the same size was trained again on other text."""
+
+    def swap(content):
+        merges = content["model"]["merges"]
+        merges[-1], merges[-2] = merges[-2], merges[-1]
+
+    edit(folder / "tokenizer.json", swap)
+
+
+def swap_the_marks(folder):
+    edit(folder / "tokenizer_config.json", lambda c: c.update(bos_token="</s>", eos_token="<s>"))
+
+
+def lose_outputs(folder):
+    weights = load_file(folder / "model.safetensors")
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        weights[name] = weights[name][:-1].contiguous()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(folder / "config.json", lambda content: content.update(vocab_size=VOCAB - 1))
+
+
+def lose_positions(folder):
+    edit(folder / "config.json", lambda content: content.update(max_position_embeddings=8))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (swap_two_merges, "teacher 'a' .* has another tokenizer than the data: .* or prepare data for it"),
+        (swap_the_marks, "teacher 'a' .* has another tokenizer than the data"),
+        (lose_outputs, "teacher 'a' has 299 outputs, the student 300"),
+        (lose_positions, "teacher 'a' reads 8 positions: lower data.seq_len from 16"),
+    ],
+)
+def test_a_teacher_of_other_tokens_or_sizes_is_refused_before_any_folder_is_made(
+    make_distill, workplace, teachers_folder, tmp_path, change, message
+):
+    folder = shutil.copytree(teachers_folder / "a", tmp_path / "a")
+    (folder / "SHA256.json").unlink()  # as a folder from elsewhere has none
+    change(folder)
+    paths = {"a": {"path": str(folder)}, "b": {"path": str(teachers_folder / "b")}}
+    with pytest.raises(UserError, match=message):
+        distil(make_distill(teachers=paths))
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_teacher_that_becomes_nan_is_named_and_the_checkpoint_stays_finite(
+    make_distill, workplace, monkeypatch, name
+):
+    def poisoned(self, step, blocks, take=Stepper.__call__):
+        if step == 3:
+            model = self.trained.objective.teachers.models[name]
+            model.get_output_embeddings().weight[0, 0] = torch.nan
+        return take(self, step, blocks)
+
+    monkeypatch.setattr(Stepper, "__call__", poisoned)
+    with pytest.raises(UserError, match=rf"^loss soft\.{name} is not finite at step 3: no step was taken"):
+        distil(make_distill(losses=BOTH_USED, checkpoint_seconds=1e-9))
+    newest = max(Path("runs/tiny/state").iterdir())
+    assert newest.name == "step-00000003" and damage(newest) is None
+    for file in newest.glob("*.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in load_file(file).values())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -625,10 +700,6 @@ def test_an_impossible_teacher_is_refused_before_any_folder_is_made(
 
 
 def test_a_teacher_with_a_missing_weight_is_refused(make_distill, workplace, teachers_folder, tmp_path):
-    import shutil
-
-    from safetensors.torch import load_file, save_file
-
     broken = shutil.copytree(teachers_folder / "a", tmp_path / "broken")
     weights = load_file(broken / "model.safetensors")
     weights.pop("model.layers.1.self_attn.q_proj.weight")
@@ -640,8 +711,6 @@ def test_a_teacher_with_a_missing_weight_is_refused(make_distill, workplace, tea
 
 
 def test_a_damaged_teacher_is_refused(make_distill, workplace, teachers_folder, tmp_path):
-    import shutil
-
     broken = shutil.copytree(teachers_folder / "a", tmp_path / "broken")
     content = bytearray((broken / "model.safetensors").read_bytes())
     content[-1] ^= 1
@@ -654,8 +723,6 @@ def test_a_damaged_teacher_is_refused(make_distill, workplace, teachers_folder, 
 def test_a_run_is_not_resumed_with_other_teachers(
     make_distill, workplace, teachers_folder, tmp_path, data_folder
 ):
-    import shutil
-
     paths = {name: {"path": str(shutil.copytree(teachers_folder / name, tmp_path / name))} for name in "ab"}
     config = make_distill(teachers=paths)
     distil(config)

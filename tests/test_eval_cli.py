@@ -463,28 +463,6 @@ def test_weights_that_do_not_fit_the_config_are_refused(tmp_path):
     load_for_scoring(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("file", "change"),
-    [
-        (
-            "config.json",
-            {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}},
-        ),
-        ("tokenizer_config.json", {"tokenizer_class": "T", "auto_map": {"AutoTokenizer": ["own.T", None]}}),
-    ],
-)
-def test_code_in_a_model_folder_is_refused_and_never_run(tmp_path, monkeypatch, file, change):
-    tiny_models.save(tmp_path)
-    (tmp_path / file).write_text(json.dumps(read(tmp_path / file) | change), encoding="utf-8")
-    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n", encoding="utf-8")
-    monkeypatch.setattr("builtins.input", lambda *_: "y")  # who is asked on a terminal might say so
-    with pytest.raises(
-        UserError, match="code of its own to load.* such models are refused: .*trust_remote_code=False"
-    ):
-        load_for_scoring(tmp_path)
-    assert not (tmp_path / "ran").exists()
-
-
 def test_a_tokenizer_with_more_entries_than_embeddings_is_refused(tmp_path):
     tiny_models.save(tmp_path)
     tokenizer = tiny_models.tokenizer()

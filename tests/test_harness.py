@@ -326,7 +326,7 @@ def test_tasks_of_ones_own_pass_through(folder, tmp_path, monkeypatch):
     for name, config in OWN.items():
         (tmp_path / f"tasks/{name}.yaml").write_text(json.dumps(shared | config | {"task": name}))
     command = ["--tasks", *OWN, "--include-path", str(tmp_path / "tasks"), "--out", str(tmp_path / "out")]
-    main([str(folder / "model"), *command])
+    main([str(folder / "model"), *command, "--allow-code"])
     found = json.loads((tmp_path / "out/results.json").read_text())["results"]
     assert set(found) == set(OWN) and found["own_text"]["bits_per_byte,none"] > 0
     assert isinstance(samples(tmp_path / "out", "own_written")[0]["filtered_resps"][0], str)

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,12 @@ from safetensors.torch import load_file
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
+from babylm_data.stopping import STOPPED
 from train_teachers import loop, revisions
 from train_teachers.__main__ import main
 from train_teachers.config import dump_config
 from train_teachers.objective import Terms
-from train_teachers.run import processor
+from train_teachers.run import MACHINE, Run, processor
 from train_teachers.step import Stepper, Trained
 
 
@@ -218,6 +220,34 @@ def test_a_run_goes_on_where_its_data_have_moved_but_not_on_other_data(
         train_tiny(name="whole", data={"path": str(other)})
 
 
+def test_of_two_processes_that_race_for_a_run_folder_exactly_one_has_it(workplace, make_config, monkeypatch):
+    start_of_run = dict.fromkeys(("started", "command", "commit", "dirty", *MACHINE))
+    monkeypatch.setattr("train_teachers.run.environment", lambda: start_of_run)  # it asks git
+    fork = get_context("fork")
+
+    def race(config, start, all_have_tried, refusals):
+        held, refusal = [], None
+        start.wait()
+        try:
+            held.append(Run(config, {"data": "0"}, kind="teacher"))
+        except UserError as error:
+            refusal = str(error)
+        refusals.put(refusal)
+        all_have_tried.wait()
+
+    for number in range(20):
+        start, all_have_tried, refusals = fork.Barrier(2), fork.Barrier(2), fork.SimpleQueue()
+        arguments = (make_config(name=f"run-{number}"), start, all_have_tried, refusals)
+        racers = [fork.Process(target=race, args=arguments) for _ in range(2)]
+        for racer in racers:
+            racer.start()
+        for racer in racers:
+            racer.join()
+        told = sorted((refusals.get() for _ in racers), key=str)
+        assert told[0] is None and f"runs/run-{number} is in use by " in told[1]
+        assert json.loads(Path(f"runs/run-{number}/inputs.json").read_text())["data"] == "0"
+
+
 def test_a_run_is_not_put_into_a_folder_of_data(train_tiny, data_folder):
     shutil.copytree(data_folder, "runs/some-data")
     before = sorted(Path("runs/some-data").rglob("*"))
@@ -336,8 +366,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, mo
     with monkeypatch.context() as planted, pytest.raises(SystemExit) as end:
         planted.setattr(Stepper, "__call__", signalled)
         main(["stopped.yaml"])
-    assert end.value.code == loop.STOPPED
-    assert "stopped at step 5 of " in (said := capsys.readouterr().err) and "the same command goes on" in said
+    assert end.value.code == STOPPED
+    assert end.value.said.startswith("stopped at step 5 of ") and "the same command goes on" in end.value.said
     assert signal.getsignal(number) is before
     assert [path.name for path in Path("runs/stopped/state").iterdir()] == ["step-00000005"]
     total = json.loads((whole / "summary.json").read_text())["steps"]
@@ -463,14 +493,12 @@ def test_a_full_disk_in_the_middle_of_a_checkpoint_is_one_line_and_leaves_the_on
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr("train_teachers.checkpoint.save_file", full)
-    with pytest.raises(UserError, match="cannot be written: No space left"):
+    with pytest.raises(UserError, match=r"step-\d+ cannot be written \(No space left .*needs [\d,]+ bytes"):
         train_tiny(checkpoint_seconds=1e-9)
     monkeypatch.undo()
 
 
 def test_each_run_folder_has_a_tracking_id_of_its_own_and_keeps_it(train_tiny):
-    from train_teachers.run import Run
-
     ids = []
     for _ in range(2):
         run = Run.__new__(Run)

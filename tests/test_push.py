@@ -11,11 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hub_server import Commit, File, Hub, serve
 from huggingface_hub import ModelCard
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, damage, seal, sealed_folder
+from bench.kill.hub_server import Commit, File, Hub, serve
 from eval.submission.__main__ import main
 from eval.submission.bundle import build
 from eval.submission.card import PARTS, Card

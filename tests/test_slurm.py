@@ -5,6 +5,7 @@ Needs Debian's slurmctld, slurmd, slurm-client and munge, and root; without them
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -46,11 +47,13 @@ SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 KillWait=10
+MinJobAge=3600
 JobRequeue=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
 PartitionName=low Nodes={host} Default=YES State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
+PartitionName=hasty Nodes={host} State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=0
 PartitionName=high Nodes={host} State=UP PriorityTier=10 PreemptMode=OFF
 """
 PROGRAM = """\
@@ -63,12 +66,22 @@ print("begun at", done, flush=True)
 while done < end and not stop:
     time.sleep(0.5)
     done += not stuck
+    if "often" in sys.argv:
+        open("done", "w").write(str(done))
 open("done", "w").write(str(done))
 told = {"stage": "toy", "done": done, "of": end, "goes_on": done < end}
 open(os.environ["BABYLM_STATUS"], "w").write(json.dumps(told))
 sys.exit(85 if done < end else 0)
 """
 """Counts to a number, half a second each, and is stopped as the kit's programs are."""
+DEAF = """\
+import os, signal, time
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(4)
+open(os.environ["BABYLM_STATUS"], "w").write("all of it")
+"""
+"""Comes to its end whatever it is told, as a program may that is nearly there."""
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +176,9 @@ def test_a_job_that_is_told_of_its_time_limit_goes_on_until_it_has_ended(place):
 
 
 def test_slurm_itself_tells_a_job_of_its_time_limit_which_then_goes_on(place):
-    job = submit("280", options=("--time=3", "--signal=B:USR1@60"))  # it may come a minute earlier than that
+    job = submit("140", options=("--time=2", "--signal=B:USR1@60"))  # it may come a minute earlier than that
     wait_for(lambda: state(job).get("JobState") == "COMPLETED", 400)
-    assert int(state(job)["Restarts"]) >= 1 and Path("done").read_text() == "280"
+    assert int(state(job)["Restarts"]) >= 1 and Path("done").read_text() == "140"
 
 
 def test_a_preempted_job_goes_on_when_the_other_has_ended(place):
@@ -174,6 +187,35 @@ def test_a_preempted_job_goes_on_when_the_other_has_ended(place):
     said("sbatch", "--partition=high", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 2")
     wait_for(lambda: state(job).get("JobState") == "COMPLETED", 180)
     assert state(job)["Restarts"] == "1" and Path("done").read_text() == "60"
+
+
+def test_a_job_that_is_preempted_without_grace_goes_on_from_what_it_had_saved(place):
+    job = submit("60", "often", options=("--partition=hasty",))
+    begun(1)
+    time.sleep(3)
+    said("sbatch", "--partition=high", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 2")
+    wait_for(lambda: state(job).get("JobState") == "COMPLETED", 180)
+    assert state(job)["Restarts"] == "1" and Path("done").read_text() == "60"
+    assert int(log().rpartition("begun at ")[2].split()[0]) >= 4
+
+
+def test_of_an_array_one_task_fails_and_the_others_end_well(place):
+    Path("count.py").write_text("import os, sys; sys.exit(3 * (os.environ['SLURM_ARRAY_TASK_ID'] == '1'))")
+    job = submit("1", options=("--array=0-2", "--output=log-%a"))
+    wait_for(lambda: not said("squeue", "-h", "-j", job), 60)
+    ended = [state(f"{job}_{task}") for task in range(3)]
+    assert [each["ExitCode"] for each in ended] == ["0:0", "3:0", "0:0"]
+    assert [Path(f"log-{task}").read_text() for task in range(3)].count("after\n") == 2
+
+
+def test_a_job_whose_time_ends_between_two_steps_goes_on_with_the_second(place):
+    Path("first.py").write_text(DEAF)
+    job = submit("4", first="step .venv/bin/python first.py")
+    wait_for(lambda: "deaf" in log(), 60)
+    time.sleep(1)
+    said("scancel", "--batch", "--signal=USR1", job)
+    wait_for(lambda: state(job).get("JobState") == "COMPLETED", 120)
+    assert (state(job)["Restarts"], log().count("deaf"), log().count("begun at 0")) == ("1", 2, 1)
 
 
 def test_a_cancelled_job_stays_cancelled(place):
@@ -203,3 +245,45 @@ def test_a_step_that_fails_ends_the_job_with_its_status(place):
     job = submit("9")
     wait_for(lambda: state(job).get("JobState") == "FAILED", 60)
     assert state(job)["ExitCode"] == "7:0" and "after" not in log()
+
+
+@pytest.fixture
+def clone(slurm, tmp_path, monkeypatch) -> Path:
+    """A fresh clone, with the libraries of this one."""
+    folder = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_the_line_is_jobs_from_a_clone_to_the_report(clone):
+    told = said("slurm/pipeline.sh", "--", "--cpus-per-task=2")
+    jobs = re.findall(r"\d+", told)
+    assert len(jobs) == 5, told
+    wait_for(lambda: not said("squeue", "-h"), 1500)
+    parts = [f"{job}_{task}" for job in jobs[1:2] for task in (0, 1)] + jobs[:1] + jobs[2:]
+    assert {job: state(job)["JobState"] for job in parts} == dict.fromkeys(parts, "COMPLETED")
+    assert (clone / "runs/nursery/submission/report.html").is_file()
+    # nothing is left to do
+    assert "finished already" in bare_job(clone) and not list(clone.glob("slurm-*.status*"))
+
+
+def bare_job(clone: Path) -> str:
+    """What `sbatch slurm/distill.slurm` says in the end."""
+    job = said("sbatch", "--parsable", "--cpus-per-task=2", "slurm/distill.slurm").strip()
+    wait_for(lambda: state(job).get("JobState") == "COMPLETED", 300)
+    return (clone / f"distill-{job}.out").read_text()
+
+
+@pytest.mark.parametrize(
+    ("variables", "lacking"),
+    [
+        (["PRESET=cpu-hour"], "needs CORPUS=DIR and EVAL_DATA=DIR"),
+        (["PRESET=cpu-hour", "CORPUS=nowhere", "EVAL_DATA=."], "CORPUS=nowhere"),
+        (["PRESET=cpu-hour", "CORPUS=.", "EVAL_DATA=tests"], "tests"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_submitted(clone, variables, lacking):
+    done = subprocess.run(["slurm/pipeline.sh", *variables], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and lacking in done.stderr and not said("squeue", "-h")

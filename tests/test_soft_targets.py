@@ -16,6 +16,7 @@ from test_losses import draw
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import SEAL, sha256
+from babylm_data.stopping import STOPPED
 from babylm_data.tokens import Batches, open_tokens
 from distill import cache_writer
 from distill import losses as L
@@ -25,7 +26,6 @@ from distill.config import DIVERGENCES_OF_CACHES, Soft
 from distill.soft import divergence, divergence_N
 from distill.soft_targets import Kept, identity_from
 from train_teachers.config import dump_config
-from train_teachers.loop import STOPPED
 from train_teachers.stage import Ready, check
 from train_teachers.step import Stepper
 

@@ -2,8 +2,10 @@
 
 import http.server
 import json
+import socket
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -98,6 +100,27 @@ def test_a_key_that_is_refused_or_not_there_leaves_a_run_offline(track, monkeypa
         server.shutdown()
     assert len(offline_runs(folder)) == 1
     assert "warning: wandb online: " in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("silent", [False, True], ids=["nobody is there", "nobody answers"])
+def test_a_server_that_is_not_there_or_silent_delays_a_run_by_five_seconds_at_most(
+    track, monkeypatch, capsys, silent
+):
+    import wandb  # half a second that any mode takes
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1] if silent else 9
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+        wandb.teardown()  # it may hold another test's environment
+        began = time.monotonic()
+        folder = track("online")
+        assert time.monotonic() - began < 5
+    assert len(offline_runs(folder)) == 1
+    assert f"warning: wandb online: http://127.0.0.1:{port} does not answer; going on offline" in (
+        capsys.readouterr().err
+    )
 
 
 def test_where_wandb_cannot_write_at_all_training_goes_on_without_it(track, monkeypatch, capsys):

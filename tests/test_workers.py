@@ -12,6 +12,7 @@ import pytest
 import tiny_models
 from tiny_models import pair, write_rows
 
+from babylm_data import processes
 from babylm_data.errors import UserError
 from eval.__main__ import main
 from eval.finetune.request import FinetuneRequest
@@ -38,7 +39,7 @@ class OneByOne:
     """A pool without processes."""
 
     def __init__(self, _processes, _context, *, initializer, initargs) -> None:
-        assert initializer is workers.begin and initargs[0] >= 1
+        assert initializer is processes.begin and initargs[0] >= 1
 
     def __enter__(self):
         return self
@@ -60,7 +61,7 @@ def started(monkeypatch, workplace) -> list[ScoreRequest]:
         return "scored", 2 * (request.model == "broken")
 
     monkeypatch.setattr(workers, "score_one", score_one)
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", OneByOne)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", OneByOne)
     write_rows(workplace / "data/fast_eval/blimp_fast/order.jsonl", [pair("a b", "b a", "order", "syntax")])
     return requests
 
@@ -173,7 +174,7 @@ def test_a_process_ends_with_the_one_that_began_it(tmp_path):
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from eval.results.workers import begin
+from babylm_data.processes import begin
 
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=begin, initargs=(1,))
@@ -224,7 +225,7 @@ def test_where_a_process_is_killed_the_rest_is_scored_one_at_a_time(monkeypatch,
     monkeypatch.setattr(
         workers, "score_one", lambda request, *, shows_progress: (f"{request.model} {shows_progress}", 0)
     )
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", Killed)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Killed)
     names = ["small", "large", "huge", "last"]
     found = list(workers.score_each([ScoreRequest(name, TaskSet(()), Path(name)) for name in names], 2))
     killed = ("error: its process was killed, as it is where memory is short", 1)

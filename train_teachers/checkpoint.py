@@ -5,12 +5,11 @@ kill at any instant leaves the previous checkpoint in use. The order of the data
 are functions of (seed, step): nothing of them needs saving.
 """
 
-import contextlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
+from babylm_data.files import BAD_JSON
 from babylm_data.sealed import damage, sealed_folder
 from train_teachers.sharding import gathered, part_of
 
@@ -57,7 +57,7 @@ def save_state(
     for leftover in folder.glob(".step-*"):  # of a kill in the middle of a save or a removal
         shutil.rmtree(leftover, ignore_errors=True)
     path = folder / f"step-{progress['step']:08d}"
-    with _full_disk_named(path), sealed_folder(path) as temporary:
+    with sealed_folder(path, _bytes_of(parameters) + _bytes_of(tensors)) as temporary:
         save_file(parameters, temporary / "module.safetensors")
         save_file(tensors, temporary / "optimizer.safetensors")
         record = {
@@ -73,15 +73,13 @@ def save_state(
         shutil.rmtree(doomed)
 
 
-@contextlib.contextmanager
-def _full_disk_named(path: Path) -> Iterator[None]:
-    """UserError for a write that failed inside safetensors, which has an exception of its own for it."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise UserError(
-            f"{path} cannot be written: {error}; make room, and the same command goes on from the checkpoint before"
-        ) from None
+def _bytes_of(tensors: Mapping[str, torch.Tensor]) -> int:
+    """What tensors take."""
+    return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def load_state(
@@ -96,16 +94,20 @@ def load_state(
             print(f"warning: {found}: going back to the checkpoint before it, if any", file=sys.stderr)
             shutil.rmtree(path, ignore_errors=True)  # else it would count as one of the newest for ever
             continue
-        saved = load_file(path / "module.safetensors")
-        record = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        if record["format"] != FORMAT or set(saved) != {name for name, _ in module.named_parameters()}:
+        try:
+            saved, tensors = (load_file(path / f"{name}.safetensors") for name in ("module", "optimizer"))
+            record = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            known = record["format"] == FORMAT
+        except (SafetensorError, *BAD_JSON, KeyError, TypeError) as error:
+            raise UserError(f"{path} is no checkpoint of this kit ({error}): delete the run folder") from None
+        if not known or _shapes(saved) != _shapes(dict(module.named_parameters())):
             raise UserError(
                 f"{path} is of another version of the kit: use that version, or delete the run folder"
             )
         with torch.no_grad():
             for name, parameter in module.named_parameters():
                 parameter.copy_(part_of(saved[name], parameter))
-        values = {**load_file(path / "optimizer.safetensors"), **record["optimizer"]}
+        values = {**tensors, **record["optimizer"]}
         for i, optimizer in enumerate(optimizers):
             held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             state: dict[int, dict] = {}
@@ -133,7 +135,7 @@ def export(
 
     `weights`: others than it has by now. `exposure`: what exposure.json says of a revision.
     """
-    with _full_disk_named(path), sealed_folder(path) as temporary:
+    with sealed_folder(path, _bytes_of(dict(model.named_parameters()))) as temporary:
         model.save_pretrained(temporary, state_dict=weights)
         config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
         if "rope_parameters" in config:  # transformers 4 reads the older name

@@ -2,8 +2,6 @@
 
 import contextlib
 import math
-import signal
-import sys
 import time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,6 +14,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel
 
 from babylm_data.speed import synchronise
+from babylm_data.stopping import Stopped, asked, listening, saving_first
 from babylm_data.tokens import Batches, Blocks
 from train_teachers.checkpoint import load_state, save_state
 from train_teachers.config import TrainConfig
@@ -27,7 +26,6 @@ from train_teachers.sharding import within
 from train_teachers.step import Stepper, StepResult, Trained
 from train_teachers.tracking import progress_bar, tracking
 
-STOPPED = 85  # exit status of a run that was asked to stop, has saved, and goes on with the same command
 FEW = 32  # held-out sequences for the other terms, which cost a forward pass of each teacher
 
 
@@ -96,7 +94,8 @@ def train(
     """Train until the budget of words is reached, from the run's newest checkpoint if there is one.
 
     Each turn: validate, stop or save if due, step, log; the last turn only validates and saves. The same config
-    on the same machine gives the same weights, interrupted or not.
+    on the same machine gives the same weights, interrupted or not. Until the first step is done there is nothing to
+    save, and a signal stops the process wherever it is, as in the minute in which code is compiled.
     """
     trained, total = Trained(student, objective), batches.steps_for(config.data.words)
     take_step = Stepper(trained, config, accelerator, steps=total, manner=manner)
@@ -104,25 +103,27 @@ def train(
     state = (run.folder / "state", trained, take_step.optimizers, accelerator.scaler)
     progress = Progress(**(load_state(*state) or {}))
     validate_at = set(np.linspace(0, total, config.validations + 1).round().astype(int).tolist())
-    first = accelerator.is_main_process
+    begun_at, first = progress.step, accelerator.is_main_process
     if first:
         run.forget_after(progress.step)
+        run.tell(progress.step, total)
 
     saved_at = time.monotonic()
     with (
-        stop_signals() as signals,
+        listening(),
         progress_bar(config.data.words, progress.words_seen, "words", shown=first) as bar,
         tracking(config, run, on=first) as log,
         revisions,
+        contextlib.ExitStack() as unsaved,
     ):
         watch.lap()  # what came before is no training
         while True:
             if progress.step in validate_at:
-                with watch.halted(progress):
-                    watched = partial(validate, progress, student, objective, held_out, take_step, log)
-                    loss = within(trained, watched)
-                bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
-            done, stopping = progress.step == total, stop_asked(bool(signals))
+                watched = (progress, student, objective, held_out, take_step, log, stop_asked.look)
+                with watch.halted(progress), contextlib.suppress(GivenUp):
+                    loss = within(trained, partial(validate, *watched))
+                    bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
+            done, stopping = progress.step == total, stop_asked()
             if done or stopping or time.monotonic() - saved_at > config.checkpoint_seconds:
                 take_step.refuse_non_finite()
                 with watch.halted(progress):
@@ -131,14 +132,16 @@ def train(
                     if first:
                         run.tell(progress.step, total)
                 saved_at = time.monotonic()
-            if done:
-                return progress
             if stopping:
                 bar.close()
                 leave(progress.step, total, accelerator)
+            if done:
+                return progress
 
             words = batches.words(progress.step)
             result = take_step(progress.step, batches.batch(progress.step))
+            if progress.step == begun_at:
+                unsaved.enter_context(saving_first())
             progress.add(result, words)
             bar.update(words)
             revisions.write(student, progress.step)
@@ -178,13 +181,17 @@ def validate(
     held_out: Blocks,
     take_step: Stepper,
     log: Callable[[dict], None],
+    look: Callable[[], None],
 ) -> float:
-    """Log the held-out hard loss, which is returned (nats per token), and on a few blocks every other term."""
-    micro, beside = take_step.manner.micro_batch_size, {}
+    """Log the held-out hard loss, which is returned (nats per token), and on a few blocks every other term.
+
+    `look` is called before each forward pass, and may end it by an exception.
+    """
+    options, beside = {"micro_batch_size": take_step.manner.micro_batch_size, "look": look}, {}
     with take_step.accelerator.autocast():
-        loss = held_out_terms(student, HardObjective(), held_out, micro_batch_size=micro)["hard"]
+        loss = held_out_terms(student, HardObjective(), held_out, **options)["hard"]
         if len(objective.weights) > 1:
-            beside = held_out_terms(student, objective, held_out.some(FEW), micro_batch_size=micro)
+            beside = held_out_terms(student, objective, held_out.some(FEW), **options)
     line = {"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss}
     log(line | {f"val/{name}": value for name, value in beside.items() if name != "hard"})
     return loss
@@ -193,8 +200,11 @@ def validate(
 def leave(step: int, total: int, accelerator: Accelerator) -> NoReturn:
     """End the process of a run that was asked to stop, once the first process has saved it."""
     accelerator.wait_for_everyone()  # a launcher kills the others as soon as one has left
-    print(f"stopped at step {step} of {total}: the same command goes on", file=sys.stderr)
-    sys.exit(STOPPED)
+    raise Stopped(f"stopped at step {step} of {total}: the same command goes on")
+
+
+class GivenUp(Exception):
+    """The work was left where it was, and is done again at the next start."""
 
 
 class StopAsked:
@@ -203,29 +213,15 @@ class StopAsked:
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator, self.before = accelerator, None
 
-    def __call__(self, asked: bool) -> bool:
+    def __call__(self) -> bool:
         """Called once a turn by every process."""
         if self.accelerator.num_processes == 1:
-            return asked
-        before, device = self.before, self.accelerator.device
-        self.before = self.accelerator.reduce(torch.tensor(float(asked)).to(device, non_blocking=True), "sum")
+            return asked()
+        before, told = self.before, torch.tensor(float(asked()))
+        self.before = self.accelerator.reduce(told.to(self.accelerator.device, non_blocking=True), "sum")
         return before is not None and bool(before)
 
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """A list that receives the first SIGINT, SIGTERM or SIGUSR1; after it each acts at once, as usual."""
-    received: list[int] = []
-    names = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
-    def note(number: int, _frame: object) -> None:
-        received.append(number)
-        for other, handler in before.items():
-            signal.signal(other, handler)
-
-    before = {number: signal.signal(number, note) for number in names}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def look(self) -> None:
+        """Leave by GivenUp if this process was asked to stop, and no other one would wait for it."""
+        if self.accelerator.num_processes == 1 and asked():
+            raise GivenUp

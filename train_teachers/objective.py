@@ -147,11 +147,17 @@ def hard_term(logits: dict[str, Tensor], _: dict, targets_C: Tensor) -> dict[str
 
 @torch.no_grad()
 def held_out_terms(
-    student: PreTrainedModel, objective: Objective, blocks: Blocks, *, micro_batch_size: int
+    student: PreTrainedModel,
+    objective: Objective,
+    blocks: Blocks,
+    *,
+    micro_batch_size: int,
+    look: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Each term per token on held-out blocks, at the temperatures of the end of the run; `hard` is what counts.
 
-    What is drawn at random is drawn alike each time, so the values of one run can be compared.
+    What is drawn at random is drawn alike each time, so the values of one run can be compared. `look` is called before
+    each forward pass.
     """
     totals, was_training = {}, student.training
     student.eval()
@@ -160,6 +166,7 @@ def held_out_terms(
         torch.manual_seed(0)
         objective.begin_step(1.0, every_term=True)
         for part in batch.split(micro_batch_size):
+            look()
             for name, value in objective(student, part.to(student.device)).sums.items():
                 totals[name] = totals.get(name, 0.0) + value.double()
     student.train(was_training)

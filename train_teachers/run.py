@@ -18,16 +18,17 @@ from pathlib import Path
 import torch
 import transformers
 
+from babylm_data.disk import room_advice
 from babylm_data.errors import UserError
 from babylm_data.files import BAD_JSON, json_lines, utf8_text
 from babylm_data.provenance import command_line
 from babylm_data.sealed import LOCK, lock, write_whole
+from babylm_data.status import STATUS_FILE, tell
 from babylm_data.yaml_files import read_table
 from train_teachers.config import TrainConfig, dump_config
 
 ROOT = Path("runs")
 MACHINE = ("device", "processor", "threads")
-STATUS = "BABYLM_STATUS"
 
 
 def begun(config: TrainConfig) -> dict[str, str]:
@@ -119,7 +120,7 @@ class Run:
             self._refuse("inputs", changed(before, known, config.may_change))
         else:  # it may have been another run that wrote them, before its first checkpoint
             shutil.rmtree(self.folder / "revisions", ignore_errors=True)
-            (self.folder / "status.json").unlink(missing_ok=True)
+            (self.folder / STATUS_FILE).unlink(missing_ok=True)
         if not self.summary:
             write_whole(self.folder / "config.yaml", f"# {self.kind}\n" + dump_config(config))
             self.write_json("inputs.json", inputs)
@@ -158,7 +159,7 @@ class Run:
 
     def log(self, record: dict) -> None:
         """Append one line to metrics.jsonl."""
-        with open(self.metrics, "a", encoding="utf-8") as file:
+        with room_advice(self.metrics), open(self.metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def forget_after(self, step: int) -> None:
@@ -171,14 +172,8 @@ class Run:
         write_whole(self.metrics, "".join(kept))
 
     def tell(self, done: int, total: int, *, goes_on: bool = True) -> None:
-        """status.json: how far the run has come by its newest checkpoint, and whether anything is left to do.
-
-        Whoever started it, as a Slurm script, may have named a file of its own for the same in the environment.
-        """
-        told = {"stage": self.kind, "name": self.name, "done": done, "of": total, "goes_on": goes_on}
-        self.write_json("status.json", told)
-        if place := os.environ.get(STATUS):
-            write_whole(Path(place), json.dumps(told) + "\n")
+        """status.json: how far the run has come by its newest checkpoint, and whether anything is left to do."""
+        tell(self.folder, self.kind, self.name, done, total, goes_on=goes_on)
 
     def last(self, key: str) -> float:
         """The newest value of `key` in metrics.jsonl."""

@@ -73,7 +73,9 @@ def run_training(
         with accelerator.main_process_first():
             run = Run(config, ready.inputs, kind=kind, owner=accelerator.is_main_process)
         with contextlib.closing(run):
-            if run.summary:
+            if finished_with := run.summary:
+                if accelerator.is_main_process:
+                    run.tell(finished_with["steps"], finished_with["steps"], goes_on=False)
                 accelerator.print(f"{run.folder} is finished already: delete it to train again")
                 return
             findings, beside = ready.audit(AUDIT_SEQUENCES), extra()

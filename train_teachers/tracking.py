@@ -1,8 +1,13 @@
 """What a person sees of a run while it goes on: a progress bar, metrics.jsonl, and wandb where asked."""
 
 import contextlib
+import http.client
 import os
+import ssl
 import sys
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
 
 WANDB_MODES = {"online": "online", "offline": "offline", "disabled": "disabled"}
 WANDB_MODES |= {"shared": "shared", "run": "online", "dryrun": "offline"}
+PATIENCE = 2.5  # seconds that wandb's server has for an answer before a run starts
 SECONDS_BETWEEN_LINES = 30.0  # where nobody watches a terminal
 
 
@@ -64,6 +70,32 @@ def tracking(config: TrainConfig, run: Run, *, on: bool) -> Iterator[Callable[[d
             yield log
 
 
+def refuse_silent_server(address: str) -> None:
+    """TimeoutError unless wandb's server answers anything at all in `PATIENCE`: wandb itself would ask for 15 seconds.
+
+    In a thread, for to look its name up may take longer than any limit that one can give.
+    """
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(f"{address}/graphql", timeout=PATIENCE).close()
+        except urllib.error.HTTPError as error:  # one does not ask like that, and it is there
+            error.close()
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ssl.SSLError):  # wandb may know the certificate
+                return
+        except (OSError, http.client.HTTPException, ValueError):
+            return
+        answered.set()
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    if not answered.is_set():
+        raise TimeoutError(f"{address} does not answer")
+
+
 def _tracker(config: TrainConfig, run: Run, mode: str) -> "WandbRun | None":
     """A run of wandb; offline where it cannot be online, and none where that fails too: training goes on."""
     import wandb
@@ -73,6 +105,8 @@ def _tracker(config: TrainConfig, run: Run, mode: str) -> "WandbRun | None":
     options |= {"id": run.tracking_id(), "resume": "allow", "config": config.model_dump()}
     for way in dict.fromkeys((mode, "offline")):
         try:
+            if way != "offline":
+                refuse_silent_server(wandb.setup().settings.base_url)
             return wandb.init(mode=way, **options)
         except Exception as error:  # a key that is refused, no server, a full disk: nothing of it stops a run
             reason = " ".join(str(error).split()) or type(error).__name__

@@ -10,6 +10,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
+from babylm_data.status import tell
 from eval.finetune import glue
 from eval.finetune.request import FinetuneRequest
 from eval.finetune.runner import Job, Runner, read_job
@@ -36,7 +37,7 @@ def finetune(request: FinetuneRequest) -> None:
     }
     out = TuningFolder(request.out, header, submitted=request.seeds[0])
     made = stamp(request)
-    runner = Runner(folder, request)
+    runner, parts = Runner(folder, request), len(jobs) * len(request.seeds)
     for job in jobs:
         settings = runner.settings(job)
         question = asked(job.files, asdict(settings))
@@ -46,6 +47,8 @@ def finetune(request: FinetuneRequest) -> None:
                 continue
             result, predictions = runner.run(job, settings, seed)
             out.add(job.task, seed, question, result | made, predictions)
+            done = len(list(request.out.glob("*/seed-*/result.json")))
+            tell(None, "finetune", request.model, done, parts, goes_on=True)
         out.gather(job.task, question)
         if tree and job.task in glue.OFFICIAL:
             source = out.place(job.task, request.seeds[0]) / "predictions.json"

@@ -60,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument(
         "--include-path", nargs="+", default=[], metavar="DIR", help="folders with task files of your own"
     )
+    parse.add_argument(
+        "--allow-code", action="store_true", help="run what the task files of --include-path have of code"
+    )
     parse.add_argument("--limit", type=positive, metavar="N", help="first N items of each subtask [all]")
     parse.add_argument(
         "--num-fewshot", type=int, metavar="N", help="examples in the context [the task's own]"
@@ -145,6 +148,10 @@ def main(argv: list[str]) -> None:
     """Read the data and the task files, find every fault, then load the model and hand over to lm_eval."""
     args = parser().parse_args(argv)
     folder = find_model(args.model)
+    if args.include_path and not args.allow_code:  # a !function or a template of theirs may do anything
+        raise UserError(
+            f"task files of lm_eval can run code: look through {args.include_path[0]}, and add --allow-code"
+        )
     if args.out.resolve() == folder.resolve():
         raise UserError(
             "--out is the model's own folder, and results in it would change the model: name another"

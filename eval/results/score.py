@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.status import tell
 from eval.results.jobs import Job, read_jobs
 from eval.results.json_files import read_json
 from eval.results.official_tree import ResultsTree, refuse_one_place
@@ -66,7 +67,8 @@ def score_jobs(
     file.scores["parameters"] = model.num_parameters()
     made = stamp(request)  # once: the tasks of one call are one line in a list of commands
     refused = {}
-    for job in waiting:
+    for place, job in enumerate(waiting, start=len(jobs) - len(waiting)):
+        tell(None, "eval", request.model, place, len(jobs), goes_on=True)
         try:
             result, details = job.run(scorer)
         except UserError as error:  # what one task lacks is no reason to leave out the others

@@ -1,22 +1,18 @@
 """Several models in one call: as many processes as asked for, one model after the other in each, a folder for each."""
 
 import contextlib
-import gc
 import io
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
-from multiprocessing import get_context, parent_process
-from threading import Thread
 from typing import Any
 
 from tqdm import tqdm
 
-from babylm_data.errors import LOOK_AFTER, UserError
+from babylm_data.errors import UserError
+from babylm_data.processes import pool_of
 from eval.results.jobs import Job, read_jobs
 from eval.results.request import Request, ScoreRequest, TaskSet
 from eval.results.score import score
@@ -63,21 +59,6 @@ def score_each(requests: list[ScoreRequest], processes: int) -> Iterator[tuple[s
                 else:
                     processes = 1
                     print(f"warning: a {KILLED}: the rest is scored one at a time", file=sys.stderr)
-
-
-def pool_of(processes: int) -> ProcessPoolExecutor:
-    """So many processes, which share the processor's cores among them."""
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=begin, initargs=(threads,))
-
-
-def begin(threads: int) -> None:
-    """What each process does first: it takes its share of the cores, unless the user has said how many, and ends with
-    the one that began it, which may be killed: a worker would wait for its next model for ever.
-    """
-    Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # torch reads it when it is first imported
-    gc.set_threshold(LOOK_AFTER)
 
 
 def alone(action: Callable[[Any], None], request: Request) -> int:

@@ -13,13 +13,14 @@ these folders, and no tree
 
 import argparse
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from babylm_data.errors import UserError, from_zero, positive
+from babylm_data.status import tell
 from eval.aoa.fit import AgesRequest, fit, read_human
 from eval.finetune.finetuning import finetune
 from eval.finetune.request import FinetuneRequest
@@ -100,7 +101,20 @@ def evaluate(request: EvaluateRequest) -> int | None:
         return list_missing(run, rules)
     scope = read_scope(run, rules, request)
     refuse_known_faults(run, scope, request)
-    scoring = score_requests(run, scope, request)
+    scoring, tuning = score_requests(run, scope, request), finetune_request(run, scope, request)
+    with telling(run.folder / TRIAL if request.limit else run.folder, scoring, tuning):
+        carry_out(run, scope, request, scoring, tuning)
+    return None
+
+
+def carry_out(
+    run: Run,
+    scope: Scope,
+    request: EvaluateRequest,
+    scoring: list[ScoreRequest],
+    tuning: FinetuneRequest | None,
+) -> None:
+    """Do all of it; a UserError in the end if a part failed."""
     processes = request.processes or fitting_processes([Path(each.model) for each in scoring])
     teachers, failed = {f"{folder}/export" for folder in taught_by(run)}, 0
     for each, (said, status) in zip(scoring, score_each(scoring, processes), strict=True):
@@ -110,12 +124,41 @@ def evaluate(request: EvaluateRequest) -> int | None:
         else:
             failed += bool(status)
     failed += carried_out(ages_request(run, scope, request), fit)
-    failed += carried_out(finetune_request(run, scope, request), finetune)
+    failed += carried_out(tuning, finetune)
     if failed:
         raise UserError(
             f"{failed} parts did not end well: see above, and what --list says; the same command goes on"
         )
-    return None
+
+
+@contextmanager
+def telling(folder: Path, scoring: list[ScoreRequest], tuning: FinetuneRequest | None) -> Iterator[None]:
+    """Have status.json in the folder tell, before and after, how many of the results asked for are there."""
+    asked = sum(len(each.tasks.names) for each in scoring)
+    asked += len(tuning.tasks) * len(tuning.seeds) if tuning else 0
+    goes_on = True
+    tell(folder, "evaluate", folder.name, results_of(scoring, tuning), asked, goes_on=goes_on)
+    try:
+        yield
+        goes_on = False
+    finally:
+        tell(folder, "evaluate", folder.name, results_of(scoring, tuning), asked, goes_on=goes_on)
+
+
+def results_of(scoring: list[ScoreRequest], tuning: FinetuneRequest | None) -> int:
+    """How many results are there: of each model's tasks, and of fine-tuning."""
+    done = 0
+    for each in scoring:
+        with suppress(UserError):  # none yet, or damaged, which is told when its turn comes
+            done += min(
+                len(each.tasks.names), len(read_json(each.out / "scores.json", "", ("tasks",))["tasks"])
+            )
+    places = (
+        [tuning.out / task / f"seed-{seed}" for task in tuning.tasks for seed in tuning.seeds]
+        if tuning
+        else []
+    )
+    return done + sum((place / "result.json").is_file() for place in places)
 
 
 def check_data(scope: Scope, request: EvaluateRequest) -> None:

@@ -1,0 +1,19 @@
+"""status.json: how far a program has come by what is on the disk, and whether anything is left to do."""
+
+import json
+import os
+from pathlib import Path
+
+from babylm_data.sealed import write_whole
+
+STATUS, STATUS_FILE = "BABYLM_STATUS", "status.json"
+"""In the environment the first names a file that shall have it too, as whoever started the program may want."""
+
+
+def tell(folder: Path | None, stage: str, name: str, done: int, of: int, *, goes_on: bool) -> None:
+    """Write it into the folder, if there is one, and where the environment says."""
+    told = {"stage": stage, "name": name, "done": done, "of": of, "goes_on": goes_on}
+    places = [folder / STATUS_FILE] if folder else []
+    places += [Path(place)] if (place := os.environ.get(STATUS)) else []
+    for place in places:
+        write_whole(place, json.dumps(told) + "\n")

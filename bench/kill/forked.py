@@ -1,0 +1,65 @@
+"""Programs of the kit in forked children: their libraries are loaded once, by the parent, and a call takes a second.
+
+The parent must not have computed anything: threads do not come along with a fork.
+"""
+
+import importlib
+import os
+import runpy
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+LIBRARIES = ("train_teachers.stage", "distill.objective", "distill.cache_writer", "eval.finetune.loop")
+LIBRARIES += (
+    "eval.scorer.log_probs",
+    "eval.submission.evaluate",
+    "eval.submission.bundle",
+    "eval.submission.push.send",
+)
+
+
+def load_libraries() -> None:
+    """Load once what every program would."""
+    for module in LIBRARIES:
+        importlib.import_module(module)
+
+
+def begin(action: Callable[[], object], place: Path, said: Path) -> int:
+    """Begin an action in a child, in `place` and a process group of its own; its number. `said` gets what it prints."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if pid := os.fork():
+        return pid
+    status = 1
+    try:
+        os.setsid()
+        os.chdir(place)
+        file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(file, stream)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        action()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def call(module: str, arguments: list[str]) -> None:
+    """What `python -m module arguments` does, in this process."""
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def wait(pid: int) -> int:
+    """The exit status of a child; minus the number of the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
