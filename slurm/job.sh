@@ -29,6 +29,11 @@ ranks() {
   [ "${SLURM_NTASKS:-1}" -gt 1 ] || { step "$@"; return; }
   MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
   export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000)) WORLD_SIZE=$SLURM_NTASKS
+  if grep -qs "distributed_type: FSDP" "${ENGINE:-}"; then  # what `accelerate launch` would put into the environment
+    export ACCELERATE_USE_FSDP=true
+    # shellcheck disable=SC2046
+    export $(sed -nE 's/^  (fsdp_[a-z_]+): *"?([A-Za-z0-9_]+).*/\U\1\E=\2/p' "$ENGINE")
+  fi
   run bash -c 'RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID exec "$@"' rank "$@"
 }
 

@@ -8,8 +8,6 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models, and cores that others may share
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -107,33 +105,6 @@ def make_config(config_values):
         return schema.model_validate_json(json.dumps(values))
 
     return make
-
-
-@pytest.fixture
-def on_two_processes(workplace):
-    """on_two_processes(stage, config): run a stage on two processes; returns the run folder.
-
-    `forked=True` spares each of them the start of Python and torch.
-    """
-    from train_teachers.config import dump_config
-
-    def run(stage: str, config, *, forked: bool = False) -> Path:
-        path = Path(f"{config.name}.yaml")
-        path.write_text(dump_config(config), encoding="utf-8")
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-        if forked:
-            launcher = [str(Path(__file__).parent / "forked_ranks.py")]
-        done = subprocess.run(
-            [sys.executable, *launcher, stage, str(path)],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        return workplace / "runs" / config.name
-
-    return run
 
 
 @pytest.fixture

@@ -147,6 +147,17 @@ def test_on_a_gpu_it_has_what_the_memory_holds_beside_the_weights(make_model, mo
     assert choose_micro_batch(1024, 64, model, [], "bf16") == expected
 
 
+def test_where_weights_are_in_shards_there_is_more_room_beside_them(make_model, monkeypatch):
+    model = make_model()
+    monkeypatch.setattr(type(model), "device", torch.device("cuda"))
+    properties = type("Properties", (), {"total_memory": 32 * model.num_parameters()})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    whole, shards = (
+        choose_micro_batch(1024, 64, model, [], "bf16", bytes_a_parameter=each) for each in (16.0, 2.0)
+    )
+    assert shards > whole
+
+
 def test_no_product_comes_before_that_which_makes_products_deterministic(train_tiny, monkeypatch):
     order = []
     monkeypatch.setattr("train_teachers.stage.be_deterministic", lambda _: order.append("deterministic"))

@@ -551,24 +551,6 @@ def metrics(folder, key):
 
 
 @pytest.mark.slow
-def test_two_processes_distil_the_same_student_as_one(make_distill, on_two_processes):
-    """Also where a projector gets no gradient before its term begins."""
-    late = {"a": {"start": 0.0, "end": 0.3, "shape": "step", "until": 0.5}, "b": 0.2}
-    losses = {**BOTH_USED, "hidden": {"weight": late, "layer_map": {"a": PAIRS, "b": PAIRS}}}
-    alone = distil(make_distill(name="alone", losses=losses, data={"words": 1000}))
-    both = on_two_processes("distill", make_distill(name="both", losses=losses, data={"words": 1000}))
-    for key in ("val/hard", "val/soft.a", "val/hidden.a", "val/hidden.b"):
-        assert metrics(alone, key) == pytest.approx(metrics(both, key), abs=2e-3), key
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["wasserstein", "ted"])
-def test_what_learns_by_itself_learns_on_two_processes(make_distill, on_two_processes, name):
-    both = on_two_processes("distill", make_distill(losses={**BOTH_USED, name: EVERY[name]}))
-    assert (both / "export" / "model.safetensors").is_file()
-
-
-@pytest.mark.slow
 def test_compiling_every_loss_at_once_changes_no_more_than_rounding(make_distill, workplace):
     options = {"losses": {"hard": {"weight": 0.5}, **EVERY}, "data": {"words": 200}}
     plain = distil(make_distill(name="plain", **options))

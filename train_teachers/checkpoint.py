@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from babylm_data.errors import UserError
 from babylm_data.files import BAD_JSON
 from babylm_data.sealed import damage, sealed_folder
+from train_teachers.sharding import gathered, part_of
 
 FORMAT = 1
 KEEP = 2  # the newest may be damaged by the disk, then the one before it serves
@@ -32,24 +33,32 @@ def save_state(
     optimizers: list[torch.optim.Optimizer],
     scaler: torch.amp.GradScaler | None,
     progress: dict,
+    *,
+    owner: bool = True,
 ) -> None:
     """Write `folder/step-00000123`, then drop all but the newest checkpoints.
 
     `module` holds student and objective; its parameters are saved once even where tied. Its buffers are
-    constants of the architecture and are not saved. `progress` holds at least the step.
+    constants of the architecture and are not saved. `progress` holds at least the step. A process that is not the
+    `owner` of the run writes nothing, and gives what it has of parameters in shards.
     """
-    for leftover in folder.glob(".step-*"):  # of a kill in the middle of a save or a removal
-        shutil.rmtree(leftover, ignore_errors=True)
-    path = folder / f"step-{progress['step']:08d}"
-    weights = {name: p.detach() for name, p in module.named_parameters()}
+    parameters = {name: gathered(p, keep=owner) for name, p in module.named_parameters()}
     tensors, numbers = {}, {}
     for i, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
             for key, value in state.items():
-                place = tensors if torch.is_tensor(value) else numbers
-                place[f"{i}.{index}.{key}"] = value
-    with sealed_folder(path, _bytes_of(weights) + _bytes_of(tensors)) as temporary:
-        save_file(weights, temporary / "module.safetensors")
+                place = f"{i}.{index}.{key}"
+                if torch.is_tensor(value):
+                    tensors[place] = gathered(value, keep=owner)
+                else:
+                    numbers[place] = value
+    if not owner:
+        return
+    for leftover in folder.glob(".step-*"):  # of a kill in the middle of a save or a removal
+        shutil.rmtree(leftover, ignore_errors=True)
+    path = folder / f"step-{progress['step']:08d}"
+    with sealed_folder(path, _bytes_of(parameters) + _bytes_of(tensors)) as temporary:
+        save_file(parameters, temporary / "module.safetensors")
         save_file(tensors, temporary / "optimizer.safetensors")
         record = {
             "format": FORMAT,
@@ -97,14 +106,16 @@ def load_state(
             )
         with torch.no_grad():
             for name, parameter in module.named_parameters():
-                parameter.copy_(saved[name])
+                parameter.copy_(part_of(saved[name], parameter))
         values = {**tensors, **record["optimizer"]}
         for i, optimizer in enumerate(optimizers):
+            held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             state: dict[int, dict] = {}
             for place, value in values.items():
                 owner, index, key = place.split(".", 2)
                 if int(owner) == i:
-                    state.setdefault(int(index), {})[key] = value
+                    part = part_of(value, held[int(index)]) if torch.is_tensor(value) else value
+                    state.setdefault(int(index), {})[key] = part
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         if scaler and record["scaler"]:
             scaler.load_state_dict(record["scaler"])

@@ -23,6 +23,7 @@ WORTH_COMPILING = 90.0  # seconds
 # Tokens of a forward pass: on a CPU so that activations stay near its cache, more of them where states are narrower
 # than WIDTH; on a GPU enough to keep it busy.
 CPU_TOKENS, WIDTH, GPU_TOKENS = {"fp32": 1024, "bf16": 2048}, 256, 65_536
+WHOLE = 16.0  # bytes a parameter of weights, gradients and two moments in float32
 GPU_SHARE = 0.6  # of its memory, for what is estimated: weights with their optimiser, and activations
 CAUSAL_BY_FLAG = ("llama", "gpt2")  # every layer sees all that was before, and nothing needs another mask
 FLAGGED = "sdpa_causal"
@@ -68,14 +69,22 @@ def refuse_absent_format(asked: str) -> None:
 
 
 def choose_micro_batch(
-    sequences: int, seq_len: int, student: PreTrainedModel, frozen: Sequence[PreTrainedModel], precision: str
+    sequences: int,
+    seq_len: int,
+    student: PreTrainedModel,
+    frozen: Sequence[PreTrainedModel],
+    precision: str,
+    *,
+    bytes_a_parameter: float = WHOLE,
 ) -> int:
     """Sequences per forward pass, of all that a device has in a step: the largest even share that suits it."""
     if student.device.type == "cpu":
         tokens = CPU_TOKENS[precision] * max(1, WIDTH // student.config.hidden_size)
     else:
         memory = GPU_SHARE * torch.cuda.get_device_properties(student.device).total_memory
-        weights = 16 * student.num_parameters() + sum(model.get_memory_footprint() for model in frozen)
+        weights = bytes_a_parameter * student.num_parameters() + sum(
+            model.get_memory_footprint() for model in frozen
+        )
         a_token = _bytes_of_a_token(student, seq_len)
         # what a teacher keeps to be compared is a part of that
         a_token += sum(

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -21,6 +22,7 @@ from train_teachers.device import Manner
 from train_teachers.objective import HardObjective, Objective, held_out_terms
 from train_teachers.revisions import RevisionWriter
 from train_teachers.run import Run
+from train_teachers.sharding import within
 from train_teachers.step import Stepper, StepResult, Trained
 from train_teachers.tracking import progress_bar, tracking
 
@@ -117,16 +119,17 @@ def train(
         watch.lap()  # what came before is no training
         while True:
             if progress.step in validate_at:
+                watched = (progress, student, objective, held_out, take_step, log, stop_asked.look)
                 with watch.halted(progress), contextlib.suppress(GivenUp):
-                    loss = validate(progress, student, objective, held_out, take_step, log, stop_asked.look)
+                    loss = within(trained, partial(validate, *watched))
                     bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
             done, stopping = progress.step == total, stop_asked()
             if done or stopping or time.monotonic() - saved_at > config.checkpoint_seconds:
                 take_step.refuse_non_finite()
                 with watch.halted(progress):
+                    revisions.wait()  # a checkpoint is never ahead of a revision that is due
+                    save_state(*state, progress.record(), owner=first)
                     if first:
-                        revisions.wait()  # a checkpoint is never ahead of a revision that is due
-                        save_state(*state, progress.record())
                         run.tell(progress.step, total)
                 saved_at = time.monotonic()
             if stopping:
@@ -141,8 +144,7 @@ def train(
                 unsaved.enter_context(saving_first())
             progress.add(result, words)
             bar.update(words)
-            if first:
-                revisions.write(student, progress.step)
+            revisions.write(student, progress.step)
             if progress.step % config.log_every == 0 or progress.step == total:
                 take_step.refuse_non_finite()
                 progress.seconds_in_sums += watch.lap()

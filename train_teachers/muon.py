@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, distributed
 
+from train_teachers.sharding import part_of, whole
+
 # Numbers worked on at a time by a process: on a CPU what its cache likes; on a GPU what keeps it busy and little.
 CPU_NUMBERS, GPU_NUMBERS = 2**18, 2**26
 NEURON_BETA, NEURON_EPS = 0.95, 1e-8  # of NorMuon's running mean, as in its paper
@@ -53,13 +55,15 @@ class Muon(torch.optim.Muon):
             lr = torch.where(bad, 0.0, lr)
         torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
         directions = torch._foreach_lerp(grads, momenta, group["momentum"]) if group["nesterov"] else momenta
-        updates_KMN = _shared(directions, lambda stack: self._orthogonal(stack, group))
+        updates_KMN = _shared(
+            [whole(each) for each in directions], lambda stack: self._orthogonal(stack, group)
+        )
         if group.get("neurons") is not None:
             updates_KMN = self._per_neuron(updates_KMN, params, group["neurons"])
         scale = 0.2 * math.sqrt(max(params[0].shape))  # makes the update as large as AdamW's
         updates_KMN = updates_KMN * (-lr * scale)
         updates = [
-            update if update.shape == param.shape else update.mT
+            part_of(update if update.shape == param.shape else update.mT, param)
             for update, param in zip(updates_KMN, params, strict=True)
         ]
         torch._foreach_mul_(params, 1 - lr * group["weight_decay"])

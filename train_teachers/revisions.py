@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from babylm_data.tokens import Batches
 from babylm_data.words import Track, revision_marks
 from train_teachers.checkpoint import export
+from train_teachers.sharding import whole_weights
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,15 @@ def _why_none(track: Track, words: int, scale: float) -> str:
 
 
 class RevisionWriter:
-    """Writes each revision into `folder`/<name>; a context that waits for the last one."""
+    """Writes each revision into `folder`/<name>; a context that waits for the last one.
 
-    def __init__(self, folder: Path, revisions: list[Revision], tokenizer: Path) -> None:
-        self.folder, self.revisions, self.tokenizer = folder, revisions, tokenizer
+    One that is not the `owner` of the run writes nothing, and gives what its process has of parameters in shards.
+    """
+
+    def __init__(
+        self, folder: Path, revisions: list[Revision], tokenizer: Path, *, owner: bool = True
+    ) -> None:
+        self.folder, self.revisions, self.tokenizer, self.owner = folder, revisions, tokenizer, owner
         self._pool, self._pending = ThreadPoolExecutor(1, "revisions"), []
 
     def __enter__(self) -> Self:
@@ -99,8 +105,10 @@ class RevisionWriter:
         due = [revision for revision in self.revisions if revision.step == step]
         if due:
             self.wait()  # one copy of the weights at a time
-            weights = copy_of(model.state_dict())
-            self._pending = [self._pool.submit(self._export, model, weights, revision) for revision in due]
+            weights = whole_weights(model, keep=self.owner)
+            if self.owner:
+                copy = copy_of(weights)
+                self._pending = [self._pool.submit(self._export, model, copy, revision) for revision in due]
 
     def wait(self) -> None:
         """Return when all that was begun is on the disk; what went wrong there is raised here."""

@@ -28,6 +28,7 @@ from train_teachers.audit import Finding, audit, audit_table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
 from train_teachers.device import (
+    WHOLE,
     Manner,
     be_deterministic,
     choose_attention,
@@ -42,6 +43,7 @@ from train_teachers.objective import Objective
 from train_teachers.pretrained import load_pretrained, refuse_other_tokenizer, weights_hash
 from train_teachers.revisions import RevisionWriter, due_revisions, told
 from train_teachers.run import Run, begun, finished, json_table
+from train_teachers.sharding import asked, refuse_other_engines, whole_weights
 from train_teachers.tracking import wandb_mode
 
 AUDIT_SEQUENCES = 4
@@ -91,10 +93,16 @@ def run_training(
                 run,
                 accelerator,
                 manner=ready.manner,
-                revisions=RevisionWriter(run.folder / "revisions", ready.revisions, tokenizer),
+                revisions=RevisionWriter(
+                    run.folder / "revisions",
+                    ready.revisions,
+                    tokenizer,
+                    owner=accelerator.is_main_process,
+                ),
             )
+            weights = whole_weights(ready.student, keep=accelerator.is_main_process)
             if accelerator.is_main_process:
-                export(ready.student, tokenizer, run.folder / "export")
+                export(ready.student, tokenizer, run.folder / "export", weights=weights)
                 summary = _summary(ready, run, progress) | beside
                 run.write_json("summary.json", summary)
                 run.tell(progress.step, progress.step, goes_on=False)
@@ -121,6 +129,7 @@ class Ready:
     """All that a run needs, loaded and found good: what can be refused is refused here."""
 
     def __init__(self, config: TrainConfig, make_objective: MakeObjective) -> None:
+        refuse_other_engines()
         logging.disable_progress_bar()  # of loading and saving: a blink, and noise in a log
         self.config, data = config, Path(config.data.path)
         if config.wandb:
@@ -183,12 +192,17 @@ class Ready:
         """What was decided before, or is now."""
         config, share = self.config, self.config.batch_size // self.accelerator.num_processes
         begun = {"True": True, "False": False}.get(decided.get("compiled"))
-        micro = config.micro_batch_size
+        micro, how = config.micro_batch_size, asked()
         if micro == "auto" and "micro_batch_size" not in config.may_change:
             micro = None  # a loss looks at all that is seen together
         if micro == "auto":
             micro = int(decided.get("micro_batch_size", 0)) or choose_micro_batch(
-                share, config.data.seq_len, self.student, self.objective.frozen, decided["precision"]
+                share,
+                config.data.seq_len,
+                self.student,
+                self.objective.frozen,
+                decided["precision"],
+                bytes_a_parameter=how.bytes_a_parameter(self.accelerator.num_processes) if how else WHOLE,
             )
         return Manner(
             precision=decided["precision"],
@@ -210,7 +224,8 @@ class Ready:
         shape = f"{self.config.model.family}, {parameters:,} parameters, {self.steps:,} steps"
         manner, device = self.manner, self.accelerator.device
         muon = f", Muon in {manner.muon}" if self.config.optim.optimizer == "muon" else ""
-        how = f"{manner.precision}{muon}{', compiled' if manner.compiled else ''}, on {device}"
+        how = f"{manner.precision}{muon}{', compiled' if manner.compiled else ''}"
+        how += f"{', in shards' if asked() else ''}, on {device}"
         seen = f"{manner.micro_batch_size} sequences a forward pass, {describe_rates(device.type)}"
         lines = [f"{self.config.name}: {shape}, {how}", seen, *self.objective.notes, audit_table(findings)]
         if self.config.revisions:
@@ -287,6 +302,8 @@ def _accelerator(config: TrainConfig, precision: str) -> Accelerator:
     """The devices of this run; UserError if the batch cannot be split evenly over its processes."""
     if precision == "fp16" and not torch.cuda.is_available():
         raise UserError("fp16 needs a GPU: write precision: auto, bf16 or fp32, for a new run")
+    if asked() and precision == "fp16":
+        raise UserError("fp16 is not for parameters in shards: write precision: bf16 or fp32, for a new run")
     mixed = "no" if precision == "fp32" else precision
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
     if config.batch_size % accelerator.num_processes:

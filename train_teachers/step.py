@@ -2,8 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Container, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Container, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +18,12 @@ from train_teachers.config import TrainConfig
 from train_teachers.device import Manner
 from train_teachers.objective import Objective, Terms
 from train_teachers.optim import build_optimizers, set_lr
+from train_teachers.sharding import accumulating, clip, prepare, within
 from train_teachers.targets import Batch
 
 GRADIENT = "the gradient"
 NEVER = 2**31 - 1  # no step has this number
+Found = TypeVar("Found")
 
 
 class Trained(nn.Module):
@@ -34,6 +36,10 @@ class Trained(nn.Module):
     def forward(self, batch: Batch) -> Terms:
         """The objective's terms on a micro-batch."""
         return self.objective(self.student, batch)
+
+    def within(self, call: Callable[[], Found]) -> Found:
+        """What `call` gives: whatever else needs the parameters as a forward pass has them."""
+        return call()
 
 
 class StepResult(NamedTuple):
@@ -85,14 +91,14 @@ class Stepper:
     ) -> None:
         self.trained, self.config, self.accelerator, self.steps = trained, config, accelerator, steps
         self.manner = manner
+        accelerator.ddp_handler = DistributedDataParallelKwargs(
+            find_unused_parameters=len(trained.objective.moments) > 1
+        )
+        self.module = prepare(trained, accelerator)  # before the optimisers: it may put shards for parameters
         self.main_optimizers = build_optimizers(trained, config.optim, products=FORMATS[manner.muon])
         self.optimizers = [*self.main_optimizers, *trained.objective.own_optimizers.values()]
         """All that a checkpoint holds; the schedule and the gradients of the run are for the main ones."""
         check_all_optimised(trained, self.optimizers)
-        accelerator.ddp_handler = DistributedDataParallelKwargs(
-            find_unused_parameters=len(trained.objective.moments) > 1
-        )
-        self.module = accelerator.prepare(trained)
         positions = manner.micro_batch_size * config.data.seq_len
         trained.objective.in_chunks.settle(positions, trained.student.config.vocab_size, accelerator.device)
         if manner.compiled:
@@ -113,7 +119,7 @@ class Stepper:
         for optimizer in self.main_optimizers if scaler else ():
             scaler.unscale_(optimizer)
         sums |= {name: loss * batch.num_targets for name, loss in own.items()}
-        norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.optim.clip or math.inf)
+        norm = clip(self.trained.parameters(), self.config.optim.clip or math.inf)
         bad = self.non_finite.note(
             step, {**{f"loss {name}": value for name, value in sums.items()}, GRADIENT: norm}
         )
@@ -143,8 +149,10 @@ class Stepper:
         """Set what changes over the run; let the objective train its own parts on one micro-batch."""
         objective = self.trained.objective
         objective.begin_step(step / self.steps)
+        if not objective.own_optimizers:
+            return {}
         with self.accelerator.autocast():
-            losses = objective.train_own(self.trained.student, batch)
+            losses = within(self.trained, lambda: objective.train_own(self.trained.student, batch))
         # the mean: what is not finite on one process passes the step over on all
         return {name: self.accelerator.reduce(loss, "mean") for name, loss in losses.items()}
 
@@ -153,7 +161,7 @@ class Stepper:
         accelerator, sums = self.accelerator, {}
         for i, part in enumerate(parts):
             last = i == len(parts) - 1
-            with contextlib.nullcontext() if last else accelerator.no_sync(self.module):
+            with contextlib.nullcontext() if last else accumulating(self.module, accelerator):
                 terms = self.module(part)
                 # divided once, by the targets of the whole step; DDP takes the mean over processes, hence the factor
                 accelerator.backward(terms.total * (accelerator.num_processes / num_targets))
