@@ -6,6 +6,7 @@ import signal
 import time
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -379,6 +380,20 @@ def test_a_signal_saves_and_the_same_command_goes_on(make_config, train_tiny, mo
         assert json.loads(Path(place).read_text()) == told | {"done": total, "goes_on": False}
     assert weights(Path("runs/stopped")) == weights(whole)
     assert curve(Path("runs/stopped")) == curve(whole)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_several_processes_the_clock_of_the_first_says_when_all_save(first):
+    """Parameters in shards are gathered to be saved: who came to that alone would wait for ever."""
+    other = torch.tensor([0.0, float(not first)])  # the first is one of the two
+    accelerator = SimpleNamespace(num_processes=2, is_main_process=first, device="cpu")
+    accelerator.reduce = lambda told, _: told + other
+    agreed = loop.Agreed(accelerator)
+    assert [agreed(due) for due in (True, False, False)] == [
+        (False, False),
+        (False, True),
+        (False, not first),
+    ]
 
 
 def test_a_stop_waits_for_the_pending_revision_then_saves_and_nobody_leaves_before(train_tiny, monkeypatch):

@@ -4,6 +4,7 @@ Needs Debian's slurmctld, slurmd, slurm-client and munge, and root; without them
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -288,3 +289,34 @@ def bare_job(clone: Path) -> str:
 def test_what_is_missing_is_told_before_anything_is_submitted(clone, variables, lacking):
     done = subprocess.run(["slurm/pipeline.sh", *variables], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and lacking in done.stderr and not said("squeue", "-h")
+
+
+TINY = """\
+model: {family: llama, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, max_position_embeddings: 64}
+data: {path: data, seq_len: 16, words: 60000}
+optim: {lr: 1e-3}
+batch_size: 4
+validations: 1
+compile: false
+competition: false
+"""
+
+
+def test_two_tasks_share_a_run_in_shards_stop_as_one_and_go_on(clone, monkeypatch):
+    monkeypatch.setenv("ENGINE", "slurm/accelerate/fsdp2.yaml")
+    Path("tiny.yaml").write_text(TINY)
+    prepare = "-m babylm_data --source nursery --words 4000 --vocab-size 400 --out data"
+    subprocess.run([".venv/bin/python", *prepare.split()], check=True, capture_output=True)
+    job = said(
+        "sbatch", "--parsable", "--ntasks=2", "--cpus-per-task=1", "slurm/train.slurm", "tiny.yaml"
+    ).strip()
+    wait_for(lambda: Path("runs/tiny/status.json").exists(), 120)
+    time.sleep(8)
+    said("scancel", "--batch", "--signal=USR1", job)
+    wait_for(lambda: state(job).get("JobState") == "COMPLETED", 240)
+    log, summary = (
+        Path(f"train-{job}.out").read_text(),
+        json.loads(Path("runs/tiny/summary.json").read_text()),
+    )
+    assert state(job)["Restarts"] == "1" and "stopped at step" in log and "in shards" in log
+    assert (summary["status"], summary["processes"]) == ("finished", 2)

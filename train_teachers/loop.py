@@ -99,7 +99,7 @@ def train(
     """
     trained, total = Trained(student, objective), batches.steps_for(config.data.words)
     take_step = Stepper(trained, config, accelerator, steps=total, manner=manner)
-    stop_asked, watch = StopAsked(accelerator), Stopwatch(accelerator.device)
+    agreed, watch = Agreed(accelerator), Stopwatch(accelerator.device)
     state = (run.folder / "state", trained, take_step.optimizers, accelerator.scaler)
     progress = Progress(**(load_state(*state) or {}))
     validate_at = set(np.linspace(0, total, config.validations + 1).round().astype(int).tolist())
@@ -119,12 +119,13 @@ def train(
         watch.lap()  # what came before is no training
         while True:
             if progress.step in validate_at:
-                watched = (progress, student, objective, held_out, take_step, log, stop_asked.look)
+                watched = (progress, student, objective, held_out, take_step, log, agreed.look)
                 with watch.halted(progress), contextlib.suppress(GivenUp):
                     loss = within(trained, partial(validate, *watched))
                     bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
-            done, stopping = progress.step == total, stop_asked()
-            if done or stopping or time.monotonic() - saved_at > config.checkpoint_seconds:
+            done = progress.step == total
+            stopping, due = agreed(time.monotonic() - saved_at > config.checkpoint_seconds)
+            if done or stopping or due:
                 take_step.refuse_non_finite()
                 with watch.halted(progress):
                     revisions.wait()  # a checkpoint is never ahead of a revision that is due
@@ -207,19 +208,23 @@ class GivenUp(Exception):
     """The work was left where it was, and is done again at the next start."""
 
 
-class StopAsked:
-    """Whether any process was asked to stop, so that all do at the same step: known a step later, lest all wait."""
+class Agreed:
+    """What all processes do at the same step: stop if any was asked to, save if the clock of the first says so.
+
+    Of several processes each knows it a step later, lest all wait.
+    """
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator, self.before = accelerator, None
 
-    def __call__(self) -> bool:
-        """Called once a turn by every process."""
+    def __call__(self, due: bool) -> tuple[bool, bool]:
+        """Called once a turn by every process, with what its own clock says; whether to stop, and to save."""
         if self.accelerator.num_processes == 1:
-            return asked()
-        before, told = self.before, torch.tensor(float(asked()))
+            return asked(), due
+        before, told = self.before, torch.tensor([asked(), due and self.accelerator.is_main_process]).float()
         self.before = self.accelerator.reduce(told.to(self.accelerator.device, non_blocking=True), "sum")
-        return before is not None and bool(before)
+        stopping, saving = (False, False) if before is None else before.tolist()
+        return bool(stopping), bool(saving)
 
     def look(self) -> None:
         """Leave by GivenUp if this process was asked to stop, and no other one would wait for it."""
