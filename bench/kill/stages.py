@@ -76,6 +76,7 @@ STAGES = {
 FIRST = [Stage("distill", FULL), Stage("distill", [*FULL, "--control"])]
 """What is trained before any of them: a student with its revisions, and its control."""
 ALIKE = [name for name, stage in STAGES.items() if stage.training and name != "short teacher"]
+ALIKE += ["nursery", "evaluate"]
 """Those that write what another one writes."""
 CLOCK = re.compile(
     r'"(seconds|seconds_in_sums|tokens_per_second|created|started|starts|commit|dirty)": ?("[^"]*"|[^,}\]]*)'
