@@ -38,6 +38,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of the nursery corpus (default 0)")
     add("--words", type=positive, default=300_000, metavar="N", help="of the nursery corpus (default 300000)")
     add("--workers", type=positive, metavar="N", help="processes and threads (default: one a core)")
+    add("--check", action="store_true", help="say which files would be read; write nothing")
     return parser.parse_args(argv)
 
 
@@ -54,6 +55,17 @@ def report(out: Path, manifest: dict) -> None:
         print("  no dev files: dev is the last 0.5 % of each source's train documents")
     if "test" not in manifest["splits"]:
         print("  no test files: the folder has no test split")
+
+
+def print_inputs(args: argparse.Namespace) -> None:
+    """The files of each source that would be read; UserError where that cannot be the corpus."""
+    from babylm_data.sources import find_inputs, raw_folder
+    from babylm_data.words import load_track
+
+    with raw_folder(args.source or "raw", raw=args.raw, seed=args.seed, words=args.words) as folder:
+        for split, sources in find_inputs(folder, load_track(args.track)).items():
+            for source, files in sources.items():
+                print(f"  {split:5} {source:18} {', '.join(path.name for path in files)}")
 
 
 def main(argv: list[str]) -> None:
@@ -78,6 +90,8 @@ def main(argv: list[str]) -> None:
     if args.tokenizer:
         absent = f"--tokenizer: there is no folder {args.tokenizer}"
         adopted = find_folder(args.tokenizer, absent, TOKENIZER_FILES)
+    if args.check:
+        return print_inputs(args)
     nursery = {"seed": args.seed, "words": args.words} if args.source == "nursery" else {}
     settings = Settings(
         source=args.source or "raw",

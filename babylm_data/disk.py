@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +12,13 @@ from babylm_data.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # what libraries say where they have no class for it: those in Rust (safetensors, tokenizers), and NumPy
-SAID = (*map(os.strerror, FULL), " requested and ", "Not enough free space to write")
+SAID = (*map(os.strerror, FULL), r"\d+ requested and \d+ written", "Not enough free space to write")
 
 
 def is_full_disk(error: Exception) -> bool:
     """Is this how a library says that there is no room for what it writes?"""
     known = isinstance(error, OSError) and error.errno in FULL
-    return known or any(words in str(error) for words in SAID)
+    return known or re.search("|".join(SAID), str(error)) is not None
 
 
 @contextmanager

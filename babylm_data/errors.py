@@ -1,11 +1,14 @@
 """The one kind of error that a user can cause, and how a stage begins and ends on it."""
 
 import argparse
+import contextlib
 import gc
 import io
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from babylm_data.stopping import Stopped, listen
 from babylm_data.threads import give_way
@@ -14,6 +17,9 @@ from babylm_data.threads import give_way
 # every 700, as is the default, takes half a second of a start, and to look through all at the end most of another.
 LOOK_AFTER = 10_000
 LONGEST = 900  # letters of an error
+STATUS = (
+    "BABYLM_STATUS"  # in the environment: the file in which whoever started the program wants status.json too
+)
 DIGITS = 15  # of a whole number on a command line: the libraries count in 64 bits
 
 
@@ -59,6 +65,13 @@ def _importing(error: Exception) -> str | None:
     return modules[-1].f_globals["__name__"].split(".")[0]
 
 
+def tell_failure() -> None:
+    """Leave a mark beside the file in which whoever started the program wants its status: it is no use to go on."""
+    if place := os.environ.get(STATUS):
+        with contextlib.suppress(OSError):
+            Path(f"{place}.failed").touch()
+
+
 def run_stage(main: Callable[[list[str]], int | None]) -> None:
     """Run `main(argv)` as a program: a user's error becomes one line on stderr and exit status 2, a stop status 85."""
     listen()
@@ -85,11 +98,13 @@ def run_stage(main: Callable[[list[str]], int | None]) -> None:
         fault = f"{error.filename or 'the file system'}: {error.strerror or error}"
     except Exception as error:
         if not (library := _importing(error)):
+            tell_failure()
             raise
         reason = " ".join(str(error).split())
         fault = f"{library} cannot be imported ({reason}): look at the environment variables that it reads"
     finally:
         gc.freeze()
+    tell_failure()
     fault = fault.replace("\n", "\\n")  # a name may have one in it
     if len(fault) > LONGEST:  # it quotes a monster: what to do stands at the end
         fault = f"{fault[: LONGEST // 2]} … {fault[-LONGEST // 3 :]}"

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 
-from babylm_data.errors import LOOK_AFTER
-from babylm_data.status import STATUS
+from babylm_data.errors import LOOK_AFTER, STATUS
 from babylm_data.stopping import Stopped
 
 

@@ -6,6 +6,7 @@ SHA-256 of each file in `SHA256.json`, and only then renamed. A reader that find
 """
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 from babylm_data.disk import room_advice
 from babylm_data.errors import UserError
@@ -57,31 +58,29 @@ def _flush(path: Path) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file under a temporary name, flush, rename: a reader sees the old file or the whole new one."""
-    content, temporary = text.encode(), path.with_name(f".{path.name}.tmp")
+    content, writer = text.encode(), f".{path.name}.tmp-{platform.node()}-"
+    temporary = path.with_name(f"{writer}{os.getpid()}")
     with room_advice(path, len(content)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _taken(temporary) as file:
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(temporary, path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        _sweep(path.parent, writer)
+        try:
+            temporary.write_bytes(content)
+            _flush(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
-def _taken(path: Path) -> BinaryIO:
-    """An empty file for this writer alone: a killed one may have left it, another one that is at work is waited for."""
-    while True:
-        file = open(path, "ab")
-        with suppress(OSError):  # a file system that knows no locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the other one has renamed it
-                file.truncate(0)
-                return file
-        file.close()
+def _sweep(folder: Path, writer: str) -> None:
+    """Remove what killed writers on this machine have left, whose names begin so and end with their number."""
+    for leftover in folder.glob(f"{glob.escape(writer)}*"):
+        try:
+            os.kill(int(leftover.name.removeprefix(writer)), 0)
+        except (ProcessLookupError, ValueError):
+            leftover.unlink(missing_ok=True)
+        except PermissionError:  # somebody else's, and alive
+            pass
 
 
 def seal(folder: Path) -> None:

@@ -4,10 +4,10 @@ import json
 import os
 from pathlib import Path
 
+from babylm_data.errors import STATUS
 from babylm_data.sealed import write_whole
 
-STATUS, STATUS_FILE = "BABYLM_STATUS", "status.json"
-"""In the environment the first names a file that shall have it too, as whoever started the program may want."""
+STATUS_FILE = "status.json"
 
 
 def tell(folder: Path | None, stage: str, name: str, done: int, of: int, *, goes_on: bool) -> None:

@@ -19,7 +19,7 @@ from distill.cache_writer import write_caches
 from distill.config import DistillConfig
 from distill.teachers import Teachers
 from eval.results.scores import ScoreFile
-from train_teachers.checkpoint import export, load_state, save_state
+from train_teachers.checkpoint import export, load_state, newest, save_state
 from train_teachers.config import TrainConfig, load_config
 from train_teachers.language_model import build
 from train_teachers.objective import HardObjective
@@ -96,9 +96,11 @@ def files_of(folder: Path) -> list[Path]:
 def read_checkpoint() -> str | None:
     """Go on from the newest checkpoint; which step it is and which weights it has."""
     trained, optimizers = fresh()
-    progress = load_state(STATE, trained, optimizers, None)
+    if not (path := newest(STATE)):
+        return None
+    progress = load_state(path, trained, optimizers, None)
     weights = b"".join(p.detach().numpy().tobytes() for p in trained.parameters())
-    return progress and f"{progress['step']} {hashlib.sha256(weights).hexdigest()}"
+    return f"{progress['step']} {hashlib.sha256(weights).hexdigest()}"
 
 
 def read_cache() -> None:
@@ -133,7 +135,7 @@ ARTEFACTS = {
 def save_checkpoint() -> None:
     """The next one of the run."""
     trained, optimizers = fresh()
-    load_state(STATE, trained, optimizers, None)
+    load_state(newest(STATE), trained, optimizers, None)
     save_state(STATE, trained, optimizers, None, {"step": NEXT})
 
 

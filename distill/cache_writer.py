@@ -185,6 +185,7 @@ class Pass:
         # a pass that was killed before this finds all blocks done, and seals again
         os.rename(self.partial, self.folder)
         (self.folder / LOCK).unlink()
+        self._tell(goes_on=False)
         print(f"{self.folder}: {self._bytes() / 1e6:,.1f} MB")
 
     def _load(self) -> dict:
@@ -267,10 +268,10 @@ class Pass:
                         f"stopped at block {done[split]} of {len(starts)}: the same command goes on"
                     )
 
-    def _tell(self) -> None:
-        """How many blocks are on the disk."""
+    def _tell(self, *, goes_on: bool = True) -> None:
+        """How many blocks are on the disk; a cache that is complete is sealed, and has no status.json."""
         done, total = (sum(self.done[split] for split in SPLITS), sum(map(len, self.starts.values())))
-        tell(self.partial, "cache", self.folder.name, done, total, goes_on=True)
+        tell(self.partial if goes_on else None, "cache", self.folder.name, done, total, goes_on=goes_on)
 
     @torch.no_grad()
     def _kept(self, blocks: Blocks, *, compiled: bool) -> np.ndarray:

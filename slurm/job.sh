@@ -1,8 +1,9 @@
 # Sourced by the scripts beside it. `step WORDS…` runs one process as a step of the job, `ranks WORDS…` one on each task of it.
 #
 # A program that is asked to stop saves, says in $BABYLM_STATUS how far it has come, and ends with status 85. Then the job goes
-# back into the queue by itself and on from there; but not where the user has cancelled it (it is no longer RUNNING), and not
-# where it has come no further than the time before (a limit that is too short would turn it round for ever): status 75.
+# back into the queue by itself and on from there; but not where a program has failed (it leaves $BABYLM_STATUS.failed), not where
+# the user has cancelled the job (it is no longer RUNNING), and not where it has come no further than the time before (a limit
+# that is too short would turn it round for ever): status 75.
 #
 # One task a GPU (`--ntasks-per-node`), and no torchrun: srun hands a signal on to every task and tells the status of the first
 # that fails. A torchrun in between dies of the signal, its processes with it, and whatever they end with it ends with 1.
@@ -15,45 +16,59 @@ job=${job:-$SLURM_JOB_ID}
 export BABYLM_STATUS=$PWD/slurm-$job.status
 before=$BABYLM_STATUS.last  # what it was when the job went back into the queue
 [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || rm -f "$BABYLM_STATUS" "$before"  # of an older job with this number
-touch "$BABYLM_STATUS" "$before"
+touch "$BABYLM_STATUS"
+tasks=${SLURM_NTASKS:-$((${SLURM_JOB_NUM_NODES:-1} * ${SLURM_NTASKS_PER_NODE:-1}))}
 [ -x .venv/bin/python ] || { echo "error: there is no .venv here: run \`make .venv/installed\` first" >&2; exit 2; }
 told=""  # whether Slurm has said that the time is nearly over
 trap told=1 USR1
 # A step's processes get Slurm's own TERM (preemption, scancel): they save by it, and this shell must outlive it.
 trap : TERM
-trap '[ $? -ne 0 ] || rm -f "$BABYLM_STATUS" "$before"' EXIT
+trap '[ $? -ne 0 ] || rm -f "$BABYLM_STATUS" "$BABYLM_STATUS.failed" "$before"' EXIT
 
 step() { run --nodes=1 --ntasks=1 "$@"; }
 
 ranks() {
-  [ "${SLURM_NTASKS:-1}" -gt 1 ] || { step "$@"; return; }
+  [ "$tasks" -gt 1 ] || { step "$@"; return; }
   MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-  export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000)) WORLD_SIZE=$SLURM_NTASKS
-  if grep -qs "distributed_type: FSDP" "${ENGINE:-}"; then  # what `accelerate launch` would put into the environment
-    export ACCELERATE_USE_FSDP=true
+  export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000)) WORLD_SIZE=$tasks
+  if [ -n "${ENGINE:-}" ]; then  # what `accelerate launch` would put into the environment
+    [ -f "$ENGINE" ] || { echo "error: ENGINE=$ENGINE is no file" >&2; exit 2; }
+    ! grep -q "distributed_type: FSDP" "$ENGINE" || export ACCELERATE_USE_FSDP=true
+    ! grep -q "distributed_type: DEEPSPEED" "$ENGINE" || export ACCELERATE_USE_DEEPSPEED=true
     # shellcheck disable=SC2046
     export $(sed -nE 's/^  (fsdp_[a-z_]+): *"?([A-Za-z0-9_]+).*/\U\1\E=\2/p' "$ENGINE")
   fi
-  run bash -c 'RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID exec "$@"' rank "$@"
+  run --ntasks="$tasks" bash -c 'RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID exec "$@"' rank "$@"
 }
 
-of_array() {  # CONFIG: what a task of an array changes in it
-  local name=${1##*/}
-  [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || echo "seed=$SLURM_ARRAY_TASK_ID name=${name%.yaml}-seed$SLURM_ARRAY_TASK_ID"
+seed_of_array() {  # CONFIG WORDS…: sets `seed`, what a task of an array changes in them
+  local name=${1##*/} word
+  name=${name%.yaml}
+  seed=()
+  [ -n "${SLURM_ARRAY_TASK_ID:-}" ] || return 0
+  for word in "$@"; do [ "${word#name=}" = "$word" ] || name=${word#name=}; done
+  seed=("seed=$SLURM_ARRAY_TASK_ID" "name=$name-seed$SLURM_ARRAY_TASK_ID")
 }
 
 run() {
   [ -z "$told" ] || go_on  # between two steps: the next one would not come far
+  rm -f "$BABYLM_STATUS.failed"
   srun --kill-on-bad-exit=1 "$@" &
   local task=$! status
-  trap 'told=1; kill -USR1 '"$task" USR1  # srun hands it on to every task
+  trap 'told=1; kill -USR1 '"$task"' 2>/dev/null || :' USR1  # srun hands it on to every task
+  [ -z "$told" ] || kill -USR1 "$task" 2>/dev/null || :
   while :; do
     status=0
     wait "$task" || status=$?
     kill -0 "$task" 2>/dev/null || break  # else a signal ended the wait, and not the step
   done
   trap told=1 USR1
-  case $status in 85 | 138 | 143) go_on ;; esac  # 138, 143: Python itself was only just starting
+  [ ! -e "$BABYLM_STATUS.failed" ] || return "$((status == 85 ? 2 : status))"  # of several tasks one failed, and then all ended
+  case $status in
+    0) ;;
+    85 | 138 | 143) go_on ;;  # 138, 143: Python itself was only just starting
+    *) [ -z "$told" ] || go_on ;;  # killed, for it did not end in time
+  esac
   return "$status"
 }
 
@@ -64,11 +79,12 @@ go_on() {
   if [ "$state" != JobState=RUNNING ]; then
     echo "not put back into the queue: only a job that still runs is, and not one that was cancelled"
     exit 85
-  elif cmp -s "$BABYLM_STATUS" "$before"; then
+  elif [ -e "$before" ] && cmp -s "$BABYLM_STATUS" "$before"; then
     echo "error: it has come no further than the time before, and is not put back: give the job a longer --time" >&2
     exit 75
   fi
   cp -f "$BABYLM_STATUS" "$before"
   scontrol requeue "$job" || { echo "error: the job could not be put back into the queue: submit it again" >&2; exit 85; }
   sleep 60  # in which Slurm ends this shell
+  exit 85
 }

@@ -70,28 +70,42 @@ def test_eval_has_no_modules_beside_its_rooms():
 
 
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-CALLS = {"eval", "exec", "os.system", "os.popen", "torch.load", "torch.save"}
+BUILT_IN = {"eval", "exec"}
+CALLS = BUILT_IN | {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
+CALLS |= {"torch.load", "torch.save", "torch.serialization.load", "torch.serialization.save"}
 LOADERS = {"load", "load_all", "unsafe_load", "unsafe_load_all", "full_load", "full_load_all"}
+LOADERS |= {"Loader", "UnsafeLoader", "FullLoader", "CLoader", "CUnsafeLoader", "CFullLoader"}
 OPTIONS = {"allow_pickle": False, "shell": False, "trust_remote_code": False, "weights_only": True}
 """What these may be, if they are given at all."""
 
 
 def running_code(tree: ast.AST) -> list[str]:
     """What in a module would run code that a file or the hub brings, or that is made as it runs."""
-    found = []
+    found, meant = [], {}
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names]
-            found += [name for name in names if name.split(".")[0] in PICKLES]
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func).removeprefix("builtins.")
-            holder, _, name = called.rpartition(".")
-            if called in CALLS or (holder == "yaml" and name in LOADERS):
-                found.append(called)
+            origin = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                name = f"{origin}{alias.name}"
+                meant[alias.asname or alias.name] = name
+                found += [name] if PICKLES & set(name.split(".")) or is_forbidden(name) else []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            first, dot, rest = ast.unparse(node).removeprefix("builtins.").partition(".")
+            name = f"{meant.get(first, first)}{dot}{rest}"
+            called = name not in BUILT_IN or any(
+                getattr(call, "func", None) is node for call in ast.walk(tree)
+            )
+            found += [name] if is_forbidden(name) and called else []
         if isinstance(node, (ast.Call, ast.Dict, ast.Subscript)):
             found += [name for name, value in options(node) if not is_allowed(name, value)]
     return found
+
+
+def is_forbidden(name: str) -> bool:
+    """Is this dotted name one that runs what it is given?"""
+    holder, _, last = name.rpartition(".")
+    return name in CALLS or (holder == "yaml" and last in LOADERS) or last == "ForkingPickler"
 
 
 def options(node: ast.Call | ast.Dict | ast.Subscript) -> list[tuple[object, ast.AST]]:
@@ -119,6 +133,14 @@ def test_nothing_runs_code_from_a_file_or_the_hub(path):
     [
         "import pickle",
         "import dill as d",
+        "from torch import load",
+        "import torch as t; t.load(path)",
+        "torch.serialization.load(path)",
+        "from yaml import unsafe_load",
+        "yaml.UnsafeLoader(text).get_single_data()",
+        "from os import system",
+        "subprocess.getoutput(command)",
+        "from multiprocessing.reduction import ForkingPickler",
         "from joblib import load",
         "from pickle import loads",
         "torch.load(path)",

@@ -353,7 +353,7 @@ def test_what_is_sharded_is_read_from_what_accelerate_says(monkeypatch, environm
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert sharding.asked() == how
+    assert sharding.engine() == how
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_what_the_kit_does_not_train_by_is_refused_at_once(train_tiny, monkeypat
 def test_fp16_is_refused_in_shards(make_config, monkeypatch):
     """Its scaler would take another scale on each process."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr("train_teachers.stage.asked", lambda: Sharding(parameters=True, gradients=True))
+    monkeypatch.setattr("train_teachers.stage.engine", lambda: Sharding(parameters=True, gradients=True))
     with pytest.raises(
         UserError, match="fp16 is not for parameters in shards: write precision: bf16 or fp32"
     ):

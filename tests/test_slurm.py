@@ -242,6 +242,21 @@ def test_a_job_that_comes_no_further_is_given_up_in_its_second_step_too(place):
     assert "it has come no further than the time before" in log()
 
 
+def test_a_job_that_is_stopped_before_it_said_a_word_goes_on_once(place):
+    Path("count.py").write_text("import sys; print('begun at', flush=True); sys.exit(85)")
+    job = submit("9")
+    wait_for(lambda: state(job).get("JobState") == "FAILED", 60)
+    assert (state(job)["ExitCode"], state(job)["Restarts"]) == ("75:0", "1")
+
+
+def test_a_job_of_which_one_task_failed_does_not_go_on_though_the_others_were_only_stopped(place):
+    failed = "open(os.environ['BABYLM_STATUS'] + '.failed', 'w')"
+    Path("count.py").write_text(f"import os, sys; {failed}; sys.exit(85)")
+    job = submit("9")
+    wait_for(lambda: state(job).get("JobState") == "FAILED", 60)
+    assert (state(job)["ExitCode"], state(job)["Restarts"]) == ("2:0", "0")
+
+
 def test_a_step_that_fails_ends_the_job_with_its_status(place):
     Path("count.py").write_text("import sys; sys.exit(7)")
     job = submit("9")
@@ -283,7 +298,8 @@ def bare_job(clone: Path) -> str:
     [
         (["PRESET=cpu-hour"], "needs CORPUS=DIR and EVAL_DATA=DIR"),
         (["PRESET=cpu-hour", "CORPUS=nowhere", "EVAL_DATA=."], "CORPUS=nowhere"),
-        (["PRESET=cpu-hour", "CORPUS=.", "EVAL_DATA=tests"], "tests"),
+        (["PRESET=cpu-our", "CORPUS=.", "EVAL_DATA=."], "there is no distill/configs/cpu-our.yaml"),
+        (["PRESET=cpu-hour", "CORPUS=slurm", "EVAL_DATA=."], "slurm holds no *.train"),
     ],
 )
 def test_what_is_missing_is_told_before_anything_is_submitted(clone, variables, lacking):
@@ -308,7 +324,7 @@ def test_two_tasks_share_a_run_in_shards_stop_as_one_and_go_on(clone, monkeypatc
     prepare = "-m babylm_data --source nursery --words 4000 --vocab-size 400 --out data"
     subprocess.run([".venv/bin/python", *prepare.split()], check=True, capture_output=True)
     job = said(
-        "sbatch", "--parsable", "--ntasks=2", "--cpus-per-task=1", "slurm/train.slurm", "tiny.yaml"
+        "sbatch", "--parsable", "--ntasks-per-node=2", "--cpus-per-task=1", "slurm/train.slurm", "tiny.yaml"
     ).strip()
     wait_for(lambda: Path("runs/tiny/status.json").exists(), 120)
     time.sleep(8)

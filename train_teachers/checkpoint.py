@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
 from babylm_data.files import BAD_JSON
-from babylm_data.sealed import damage, sealed_folder
+from babylm_data.sealed import damage, sealed_folder, verify
 from train_teachers.sharding import gathered, part_of
 
 FORMAT = 1
@@ -82,45 +82,50 @@ def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
+def newest(folder: Path) -> Path | None:
+    """The newest intact checkpoint, if there is one; those that are damaged are removed, and that is said."""
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        if not (found := damage(path)):
+            return path
+        print(f"warning: {found}: going back to the checkpoint before it, if any", file=sys.stderr)
+        shutil.rmtree(path, ignore_errors=True)  # else it would count as one of the newest for ever
+    return None
+
+
 def load_state(
-    folder: Path,
+    path: Path,
     module: nn.Module,
     optimizers: list[torch.optim.Optimizer],
     scaler: torch.amp.GradScaler | None,
-) -> dict | None:
-    """Restore the newest intact checkpoint into all of these; its progress, or None where there is none."""
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        if found := damage(path):
-            print(f"warning: {found}: going back to the checkpoint before it, if any", file=sys.stderr)
-            shutil.rmtree(path, ignore_errors=True)  # else it would count as one of the newest for ever
-            continue
-        try:
-            saved, tensors = (load_file(path / f"{name}.safetensors") for name in ("module", "optimizer"))
-            record = json.loads((path / "state.json").read_text(encoding="utf-8"))
-            known = record["format"] == FORMAT
-        except (SafetensorError, *BAD_JSON, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no checkpoint of this kit ({error}): delete the run folder") from None
-        if not known or _shapes(saved) != _shapes(dict(module.named_parameters())):
-            raise UserError(
-                f"{path} is of another version of the kit: use that version, or delete the run folder"
-            )
-        with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                parameter.copy_(part_of(saved[name], parameter))
-        values = {**tensors, **record["optimizer"]}
-        for i, optimizer in enumerate(optimizers):
-            held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            state: dict[int, dict] = {}
-            for place, value in values.items():
-                owner, index, key = place.split(".", 2)
-                if int(owner) == i:
-                    part = part_of(value, held[int(index)]) if torch.is_tensor(value) else value
-                    state.setdefault(int(index), {})[key] = part
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-        if scaler and record["scaler"]:
-            scaler.load_state_dict(record["scaler"])
-        return record["progress"]
-    return None
+) -> dict:
+    """Restore a checkpoint into all of these; its progress."""
+    verify(path, "another process finds it sound: look at the disk of this machine")
+    try:
+        saved, tensors = (load_file(path / f"{name}.safetensors") for name in ("module", "optimizer"))
+        record = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        known = record["format"] == FORMAT
+    except (SafetensorError, *BAD_JSON, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no checkpoint of this kit ({error}): delete the run folder") from None
+    if not known or _shapes(saved) != _shapes(dict(module.named_parameters())):
+        raise UserError(
+            f"{path} is of another version of the kit: use that version, or delete the run folder"
+        )
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(part_of(saved[name], parameter))
+    values = {**tensors, **record["optimizer"]}
+    for i, optimizer in enumerate(optimizers):
+        held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        state: dict[int, dict] = {}
+        for place, value in values.items():
+            owner, index, key = place.split(".", 2)
+            if int(owner) == i:
+                part = part_of(value, held[int(index)]) if torch.is_tensor(value) else value
+                state.setdefault(int(index), {})[key] = part
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    if scaler and record["scaler"]:
+        scaler.load_state_dict(record["scaler"])
+    return record["progress"]
 
 
 def export(

@@ -11,12 +11,13 @@ from typing import NoReturn
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel
 
 from babylm_data.speed import synchronise
 from babylm_data.stopping import Stopped, asked, listening, saving_first
 from babylm_data.tokens import Batches, Blocks
-from train_teachers.checkpoint import load_state, save_state
+from train_teachers.checkpoint import load_state, newest, save_state
 from train_teachers.config import TrainConfig
 from train_teachers.device import Manner
 from train_teachers.objective import HardObjective, Objective, held_out_terms
@@ -101,7 +102,9 @@ def train(
     take_step = Stepper(trained, config, accelerator, steps=total, manner=manner)
     agreed, watch = Agreed(accelerator), Stopwatch(accelerator.device)
     state = (run.folder / "state", trained, take_step.optimizers, accelerator.scaler)
-    progress = Progress(**(load_state(*state) or {}))
+    # the first process chooses: the others might see another disk
+    chosen = broadcast_object_list([newest(state[0]) if accelerator.is_main_process else None])[0]
+    progress = Progress(**(load_state(chosen, *state[1:]) if chosen else {}))
     validate_at = set(np.linspace(0, total, config.validations + 1).round().astype(int).tolist())
     begun_at, first = progress.step, accelerator.is_main_process
     if first:
@@ -223,8 +226,10 @@ class Agreed:
             return asked(), due
         before, told = self.before, torch.tensor([asked(), due and self.accelerator.is_main_process]).float()
         self.before = self.accelerator.reduce(told.to(self.accelerator.device, non_blocking=True), "sum")
-        stopping, saving = (False, False) if before is None else before.tolist()
-        return bool(stopping), bool(saving)
+        stopping, saving = (False, False) if before is None else map(bool, before.tolist())
+        if saving:  # at this step, and not at the next one again
+            self.before[1] = 0
+        return stopping, saving
 
     def look(self) -> None:
         """Leave by GivenUp if this process was asked to stop, and no other one would wait for it."""

@@ -61,7 +61,7 @@ def refuse_other_engines() -> None:
             raise UserError(f"the accelerate config has {key}: set it to false ({why})")
 
 
-def asked() -> Sharding | None:
+def engine() -> Sharding | None:
     """What `accelerate launch` has asked for; None, too, before there are processes: parameters are whole."""
     if not (parse_flag_from_env("ACCELERATE_USE_FSDP") and distributed.is_initialized()):
         return None
@@ -75,7 +75,7 @@ def prepare(trained: nn.Module, accelerator: Accelerator) -> nn.Module:
     A block of `trained.student` is gathered by itself, all else with the whole. What `trained.objective` optimises by
     itself is ignored: each process holds it.
     """
-    if not (how := asked()):
+    if not (how := engine()):
         return accelerator.prepare(trained)
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     student, own = trained.student, trained.objective.own_optimizers.values()
@@ -97,7 +97,7 @@ def accumulating(module: nn.Module, accelerator: Accelerator) -> Iterator[None]:
     if not isinstance(module, FSDPModule):
         with accelerator.no_sync(module):
             yield
-    elif asked().gradients:
+    elif engine().gradients:
         yield
     else:
         module.set_requires_gradient_sync(False)

@@ -43,7 +43,7 @@ from train_teachers.objective import Objective
 from train_teachers.pretrained import load_pretrained, refuse_other_tokenizer, weights_hash
 from train_teachers.revisions import RevisionWriter, due_revisions, told
 from train_teachers.run import Run, begun, finished, json_table
-from train_teachers.sharding import asked, refuse_other_engines, whole_weights
+from train_teachers.sharding import engine, refuse_other_engines, whole_weights
 from train_teachers.tracking import wandb_mode
 
 AUDIT_SEQUENCES = 4
@@ -192,7 +192,7 @@ class Ready:
         """What was decided before, or is now."""
         config, share = self.config, self.config.batch_size // self.accelerator.num_processes
         begun = {"True": True, "False": False}.get(decided.get("compiled"))
-        micro, how = config.micro_batch_size, asked()
+        micro, how = config.micro_batch_size, engine()
         if micro == "auto" and "micro_batch_size" not in config.may_change:
             micro = None  # a loss looks at all that is seen together
         if micro == "auto":
@@ -225,7 +225,7 @@ class Ready:
         manner, device = self.manner, self.accelerator.device
         muon = f", Muon in {manner.muon}" if self.config.optim.optimizer == "muon" else ""
         how = f"{manner.precision}{muon}{', compiled' if manner.compiled else ''}"
-        how += f"{', in shards' if asked() else ''}, on {device}"
+        how += f"{', in shards' if engine() else ''}, on {device}"
         seen = f"{manner.micro_batch_size} sequences a forward pass, {describe_rates(device.type)}"
         lines = [f"{self.config.name}: {shape}, {how}", seen, *self.objective.notes, audit_table(findings)]
         if self.config.revisions:
@@ -302,7 +302,7 @@ def _accelerator(config: TrainConfig, precision: str) -> Accelerator:
     """The devices of this run; UserError if the batch cannot be split evenly over its processes."""
     if precision == "fp16" and not torch.cuda.is_available():
         raise UserError("fp16 needs a GPU: write precision: auto, bf16 or fp32, for a new run")
-    if asked() and precision == "fp16":
+    if engine() and precision == "fp16":
         raise UserError("fp16 is not for parameters in shards: write precision: bf16 or fp32, for a new run")
     mixed = "no" if precision == "fp32" else precision
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)

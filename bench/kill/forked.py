@@ -40,6 +40,7 @@ def begin(action: Callable[[], object], place: Path, said: Path) -> int:
         file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(file, stream)
+        signal.set_wakeup_fd(-1)  # that of the parent
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         action()

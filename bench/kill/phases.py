@@ -13,7 +13,8 @@ from bench.kill import forked
 from bench.kill.lab import Lab, Tally, last_line
 from bench.kill.stages import STAGES
 
-SAID = "the same command goes on"
+SAID, AT_ONCE = "the same command goes on", "stopped at once"
+"""What each says, and none who came to its end by itself."""
 
 
 class Phase(NamedTuple):
@@ -95,7 +96,7 @@ def ask_in(lab: Lab, name: str, signals: Sequence[signal.Signals] = SIGNALS) -> 
             tally.wrong.append(f"{phase.target} was not called")
             continue
         tally.longest = max(tally.longest, time.time() - asked.stat().st_mtime)
-        if status != STOPPED or SAID not in lab.said():
+        if status != STOPPED or SAID not in lab.said() or AT_ONCE in lab.said():
             tally.wrong.append(f"{number.name}: status {status}: {last_line(lab.said())}")
         lab.end(stage, tally, None)
     tally.name = name

@@ -9,6 +9,7 @@ from typing import IO, NamedTuple
 
 from babylm_data.sealed import seal
 from bench.kill.lab import Lab, Tally
+from bench.kill.stages import STAGES
 
 
 def writing_in_place() -> None:
@@ -16,7 +17,7 @@ def writing_in_place() -> None:
     from train_teachers import checkpoint
 
     @contextmanager
-    def open_folder(path: Path):
+    def open_folder(path: Path, needed: int | None = None):
         path.mkdir(parents=True, exist_ok=True)
         yield path
         seal(path)
@@ -30,7 +31,7 @@ def forgetting_the_optimiser() -> None:
     from train_teachers import loop
 
     honest = loop.load_state
-    loop.load_state = lambda folder, module, optimizers, scaler: honest(folder, module, [], scaler)
+    loop.load_state = lambda path, module, optimizers, scaler: honest(path, module, [], scaler)
 
 
 def keeping_later_lines() -> None:
@@ -97,6 +98,8 @@ PROTECTIONS = {
 def unprotected(lab: Lab, name: str, kills: int, rng: Random) -> Tally:
     """Play the stage that needs a protection without it; what is wrong then is what should be."""
     take_away, stage, by_operations = PROTECTIONS[name]
+    lab.reset(STAGES[stage])
+    lab.finish(STAGES[stage], take_away)  # without an interruption nobody misses it
     if by_operations:
         tally = lab.operations(stage, plant=take_away)
     else:

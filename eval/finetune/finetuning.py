@@ -38,21 +38,21 @@ def finetune(request: FinetuneRequest) -> None:
     out = TuningFolder(request.out, header, submitted=request.seeds[0])
     made = stamp(request)
     runner, parts = Runner(folder, request), len(jobs) * len(request.seeds)
-    for job in jobs:
+    for place, job in enumerate(jobs):
         settings = runner.settings(job)
         question = asked(job.files, asdict(settings))
-        for seed in request.seeds:
+        for turn, seed in enumerate(request.seeds, start=place * len(request.seeds)):
+            tell(None, "finetune", request.model, turn, parts, goes_on=True)
             if out.finished(job.task, seed, question):
                 print(f"{job.task}, seed {seed}: already there, from this model, data and settings")
                 continue
             result, predictions = runner.run(job, settings, seed)
             out.add(job.task, seed, question, result | made, predictions)
-            done = len(list(request.out.glob("*/seed-*/result.json")))
-            tell(None, "finetune", request.model, done, parts, goes_on=True)
         out.gather(job.task, question)
         if tree and job.task in glue.OFFICIAL:
             source = out.place(job.task, request.seeds[0]) / "predictions.json"
             write_whole(tree / job.task / source.name, utf8_text(source, "fine-tune again"))
+    tell(None, "finetune", request.model, parts, parts, goes_on=False)
     print(tuning_table({name: out.content["tasks"][name] for name in request.tasks}))
 
 

@@ -78,6 +78,7 @@ def score_jobs(
             print(f"{job.task} has no result: {error}")
             continue
         file.add(job.task, keys[job.task], result | made | {"measured_on": job.measured_on}, details)
+    tell(None, "eval", request.model, len(jobs) - len(refused), len(jobs), goes_on=False)
     return refused
 
 

@@ -150,8 +150,8 @@ def results_of(scoring: list[ScoreRequest], tuning: FinetuneRequest | None) -> i
     done = 0
     for each in scoring:
         with suppress(UserError):  # none yet, or damaged, which is told when its turn comes
-            done += min(
-                len(each.tasks.names), len(read_json(each.out / "scores.json", "", ("tasks",))["tasks"])
+            done += len(
+                set(each.tasks.names) & {*read_json(each.out / "scores.json", "", ("tasks",))["tasks"]}
             )
     places = (
         [tuning.out / task / f"seed-{seed}" for task in tuning.tasks for seed in tuning.seeds]
