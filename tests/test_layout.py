@@ -16,8 +16,14 @@ UPSTREAM = {
     "eval": {"babylm_data", "eval"},
 }
 MODULES = [path for stage in UPSTREAM for path in sorted((ROOT / stage).rglob("*.py"))]
+BELIEVING = (
+    ROOT / "tests/test_hostile_payloads.py"
+)  # which shows that its payloads run where they are believed
 EVERYTHING = MODULES + [
-    path for folder in ("bench", "tests") for path in sorted((ROOT / folder).rglob("*.py"))
+    path
+    for folder in ("bench", "tests")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path != BELIEVING
 ]
 
 
