@@ -52,7 +52,7 @@ $(RUN) eval.submission evaluate $(SCORED)
 $(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(if $(LICENSE),--license $(LICENSE)) $(SOME)
 endef
 
-.PHONY: help submission line asked test test-slow lint clean
+.PHONY: help submission line asked test test-slow test-long lint clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -84,7 +84,10 @@ test: .venv/installed        ## the whole quick suite, one to two minutes
 	.venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 test-slow: .venv/installed   ## the tests that take minutes
-	.venv/bin/python -m pytest -m slow -rs --numprocesses=3 --dist=loadgroup
+	.venv/bin/python -m pytest -m slow -rs --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+
+test-long: .venv/installed   ## more of the same kind as some of those, half an hour
+	.venv/bin/python -m pytest -m long -rs --numprocesses=3
 
 lint: .venv/installed        ## ruff
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -20,7 +20,7 @@ VERBS = ("sees", "likes", "finds", "wants", "hears", "helps")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long in one process begins first."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    items.sort(key=lambda item: item.path.stem not in ("test_slurm", "test_kill", "test_processes"))
 
 
 def write_corpus(folder: Path, *, seed: int = 0, lines: int = 400) -> Path:

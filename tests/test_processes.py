@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import PAIRS
 from safetensors.torch import load_file
-from test_distill import BOTH_USED, EVERY, distil, every_loss
+from test_distill import BOTH_USED, EVERY, distil
 from test_loop import curve, weights
 
 from babylm_data.errors import UserError
@@ -38,6 +38,16 @@ STAGES = {"whole": WHOLE, "zero1": ZERO1, "zero2": ZERO2, "zero3": FSDP2}
 PATIENCE = 30.0  # seconds until all processes of a run have ended behind the first
 NEAR = 2e-5  # of weights of size 0.02 to 1 after a dozen steps of 3e-3
 LEARNT = ("wasserstein", "ted")  # by what learns on the first micro-batch of a step, the mean over processes
+SLOW, LONG = pytest.mark.slow, pytest.mark.long
+
+
+def some_slow(values: dict, *slow: str) -> list:
+    """The values under their names, as parameters: some are slow, and the rest, which show the same, long."""
+    return [
+        pytest.param(value, id=name, marks=SLOW if name in slow else LONG) for name, value in values.items()
+    ]
+
+
 engines = pytest.mark.parametrize("engine", [WHOLE, FSDP2], ids=["whole", "shards"])
 
 
@@ -101,8 +111,7 @@ def drawing_as_two(monkeypatch):
     monkeypatch.setattr(Trained, "forward", forward)
 
 
-@pytest.mark.slow
-@every_loss
+@pytest.mark.parametrize("name", some_slow({name: name for name in EVERY}, "soft", "hidden", "wasserstein"))
 def test_every_loss_is_on_two_processes_what_it_is_on_one(make_distill, on_two, drawing_as_two, name):
     """Of losses that look at what is seen together, one process sees in a micro-batch what each of two sees."""
     loss = EVERY[name] | (
@@ -167,13 +176,12 @@ def alone(make_task, train_tiny):
     return run
 
 
-@pytest.mark.slow
 @tasks
-@pytest.mark.parametrize("engine", STAGES)
+@pytest.mark.parametrize("engine", some_slow(STAGES, "zero3"))
 def test_two_processes_train_what_one_trains(make_task, on_two, alone, task, engine):
     """And write the same revisions."""
     stage, config = make_task(task, name="both")
-    one, both = alone(task), on_two(stage, config, engine=STAGES[engine])
+    one, both = alone(task), on_two(stage, config, engine=engine)
     assert_equal(one, both)
     for folder in (one, both):
         written = sorted((folder / "revisions").iterdir())
@@ -312,29 +320,21 @@ def test_what_is_not_a_number_on_one_process_moves_no_weight_on_any(make_task, l
     assert done.returncode != 0 and not list(Path("runs/tiny").glob("state/*"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("launcher", "engine"),
-    [
-        (TORCHRUN, WHOLE),
-        (TORCHRUN, FSDP2),
-        ([*ACCELERATE, "--multi_gpu", "-m"], WHOLE),
-        *(
-            ([*ACCELERATE, "--config_file", str(file), "-m"], WHOLE)
-            for file in sorted(CONFIGS.glob("*.yaml"))
-        ),
-    ],
-    ids=[
-        "torchrun",
-        "torchrun, shards",
-        "accelerate",
-        *(file.stem for file in sorted(CONFIGS.glob("*.yaml"))),
-    ],
-)
-def test_every_launcher_and_every_shipped_config_starts_two_processes(
-    make_config, on_two, train_tiny, launcher, engine
-):
+LAUNCHES = {
+    "torchrun": (TORCHRUN, WHOLE),
+    "torchrun, shards": (TORCHRUN, FSDP2),
+    "accelerate": ([*ACCELERATE, "--multi_gpu", "-m"], WHOLE),
+    **{
+        file.stem: ([*ACCELERATE, "--config_file", str(file), "-m"], WHOLE)
+        for file in sorted(CONFIGS.glob("*.yaml"))
+    },
+}
+
+
+@pytest.mark.parametrize("way", some_slow(LAUNCHES, "torchrun", "fsdp2"))
+def test_every_launcher_and_every_shipped_config_starts_two_processes(make_config, on_two, train_tiny, way):
     """`accelerate launch --cpu` would start one; without a GPU, --multi_gpu starts two on the processor."""
+    launcher, engine = way
     assert_equal(
         train_tiny(name="alone"), on_two("train_teachers", make_config(), launcher=launcher, engine=engine)
     )

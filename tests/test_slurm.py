@@ -22,7 +22,6 @@ NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "scancel")
 ABSENT = [name for name in NEEDED if shutil.which(name) is None] + (["root"] if os.geteuid() else [])
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("slurm"),
     pytest.mark.skipif(bool(ABSENT), reason=f"no Slurm here: {', '.join(ABSENT)} lacking"),
 ]
 CONF = """\
