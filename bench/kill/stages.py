@@ -51,7 +51,9 @@ STAGES = {
     "short teacher": Stage(
         "train_teachers", ["teacher.yaml", "name=short", *OFTEN, "data.words=80", *REVISIONS], True
     ),
-    "student": Stage("distill", ["student.yaml", *OFTEN, *SHORT, *REVISIONS], training=True),
+    "student": Stage(
+        "distill", ["student.yaml", "micro_batch_size=2", *OFTEN, *SHORT, *REVISIONS], training=True
+    ),
     "control": Stage("distill", ["student.yaml", "--control", *OFTEN, *SHORT], training=True),
     **_students(),
     "data": Stage("babylm_data", PROGRAMS["babylm_data"].arguments),
