@@ -1,11 +1,11 @@
 """Damage to what is on the disk is found before it is used, and a full disk leaves whole what was there.
 
 Files of a checkpoint, a cache of soft targets and a data folder are damaged one at a time, drawn by the seed: cut, a
-bit flipped, a range zeroed, deleted, appended to, exchanged, emptied, put on a broken
-sector, denied, turned into a folder. Whoever
-reads it then must refuse it in one line, or go back to the checkpoint before and say so. Then each kind of file is
-written where the disk is full after so many bytes: what was there must stay whole, nothing half-written may bear a
-final name, the error must be one line with the path and the bytes, and with room the same call must do its work.
+bit flipped, a range zeroed, deleted, appended to, exchanged, emptied, put on a broken sector, denied, turned into a
+folder. Whoever reads it then must refuse it in one line, or go back to the checkpoint before and say so. Then each
+kind of file is written where the disk is full after so many bytes: what was there must stay whole, nothing half-
+written may bear a final name, the error must be one line with the path and the bytes, and with room the same call
+must do its work.
 
   python -m bench.damage
   python -m bench.damage --seed 7 --count 2000

@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from babylm_data.stopping import SIGNALS
+
 LIBRARIES = ("train_teachers.stage", "distill.objective", "distill.cache_writer", "eval.finetune.loop")
 LIBRARIES += (
     "eval.scorer.log_probs",
@@ -41,7 +43,7 @@ def begin(action: Callable[[], object], place: Path, said: Path) -> int:
         for stream in (1, 2):
             os.dup2(file, stream)
         signal.set_wakeup_fd(-1)  # that of the parent
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         action()
         status = 0
