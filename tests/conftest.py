@@ -7,11 +7,17 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models, and cores that others may share
 
+import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+FORKED = [str(HERE / "forked_ranks.py")]
+WHOLE: dict[str, str] = {}  # every process holds all
 VOCAB = 300
 NOUNS = ("dog", "cat", "bird", "girl", "boy", "bear", "fish", "duck")
 PAIRS = [{"teacher": 1, "student": 1}, {"teacher": 3, "student": 2}]  # of layers
@@ -96,8 +102,6 @@ def make_config(config_values):
     from train_teachers.config import TrainConfig
 
     def make(schema=TrainConfig, **changes):
-        import json
-
         values = {**config_values}
         for key, value in changes.items():
             merge = isinstance(value, dict) and isinstance(values.get(key), dict)
@@ -189,3 +193,36 @@ def make_setting(make_distill, data_folder):
         return student, DistillObjective(config, teachers, student), batch
 
     return make
+
+
+@pytest.fixture
+def launch(workplace):
+    """launch(stage, config, *event, launcher=FORKED, engine=WHOLE): how two processes of a stage ended."""
+    from train_teachers.config import dump_config
+
+    def run(stage, config, *event, launcher=FORKED, engine=WHOLE):
+        path = Path(f"{config.name}.yaml")
+        path.write_text(dump_config(config), encoding="utf-8")
+        return subprocess.run(
+            [sys.executable, *launcher, stage, str(path), *event],
+            env=os.environ | {"PYTHONPATH": str(HERE.parent)} | engine,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+@pytest.fixture
+def on_two(launch):
+    """on_two(stage, config, **how): the run folder of two processes that have come to the end."""
+
+    def run(stage, config, **how):
+        done = launch(stage, config, **how)
+        assert done.returncode == 0, done.stderr
+        folder = Path("runs") / config.name
+        assert json.loads((folder / "summary.json").read_text())["processes"] == 2
+        return folder
+
+    return run

@@ -4,15 +4,12 @@ Equal means: but for the order of sums, which AdamW's first steps make a little 
 """
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import PAIRS
+from conftest import HERE, PAIRS, WHOLE
 from safetensors.torch import load_file
 from test_distill import BOTH_USED, EVERY, distil
 from test_loop import curve, weights
@@ -20,17 +17,13 @@ from test_loop import curve, weights
 from babylm_data.errors import UserError
 from babylm_data.sealed import damage
 from train_teachers import sharding, step
-from train_teachers.config import dump_config
 from train_teachers.sharding import Sharding
 from train_teachers.stage import _accelerator
 from train_teachers.step import Stepper, Trained
 
-HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "slurm" / "accelerate"
-FORKED = [str(HERE / "forked_ranks.py")]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 ACCELERATE = ["-m", "accelerate.commands.launch", "--num_processes=2"]
-WHOLE: dict[str, str] = {}
 FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 ZERO1 = FSDP2 | {"FSDP_RESHARD_AFTER_FORWARD": "false"}
 ZERO2 = ZERO1 | {"FSDP_SHARDING_STRATEGY": "SHARD_GRAD_OP"}
@@ -49,38 +42,6 @@ def some_slow(values: dict, *slow: str) -> list:
 
 
 engines = pytest.mark.parametrize("engine", [WHOLE, FSDP2], ids=["whole", "shards"])
-
-
-@pytest.fixture
-def launch(workplace):
-    """launch(stage, config, *event, launcher=FORKED, engine=WHOLE): how two processes of a stage ended."""
-
-    def run(stage, config, *event, launcher=FORKED, engine=WHOLE):
-        path = Path(f"{config.name}.yaml")
-        path.write_text(dump_config(config), encoding="utf-8")
-        return subprocess.run(
-            [sys.executable, *launcher, stage, str(path), *event],
-            env=os.environ | {"PYTHONPATH": str(HERE.parent)} | engine,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    return run
-
-
-@pytest.fixture
-def on_two(launch):
-    """on_two(stage, config, **how): the run folder of two processes that have come to the end."""
-
-    def run(stage, config, **how):
-        done = launch(stage, config, **how)
-        assert done.returncode == 0, done.stderr
-        folder = Path("runs") / config.name
-        assert json.loads((folder / "summary.json").read_text())["processes"] == 2
-        return folder
-
-    return run
 
 
 def assert_equal(one, other, *, weights=NEAR, values=NEAR):

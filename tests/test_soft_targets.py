@@ -185,10 +185,10 @@ def test_a_check_says_how_the_divergence_stands_to_that_of_the_teacher(make_cach
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kept", [{"top": 4}, {"drawn": 4}])
-def test_two_processes_learn_from_a_cache_as_one_does(make_cached, on_two_processes, kept):
+def test_two_processes_learn_from_a_cache_as_one_does(make_cached, on_two, kept):
     config, _ = make_cached(kept)
     alone = distil(config.model_copy(update={"name": "alone"}))
-    both = on_two_processes("distill", config.model_copy(update={"name": "both"}))
+    both = on_two("distill", config.model_copy(update={"name": "both"}))
     for key in ("val/hard", "val/soft.a", "val/soft.b"):
         assert metrics(alone, key) == pytest.approx(metrics(both, key), abs=2e-3), key
 
