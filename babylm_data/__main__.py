@@ -84,7 +84,7 @@ def main(argv: list[str]) -> None:
     from babylm_data.prepare import Settings, prepare
     from babylm_data.provenance import command_line
     from babylm_data.sealed import write_whole
-    from babylm_data.status import tell
+    from babylm_data.status import in_one
 
     adopted = None
     if args.tokenizer:
@@ -102,22 +102,21 @@ def main(argv: list[str]) -> None:
         **nursery,
     )
     start = time.perf_counter()
-    tell(None, "data", args.out.name, 0, 1, goes_on=True)
-    manifest, was_there = prepare(
-        args.out,
-        settings,
-        raw=args.raw,
-        tokenizer=adopted,
-        allow_words=args.allow_words,
-        workers=args.workers,
-    )
-    if was_there:
-        print(f"{args.out} is there already, intact and made from the same input by the same settings")
-    else:
-        print(f"{args.out} made in {time.perf_counter() - start:.0f} seconds")
-    if not (command := args.out / "command.txt").exists():  # outside the seal: it decides nothing
-        write_whole(command, command_line() + "\n")
-    tell(None, "data", args.out.name, 1, 1, goes_on=False)
+    with in_one("data", args.out.name):
+        manifest, was_there = prepare(
+            args.out,
+            settings,
+            raw=args.raw,
+            tokenizer=adopted,
+            allow_words=args.allow_words,
+            workers=args.workers,
+        )
+        if was_there:
+            print(f"{args.out} is there already, intact and made from the same input by the same settings")
+        else:
+            print(f"{args.out} made in {time.perf_counter() - start:.0f} seconds")
+        if not (command := args.out / "command.txt").exists():  # outside the seal: it decides nothing
+            write_whole(command, command_line() + "\n")
     report(args.out, manifest)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from babylm_data.errors import STATUS
@@ -17,3 +19,11 @@ def tell(folder: Path | None, stage: str, name: str, done: int, of: int, *, goes
     places += [Path(place)] if (place := os.environ.get(STATUS)) else []
     for place in places:
         write_whole(place, json.dumps(told) + "\n")
+
+
+@contextmanager
+def in_one(stage: str, name: str) -> Iterator[None]:
+    """Tell of work that is there whole or not at all, before it and after it has ended well."""
+    tell(None, stage, name, 0, 1, goes_on=True)
+    yield
+    tell(None, stage, name, 1, 1, goes_on=False)

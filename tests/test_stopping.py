@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +116,41 @@ def test_a_part_of_a_program_that_was_stopped_leaves_no_clock_behind(monkeypatch
         os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(0.6)  # a clock that ran on would have ended this process
     assert not stopping.asked()
+
+
+def libraries_are_being_loaded(process: subprocess.Popen) -> bool:
+    return "libtorch_cpu" in Path(f"/proc/{process.pid}/maps").read_text()
+
+
+def a_compiler_is_at_work(process: subprocess.Popen) -> bool:
+    return any(Path("compiled").rglob("*.cpp"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what a process has loaded stands in /proc")
+@pytest.mark.parametrize(
+    ("begun", "number"),
+    [
+        (libraries_are_being_loaded, signal.SIGTERM),
+        (libraries_are_being_loaded, signal.SIGINT),
+        (libraries_are_being_loaded, signal.SIGUSR1),
+        (a_compiler_is_at_work, signal.SIGTERM),
+        pytest.param(a_compiler_is_at_work, signal.SIGINT, marks=pytest.mark.long),
+        pytest.param(a_compiler_is_at_work, signal.SIGUSR1, marks=pytest.mark.long),
+    ],
+)
+def test_a_training_stops_while_it_loads_its_libraries_and_while_it_compiles(
+    workplace, make_config, begun, number
+):
+    from train_teachers.config import dump_config
+
+    Path("run.yaml").write_text(dump_config(make_config(compile=True)), encoding="utf-8")
+    program = [sys.executable, "-m", "train_teachers", "run.yaml"]
+    places = {"PYTHONPATH": str(Path(__file__).parent.parent), "TORCHINDUCTOR_CACHE_DIR": "compiled"}
+    process = subprocess.Popen(program, env=os.environ | places, stderr=subprocess.PIPE, text=True)
+    while not begun(process):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said.splitlines()[-1]) == (85, "stopped: the same command goes on")

@@ -100,7 +100,7 @@ def _tracker(config: TrainConfig, run: Run, mode: str) -> "WandbRun | None":
     """A run of wandb; offline where it cannot be online, and none where that fails too: training goes on."""
     import wandb
 
-    settings = wandb.Settings(init_timeout=5, finish_timeout=5)
+    settings = wandb.Settings(init_timeout=5, finish_timeout=4)
     options = {"project": config.wandb.project, "name": run.name, "dir": run.folder, "settings": settings}
     options |= {"id": run.tracking_id(), "resume": "allow", "config": config.model_dump()}
     for way in dict.fromkeys((mode, "offline")):

@@ -1,5 +1,6 @@
 """A place that is put back to how it was, programs that are begun in it and killed, and the tally of it."""
 
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from random import Random
 
 from tqdm import tqdm
 
+from babylm_data.errors import STATUS
 from babylm_data.stopping import STOPPED
 from bench.hostile_workplace import environment, make_workplace
 from bench.kill import forked
@@ -22,6 +24,8 @@ from bench.kill.stages import FIRST, STAGES, Stage, differences, fingerprint
 
 SAID = "said.txt"
 """Beside the place: what the last program there has printed."""
+TOLD = "told.json"
+"""And how far it has come, as it tells a job of Slurm."""
 LOOK = 0.002  # seconds between looks at whether a program has ended
 BEYOND = 1.2  # instants are drawn up to this many times what a stage takes, so that each comes to its end
 GOING_ON = 20  # operations with which a program finds out how far it is, or more
@@ -100,6 +104,7 @@ class Lab:
         """Begin a stage; the number of its process."""
         plants = [plant, self.hub.plant if self.hub else None]
         actions = [*filter(None, plants), partial(forked.call, stage.module, stage.arguments)]
+        os.environ[STATUS] = str(self.place.parent / TOLD)
         return forked.begin(lambda: [act() for act in actions], self.place, self.place.parent / SAID)
 
     def finish(self, stage: Stage, plant: Callable[[], object] | None = None) -> None:
@@ -110,6 +115,14 @@ class Lab:
     def said(self) -> str:
         """What the last program has said."""
         return (self.place.parent / SAID).read_text(errors="replace").strip()
+
+    def told(self) -> tuple[int | None, bool]:
+        """How far the last program that told of it has come, and whether anything is left to do."""
+        place = self.place.parent / TOLD
+        if not place.exists():
+            return None, True
+        status = json.loads(place.read_text())
+        return status["done"], status["goes_on"] or status["done"] < status["of"]
 
     def left_alone(self, name: str) -> tuple[dict[str, str], float]:
         """The files that a stage leaves if nobody touches it, and the seconds that it takes."""
@@ -129,6 +142,8 @@ class Lab:
         except RuntimeError as error:
             tally.wrong.append(str(error))
         else:
+            if self.told()[1]:
+                tally.wrong.append("status.json says that something is left to do")
             tally.wrong += differences(self.files(), self.left_alone(tally.name)[0])
 
     def survive(

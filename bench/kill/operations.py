@@ -14,8 +14,8 @@ NAMES = (
     "os.truncate",
     "os.link",
     "os.symlink",
-    "fcntl.flock",
 )
+LOCKING = "fcntl.flock"  # by a descriptor, of a file that was opened here
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -53,13 +53,12 @@ class Operations:
                 os.truncate(path, os.path.getsize(path) // 2)
             self._note()
 
+        def is_here(path: str | bytes | int) -> bool:
+            return not isinstance(path, int) and os.path.abspath(os.fsdecode(path)).startswith(here)
+
         def hear(event: str, arguments: tuple) -> None:
-            writes = event == "open" and bool((arguments[2] or 0) & WRITING)
-            if (writes or event in NAMES) and event != "fcntl.flock":
-                path = os.path.abspath(os.fsdecode(arguments[0])) if not isinstance(arguments[0], int) else ""
-                if path.startswith(here):
-                    self._note()
-            elif event == "fcntl.flock":
+            writes = event == "open" and (arguments[2] or 0) & WRITING
+            if event == LOCKING or ((writes or event in NAMES) and is_here(arguments[0])):
                 self._note()
 
         os.fsync, safetensors.torch.serialize_file = fsync, serialize_file

@@ -1,10 +1,11 @@
-"""Every phase of every long program, asked to stop just there by each signal: status 85, soon, and nothing is lost."""
+"""Every phase of every long program, asked to stop just there by each signal: status 85, at once or
+after one step, and nothing is lost."""
 
 import importlib
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import wraps
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ class Phase(NamedTuple):
     target: str
     """module:name of a function, or module:Class.method."""
     call: int = 0
+    done: Container[int | None] = (None,)
+    """What status.json may say then; None if the program has not come so far as to tell."""
 
 
 PHASES = {
@@ -31,31 +34,31 @@ PHASES = {
     "building the model": Phase("teacher", "train_teachers.stage:_student"),
     "loading teachers": Phase("student", "distill.teachers:Teachers.__init__"),
     "gradient audit": Phase("student", "train_teachers.stage:audit"),
-    "validation before the first step": Phase("teacher", "train_teachers.loop:held_out_terms"),
-    "first step, or its compilation": Phase("teacher", "train_teachers.step:Stepper.__call__"),
-    "step": Phase("teacher", "train_teachers.step:Stepper.__call__", 5),
-    "accumulation": Phase("student", "train_teachers.step:Trained.forward", 13),
-    "validation": Phase("student", "train_teachers.loop:held_out_terms", 3),
-    "save": Phase("teacher", "train_teachers.loop:save_state", 4),
-    "revision": Phase("student", "train_teachers.revisions:export", 2),
-    "export": Phase("teacher", "train_teachers.stage:export"),
+    "validation before the first step": Phase("teacher", "train_teachers.loop:held_out_terms", done=(0,)),
+    "first step, or its compilation": Phase("teacher", "train_teachers.step:Stepper.__call__", done=(0,)),
+    "step": Phase("teacher", "train_teachers.step:Stepper.__call__", 5, done=(6,)),
+    "accumulation": Phase("student", "train_teachers.step:Trained.forward", 13, done=(7,)),
+    "validation": Phase("student", "train_teachers.loop:held_out_terms", 3, done=(9,)),
+    "save": Phase("teacher", "train_teachers.loop:save_state", 4, done=(5,)),
+    "revision": Phase("student", "train_teachers.revisions:export", 2, done=(5,)),
+    "export": Phase("teacher", "train_teachers.stage:export", done=(9,)),
     "training one's own parts": Phase(
-        "student wasserstein", "distill.objective:DistillObjective.train_own", 4
+        "student wasserstein", "distill.objective:DistillObjective.train_own", 4, done=(5,)
     ),
-    "first block of a cache": Phase("cache", "distill.cache_writer:Pass._kept"),
-    "cache": Phase("cache", "distill.cache_writer:Pass._kept", 1),
-    "sealing a cache": Phase("cache", "distill.cache_writer:seal"),
-    "cleaning": Phase("data", "babylm_data.clean:clean_source", 1),
-    "tokenizer": Phase("data", "babylm_data.prepare:train_tokenizer"),
-    "encoding": Phase("data", "babylm_data.prepare:encode_split", 1),
-    "scoring": Phase("score", "eval.scorer.log_probs:Scorer.sums", 1),
-    "held-out text": Phase("score", "eval.tasks.perplexity:_nats"),
-    "fine-tuning": Phase("finetune", "eval.finetune.loop:_train_epoch", 1),
-    "validation of fine-tuning": Phase("finetune", "eval.finetune.loop:outputs", 1),
-    "models in other processes": Phase("evaluate", "eval.results.workers:tqdm.update"),
-    "ages": Phase("ages", "eval.aoa.fit:fit"),
-    "building a submission": Phase("build", "eval.submission.bundle:build"),
-    "pushing": Phase("push", "eval.submission.push.send:push"),
+    "first block of a cache": Phase("cache", "distill.cache_writer:Pass._kept", done=(0,)),
+    "cache": Phase("cache", "distill.cache_writer:Pass._kept", 1, done=(256,)),
+    "sealing a cache": Phase("cache", "distill.cache_writer:seal", done=(807,)),
+    "cleaning": Phase("data", "babylm_data.clean:clean_source", 1, done=(0,)),
+    "tokenizer": Phase("data", "babylm_data.prepare:train_tokenizer", done=(0,)),
+    "encoding": Phase("data", "babylm_data.prepare:encode_split", 1, done=(0,)),
+    "scoring": Phase("score", "eval.scorer.log_probs:Scorer.sums", 1, done=(0,)),
+    "held-out text": Phase("score", "eval.tasks.perplexity:_nats", done=(1,)),
+    "fine-tuning": Phase("finetune", "eval.finetune.loop:_train_epoch", 1, done=(1,)),
+    "validation of fine-tuning": Phase("finetune", "eval.finetune.loop:outputs", 1, done=(1,)),
+    "models in other processes": Phase("evaluate", "eval.results.workers:tqdm.update", done=range(1, 9)),
+    "ages": Phase("ages", "eval.aoa.fit:fit", done=(0,)),
+    "building a submission": Phase("build", "eval.submission.bundle:build", done=(0,)),
+    "pushing": Phase("push", "eval.submission.push.send:deliver", 1, done=(1,)),
 }
 
 
@@ -98,6 +101,9 @@ def ask_in(lab: Lab, name: str, signals: Sequence[signal.Signals] = SIGNALS) -> 
         tally.longest = max(tally.longest, time.time() - asked.stat().st_mtime)
         if status != STOPPED or SAID not in lab.said() or AT_ONCE in lab.said():
             tally.wrong.append(f"{number.name}: status {status}: {last_line(lab.said())}")
+        done, goes_on = lab.told()
+        if done not in phase.done or not goes_on:
+            tally.wrong.append(f"{number.name}: status.json tells of {done}, not of {phase.done}")
         lab.end(stage, tally, None)
     tally.name = name
     return tally

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from babylm_data.errors import UserError, parser_of, run_stage
+from babylm_data.status import in_one
 from eval.aoa.fit import AgesRequest, fit
 from eval.results.official_tree import ResultsTree
 
@@ -52,7 +53,11 @@ def main(argv: list[str]) -> None:
                 "--results needs the model's name, which checkpoints do not have: add --model-name NAME"
             )
         tree = ResultsTree(args.results, args.model_name)
-    fit(AgesRequest(tuple(args.checkpoints), args.human, args.out, args.tokenizer, tree, typed=tuple(argv)))
+    request = AgesRequest(
+        tuple(args.checkpoints), args.human, args.out, args.tokenizer, tree, typed=tuple(argv)
+    )
+    with in_one("ages", args.out.name):
+        fit(request)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from babylm_data.errors import parser_of, run_stage
 from babylm_data.sealed import write_whole
+from babylm_data.status import in_one
 from eval.report.page import page
 from eval.runs.lineup import read_lineup
 
@@ -17,7 +18,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="the page to write (default: RUN/report.html)")
     arguments = parser.parse_args(argv)
     out = arguments.out or arguments.run / "report.html"
-    write_whole(out, page(read_lineup(arguments.run)))
+    with in_one("report", arguments.run.name):
+        write_whole(out, page(read_lineup(arguments.run)))
     print(f"wrote {out}")
     return 0
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sealed_folder
+from babylm_data.status import in_one
 from eval.report.page import facts, page
 from eval.results.scores import intact
 from eval.runs.caveats import caveats
@@ -80,7 +81,9 @@ def write_bundle(request: BuildRequest) -> None:
     rules = load_rules(request.rules) if request.rules else None
     checked = {"data": request.data, "allow_constant": request.allow_constant}
     told = {"partial": request.partial, "licensed": request.license}
-    print(f"wrote {build(request.run, rules=rules, **told, **checked)}")
+    with in_one("build", request.run.name):
+        bundle = build(request.run, rules=rules, **told, **checked)
+    print(f"wrote {bundle}")
 
 
 def build(

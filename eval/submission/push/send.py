@@ -18,6 +18,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError
 from babylm_data.hub import refuse_bad_endpoint
+from babylm_data.status import tell
 from eval.submission.push.branches import Branch, doubts, planned
 from eval.submission.push.repository import Repository
 
@@ -114,8 +115,10 @@ def push(
     repo = Repository(name, token, sleep=sleep)
     with repo.clean_logs():
         open_repository(repo, [branch.name for branch in branches], private=private)
-        for branch in branches:
+        for place, branch in enumerate(branches):
+            tell(None, "push", name, place, len(branches), goes_on=True)
             print(branch.described(deliver(repo, branch)), flush=True)
+    tell(None, "push", name, len(branches), len(branches), goes_on=False)
     print(f"pushed to {repo.api.endpoint}/{name}")
 
 
