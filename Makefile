@@ -84,7 +84,7 @@ test: .venv/installed        ## the whole quick suite, one to two minutes
 	.venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 test-slow: .venv/installed   ## the tests that take minutes
-	.venv/bin/python -m pytest -m slow -rs --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -m "slow and not long" -rs --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 test-long: .venv/installed   ## more of the same kind as some of those, half an hour
 	.venv/bin/python -m pytest -m long -rs --numprocesses=3

@@ -285,10 +285,19 @@ def test_the_line_is_jobs_from_a_clone_to_the_report(clone):
     assert "finished already" in bare_job(clone) and not list(clone.glob("slurm-*.status*"))
 
 
+@pytest.mark.long
+def test_without_a_config_a_job_makes_the_nursery_and_its_models_in_a_bare_clone(clone):
+    said_of_it = bare_job(clone)
+    for name in ("llama", "gpt2", "nursery", "nursery-control"):
+        assert json.loads((clone / "runs" / name / "summary.json").read_text())["status"] == "finished", (
+            said_of_it
+        )
+
+
 def bare_job(clone: Path) -> str:
     """What `sbatch slurm/distill.slurm` says in the end."""
     job = said("sbatch", "--parsable", "--cpus-per-task=2", "slurm/distill.slurm").strip()
-    wait_for(lambda: state(job).get("JobState") == "COMPLETED", 300)
+    wait_for(lambda: state(job).get("JobState") == "COMPLETED", 900)
     return (clone / f"distill-{job}.out").read_text()
 
 
