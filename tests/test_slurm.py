@@ -288,7 +288,7 @@ def test_the_line_is_jobs_from_a_clone_to_the_report(clone):
 @pytest.mark.long
 def test_without_a_config_a_job_makes_the_nursery_and_its_models_in_a_bare_clone(clone):
     said_of_it = bare_job(clone)
-    for name in ("llama", "gpt2", "nursery", "nursery-control"):
+    for name in ("nursery-llama", "nursery-gpt2", "nursery", "nursery-control"):
         assert json.loads((clone / "runs" / name / "summary.json").read_text())["status"] == "finished", (
             said_of_it
         )
