@@ -94,6 +94,8 @@ class Blocks(NamedTuple):
 
     tokens: np.ndarray
     """(sequences, seq_len + 1) int64: one more than a model is given, for the last target."""
+    words: np.ndarray
+    """(sequences, seq_len + 1) uint8: whitespace words that begin in each token."""
     starts: np.ndarray
     """(sequences,) int64: where in the stream each begins."""
     split: str
@@ -101,13 +103,13 @@ class Blocks(NamedTuple):
     @classmethod
     def at(cls, tokens: TokenFile, starts: np.ndarray, seq_len: int) -> "Blocks":
         """The blocks of `seq_len` + 1 tokens that begin at `starts`."""
-        read = tokens.tokens[starts[:, None] + np.arange(seq_len + 1)].astype(np.int64)
-        return cls(read, starts, tokens.split)
+        places = starts[:, None] + np.arange(seq_len + 1)
+        return cls(tokens.tokens[places].astype(np.int64), tokens.words[places], starts, tokens.split)
 
     def some(self, count: int) -> "Blocks":
         """`count` of them, evenly spaced; all where there are fewer."""
         chosen = _evenly(len(self.starts), count)
-        return Blocks(self.tokens[chosen], self.starts[chosen], self.split)
+        return Blocks(self.tokens[chosen], self.words[chosen], self.starts[chosen], self.split)
 
 
 @dataclass(frozen=True)

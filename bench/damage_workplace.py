@@ -22,7 +22,7 @@ from eval.results.scores import ScoreFile
 from train_teachers.checkpoint import export, load_state, newest, save_state
 from train_teachers.config import TrainConfig, load_config
 from train_teachers.language_model import build
-from train_teachers.objective import HardObjective
+from train_teachers.objective import HardObjective, hard_alone
 from train_teachers.optim import build_optimizers
 from train_teachers.stage import run_training
 from train_teachers.step import Trained
@@ -64,7 +64,7 @@ def make_workplace(place: Path) -> None:
         write_model()
         for name, content in CONFIGS.items():
             Path(name).write_text(content, encoding="utf-8")
-        run_training(run_config(), kind="teacher", make_objective=lambda *_: HardObjective())
+        run_training(run_config(), kind="teacher", make_objective=hard_alone)
         for name, temperature in (("a", 2.0), ("b", 3.0)):
             write_caches(cache_config(name, temperature))
         add_scores("first")

@@ -194,7 +194,7 @@ def teachers_in(place: Path) -> None:
 
 def train(recipe: str, name: str, *, kill: bool = False, **options) -> str:
     """Train a teacher, or find it trained; with `kill` by a process that is killed at its first checkpoint."""
-    from train_teachers.objective import HardObjective
+    from train_teachers.objective import hard_alone
     from train_teachers.stage import run_training
 
     path = ROOT / f"train_teachers/configs/{recipe}.yaml"
@@ -206,7 +206,7 @@ def train(recipe: str, name: str, *, kill: bool = False, **options) -> str:
         run_training(
             load_config(TrainConfig, path, overrides),
             kind="teacher",
-            make_objective=lambda *_: HardObjective(),
+            make_objective=hard_alone,
         )
     return name
 

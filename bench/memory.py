@@ -68,16 +68,15 @@ def _looked_at(model: "Model", seq_len: int) -> tuple[int, float]:
     import torch
 
     from train_teachers.device import choose_attention
-    from train_teachers.language_model import FAMILIES
+    from train_teachers.language_model import config_of, model_class
 
-    make_config, model_class = FAMILIES[model.family]
-    settings = make_config(model)
+    settings = config_of(model)
     settings.vocab_size, settings.attn_pdrop = (
         ENTRIES,
         0.0,
     )  # which alone makes a CPU form the maps of attention
     settings.bos_token_id = settings.eos_token_id = None
-    body = model_class(settings).base_model
+    body = model_class(model.family)(settings).base_model
     choose_attention(body, "bf16", torch.device("cuda"))  # as it would be there
     kept = [_kept(body, torch.zeros(count, seq_len, dtype=torch.long)) for count in (1, 2)]
     return sum(p.numel() for p in body.parameters()), (kept[1] - kept[0]) / seq_len

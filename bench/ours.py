@@ -13,7 +13,7 @@ from distill.__main__ import objective_of
 from distill.config import DistillConfig
 from train_teachers.config import TrainConfig
 from train_teachers.muon import Muon
-from train_teachers.objective import HardObjective
+from train_teachers.objective import hard_alone
 from train_teachers.stage import Ready
 from train_teachers.step import Stepper, Trained
 
@@ -34,7 +34,7 @@ class Kit(NamedTuple):
 def open_kit(config: DistillConfig | TrainConfig) -> Kit:
     """The one place that knows how the kit makes and takes a step."""
     distils = isinstance(config, DistillConfig)
-    ready = Ready(config, objective_of(config) if distils else lambda *_: HardObjective())
+    ready = Ready(config, objective_of(config) if distils else hard_alone)
     ready.student.train()
     trained = Trained(ready.student, ready.objective)
     stepper = Stepper(trained, config, ready.accelerator, steps=ready.steps, manner=ready.manner)

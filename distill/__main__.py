@@ -92,8 +92,8 @@ def objective_of(config: DistillConfig) -> "MakeObjective":
     from distill.objective import DistillObjective
     from distill.teachers import Teachers
 
-    return lambda student, fingerprint, device: DistillObjective(
-        config, Teachers(config, fingerprint, student.config.vocab_size, device), student
+    return lambda student, fingerprint, device, targets: DistillObjective(
+        config, Teachers(config, fingerprint, student.config.vocab_size, device), student, targets
     )
 
 

@@ -58,7 +58,7 @@ from train_teachers.device import (
 from train_teachers.language_model import num_parameters
 from train_teachers.outputs import chunk_size
 from train_teachers.pretrained import model_hash, weights_of
-from train_teachers.targets import next_token
+from train_teachers.targets import NEXT_TOKEN
 from train_teachers.tracking import progress_bar
 
 TOKENS_WITHOUT_GRADIENT = 16_384  # of a forward pass on a GPU
@@ -280,7 +280,7 @@ class Pass:
         `compiled`: with compiled code, where there is any; for the last few blocks nothing is compiled anew.
         """
         bodies: dict[int, Callable] = self.bodies if compiled else {}
-        batch, half = next_token(blocks, 0, 0).to(self.device), self.precision != "fp32"
+        batch, half = NEXT_TOKEN.of_items(blocks).to(self.device), self.precision != "fp32"
         with torch.autocast(self.device.type, FORMATS[self.precision] if half else None, enabled=half):
             signals = self.teachers(batch, self.names, lambda model: bodies.get(id(model), model.base_model))
             outputs = [signals[name].output.cast() for name in self.names]

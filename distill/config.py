@@ -3,55 +3,13 @@
 Every loss has one class here and one field in `Losses`; a loss that is left out (null) is not computed.
 """
 
-import math
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from train_teachers.config import Model, Strict, TrainConfig
-
-
-class Schedule(Strict):
-    """A number that changes while the run goes on."""
-
-    start: float = Field(ge=0)
-    """Value at the beginning."""
-    end: float = Field(ge=0)
-    """Value from `until` on."""
-    shape: Literal["linear", "cosine", "step"] = "linear"
-    """The way from start to end; step: start before `until`, end from there on."""
-    until: float = Field(default=1.0, gt=0, le=1)
-    """Where `end` is reached, as a fraction of the run."""
-
-    @model_validator(mode="after")
-    def _reaches_its_end(self) -> Self:
-        if self.shape == "step" and self.until == 1:
-            raise ValueError("shape: step needs until below 1, or its end is never used")
-        return self
-
-    def at(self, progress: float) -> float:
-        """The value at `progress`, the share (0-1) of the run that is done."""
-        done = min(1.0, progress / self.until)
-        if self.shape == "step":
-            done = float(done >= 1)
-        elif self.shape == "cosine":
-            done = 0.5 * (1 - math.cos(math.pi * done))
-        return self.start + done * (self.end - self.start)
-
-
-Number = float | Schedule
-
-
-def value(number: Number, progress: float) -> float:
-    """A constant, or what a schedule says at `progress` (0-1)."""
-    return number.at(progress) if isinstance(number, Schedule) else number
-
-
-def largest(number: Number) -> float:
-    """A constant, or the largest value of a schedule."""
-    return max(number.start, number.end) if isinstance(number, Schedule) else number
+from train_teachers.config import Model, Number, Schedule, Strict, TrainConfig, largest, value
 
 
 def _not_negative(number: Number) -> Number:
@@ -118,6 +76,9 @@ class Teacher(Strict):
 
     path: str
     """Folder (or hub name) with safetensors that AutoModelForCausalLM loads, such as runs/NAME/export."""
+    reads: Literal["causal", "masked", "both"] | None = None
+    """What it can be asked, where the student learns both (targets: hybrid): causal, next tokens; masked, hidden ones,
+    by a class of masked models; both, as the student. null: as the student."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """In which its weights are held; half of fp32's memory, and rounded once, in bf16 and fp16."""
     model: Model | None = None
@@ -156,6 +117,8 @@ class PerTeacher(Loss):
 
     weight: dict[str, Weight] = Field(min_length=1)
     """Teacher name: coefficient of its term."""
+    at: Literal["targets", "all"] = "targets"
+    """Positions that count: those with a target, or all, which is more where targets are masked."""
 
 
 class Soft(PerTeacher):
@@ -203,6 +166,8 @@ class Soft(PerTeacher):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
+        if self.adaptive == "teacher_loss" and self.at == "all":
+            raise ValueError("adaptive: teacher_loss knows no true token but the targets: leave at: all away")
         if self.adaptive and self.combine != "separate":
             raise ValueError(f"adaptive: {self.adaptive} needs combine: separate")
         return self
@@ -414,6 +379,33 @@ class DistillConfig(TrainConfig):
             raise ValueError(f"teacher '{idle[0]}' has a weight in no loss: give it one or remove it")
         return self
 
+    @property
+    def reads(self) -> dict[str, str]:
+        """By teacher, what it is asked."""
+        asked = {"next_token": "causal", "masked": "masked", "hybrid": "both"}[self.targets.kind]
+        return {name: teacher.reads or asked for name, teacher in self.teachers.items()}
+
+    @model_validator(mode="after")
+    def _teachers_can_answer(self) -> Self:
+        kind, reads, soft = self.targets.kind, self.reads, self.losses.soft
+        for name, there in reads.items():
+            if kind != "hybrid" and there != {"next_token": "causal", "masked": "masked"}[kind]:
+                raise ValueError(
+                    f"teacher '{name}' reads {there}, and this student is asked for {kind}: between the two kinds only "
+                    "a student with targets: hybrid learns"
+                )
+        if soft and soft.is_one_term and len({reads[name] for name in soft.weight if name in reads}) > 1:
+            raise ValueError(
+                "losses.soft makes one target of teachers that read otherwise: write combine: separate, and no adaptive"
+            )
+        if (
+            kind == "hybrid"
+            and self.losses.heads
+            and any(reads.get(k) != "both" for k in self.losses.heads.soft)
+        ):
+            raise ValueError("losses.heads.soft: in a hybrid its teachers must read both")
+        return self
+
     @model_validator(mode="after")
     def _maps_are_whole(self) -> Self:
         if self.losses.attention and self.model.dropout:
@@ -450,6 +442,10 @@ class DistillConfig(TrainConfig):
         cached, soft = {name for names in self.caches.values() for name in names}, self.losses.soft
         if not cached:
             return self
+        if self.targets.kind != "next_token":
+            raise ValueError(
+                f"targets: {self.targets.kind} hides other tokens at each step, and no cache has what teachers say then"
+            )
         for name, loss in self.losses.used.items():
             asked = set(loss.weight) if isinstance(loss, PerTeacher) else set(getattr(loss, "soft", ()))
             if name != "soft" and (shared := sorted(asked & cached)):

@@ -19,8 +19,9 @@ from distill.heads import OutputHead
 from distill.projector import Projector
 from distill.teachers import Signals
 from distill.transport import Critic, critic_loss
-from train_teachers.objective import hard_term
+from train_teachers.objective import hard_terms
 from train_teachers.outputs import InChunks
+from train_teachers.targets import IGNORE
 
 Pairs = dict[str, dict[str, list[LayerPair]]]
 """loss -> teacher -> its pairs of layers."""
@@ -30,6 +31,8 @@ class Place(NamedTuple):
     """One pair of layers of one loss, and what is trained for it."""
 
     teacher: str
+    reads: str
+    """What that is asked."""
     pair: LayerPair
     label: str
     """`gpt2@4-2`: layer 4 of teacher gpt2, layer 2 of the student."""
@@ -43,7 +46,12 @@ class Learners(nn.Module):
     """The modules by kind and `<loss>-<teacher>`, in the order of that teacher's pairs of layers."""
 
     def __init__(
-        self, losses: Losses, pairs: Pairs, student: PreTrainedModel, teachers: dict[str, PreTrainedModel]
+        self,
+        losses: Losses,
+        pairs: Pairs,
+        student: PreTrainedModel,
+        teachers: dict[str, PreTrainedModel],
+        reads: dict[str, str],
     ) -> None:
         super().__init__()
         self.losses = losses
@@ -70,7 +78,9 @@ class Learners(nn.Module):
                     self.filters[key] = learners
                 for pair, project, learner in zip(there, projectors, learners, strict=True):
                     label = f"{teacher}@{pair.teacher}-{pair.student}"
-                    self.places[name].append(Place(teacher, pair, label, project or nn.Identity(), learner))
+                    self.places[name].append(
+                        Place(teacher, reads[teacher], pair, label, project or nn.Identity(), learner)
+                    )
         self.critics.requires_grad_(False)
         self.filters.requires_grad_(False)
 
@@ -87,14 +97,15 @@ class Learners(nn.Module):
 
     def critic_losses(self, see: Signals) -> dict[str, Tensor]:
         """What each critic minimises, on the target positions."""
-        penalty, losses = self.losses.wasserstein.gradient_penalty, {}
-        every = slice(None) if see.places_N is None else see.places_N
+        loss, losses = self.losses.wasserstein, {}
         for place in self._seen("wasserstein", see.teachers):
             with torch.no_grad():
-                student_ND = place.project(see.student.hidden_ND[place.pair.student])[every]
-            teacher_ND = see.teachers[place.teacher].hidden_ND[place.pair.teacher][every]
+                student_ND = place.project(see.student.hidden_ND[place.pair.student])
+                student_ND = see.counting(student_ND, loss, place.reads)
+            teacher_ND = see.teachers[place.teacher].hidden_ND[place.pair.teacher]
+            teacher_ND = see.counting(teacher_ND, loss, place.reads)
             losses[f"critic.{place.label}"] = critic_loss(
-                place.learner, student_ND, teacher_ND, gradient_penalty=penalty
+                place.learner, student_ND, teacher_ND, gradient_penalty=loss.gradient_penalty
             )
         return losses
 
@@ -107,8 +118,8 @@ class Learners(nn.Module):
             for place in self._seen("ted", see.teachers)
         }
         one = {"hard": see.targets_N.new_ones((), dtype=torch.float32)}
-        totals, _ = in_chunks(hard_term, one, outputs, {}, see.targets_N, see.places_N)
-        return {name: total / see.is_target_N.sum() for name, total in totals.items()}
+        totals, _ = in_chunks(hard_terms, one, outputs, {}, see.targets_N, see.places_N)
+        return {name: total / (see.targets_N != IGNORE).sum() for name, total in totals.items()}
 
     def _seen(self, name: str, teachers: Container[str]) -> list[Place]:
         return [place for place in self.places[name] if place.teacher in teachers]

@@ -37,11 +37,13 @@ from distill.learners import Learners, descend
 from distill.soft import divergences_KN, evidence_KN, soft_N
 from distill.teachers import Signal, Signals, Teachers
 from distill.transport import critic_distance_N, sinkhorn_divergence, sliced_wasserstein
-from train_teachers.language_model import num_parameters
-from train_teachers.objective import Objective, Terms, hard_N
-from train_teachers.outputs import Beside, Output, mean_of, weighted
-from train_teachers.targets import IGNORE, Batch
+from train_teachers.language_model import num_parameters, reading
+from train_teachers.objective import FULL, Objective, Terms, hard_N, in_parts
+from train_teachers.outputs import Beside, Flags, Output, mean_of, weighted
+from train_teachers.targets import IGNORE, NEXT_TOKEN, Batch, Targets
 
+REAL = "@"
+"""Beside the teachers, whose names have no such letter: where there is a position at all."""
 Comparison = Callable[..., Tensor]
 
 
@@ -72,9 +74,15 @@ def comparisons(on: Losses) -> dict[str, Comparison]:
 class DistillObjective(Objective):
     """Owns projectors, heads, critics and filters: trained and checkpointed with the student, never exported."""
 
-    def __init__(self, config: DistillConfig, teachers: Teachers, student: PreTrainedModel) -> None:
-        super().__init__()
-        self.losses, self.seq_len = config.losses, config.data.seq_len
+    def __init__(
+        self,
+        config: DistillConfig,
+        teachers: Teachers,
+        student: PreTrainedModel,
+        targets: Targets = NEXT_TOKEN,
+    ) -> None:
+        super().__init__(targets)
+        self.losses, self.seq_len, self.reads = config.losses, config.data.seq_len, config.reads
         soft, ted = self.losses.soft, self.losses.ted
         self.teachers = teachers
         beside = {"label_smoothing": self.losses.hard.label_smoothing, "z_loss": self.losses.z_loss}
@@ -95,7 +103,13 @@ class DistillObjective(Objective):
             for name, loss in self.losses.layered.items()
         }
         self.compared_outputs = [name for name in self.compare if name not in self.pairs]
-        self.learners = Learners(self.losses, self.pairs, student, teachers.models)
+        self.everywhere = {
+            name
+            for name, loss in self.losses.used.items()
+            if isinstance(loss, PerTeacher) and loss.at == "all"
+        }
+        """The losses that count at all positions."""
+        self.learners = Learners(self.losses, self.pairs, student, teachers.models, self.reads)
         self.own_optimizers = self.learners.own_optimizers()
         # buffers, not numbers: what changes at every step must not make the compiler start again
         self.register_buffer("temperature", torch.tensor(1.0), persistent=False)
@@ -124,6 +138,9 @@ class DistillObjective(Objective):
         for name, loss in self.losses.used.items():
             if isinstance(loss, PerTeacher):
                 weights |= {f"{name}.{k}": value(weight, progress) for k, weight in loss.weight.items()}
+            elif name == "hard":
+                weight = value(loss.weight, progress)
+                weights |= {part: weight * share for part, share in self.targets.parts.items()}
             else:
                 weights[name] = value(loss.weight, progress)
         if soft:
@@ -145,6 +162,35 @@ class DistillObjective(Objective):
             return [k for k in loss.weight if {name, f"{name}.{k}"} & self.active]
         return list(loss.soft) if name == "heads" and name in self.active else []
 
+    def judged(self, positions: int) -> int:
+        """All, where a loss on outputs counts at all."""
+        return positions if self._outputs_everywhere else super().judged(positions)
+
+    @property
+    def _outputs_everywhere(self) -> bool:
+        return bool(self.everywhere - set(self.pairs))
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Of how many positions of a batch each term is a mean: those that count in it."""
+        found, length = super().counts(batch), batch.inputs_BT.shape[1]
+        full = 0 if batch.full_B is None else int(batch.full_B.sum())
+        every = {"masked": full, "causal": len(batch.inputs_BT) - full, "both": len(batch.inputs_BT)}
+        for name in found:
+            reads, everywhere = self._counts_where(name)
+            if everywhere:
+                found[name] = every[reads] * length
+            elif reads != "both":
+                found[name] = found[f"hard.{reads}"]
+        return found
+
+    def _counts_where(self, term: str) -> tuple[str, bool]:
+        """In sequences that are read how a term counts, and whether at all their positions."""
+        loss, _, teacher = term.partition(".")
+        if loss == "soft" and not teacher:
+            teacher = next(iter(self.losses.soft.weight))
+        reads = self.reads.get(teacher, "both") if "hard.causal" in self.targets.parts else "both"
+        return reads, loss in self.everywhere
+
     @property
     def frozen(self) -> list[PreTrainedModel]:
         """The teachers."""
@@ -165,9 +211,9 @@ class DistillObjective(Objective):
         states = bool(set(self.pairs) - {"attention"} or self.losses.heads)
         maps = self.losses.attention is not None
         body, targets_N = partial(self.body, student=student), batch.targets_BT.flatten()
-        mine = Signal.of(student, body(student), batch.inputs_BT, hidden=states, attention=maps)
+        mine = Signal.of(student, body(student), reading(student, batch), hidden=states, attention=maps)
         theirs = self.teachers(batch, teachers, body)
-        return Signals(mine, theirs, targets_N, batch.places_N, targets_N != IGNORE)
+        return Signals(mine, theirs, targets_N, batch.places_N, batch.full_N)
 
     # --- outputs, a chunk of positions at a time ----------------------------------------------------------------
 
@@ -179,11 +225,18 @@ class DistillObjective(Objective):
             states = see.student.hidden_ND
             outputs |= {f"heads@{n}": head(states[int(n)]) for n, head in self.learners.heads.items()}
             counted |= {name: self.one for name in outputs if name != "student"}
-        given = (self.targets_of(see), see.targets_N, see.places_N)
+        places_N = None if self._outputs_everywhere else see.places_N
+        beside = self.targets_of(see)
+        if self._outputs_everywhere:
+            beside[REAL] = Flags(torch.ones_like(see.targets_N, dtype=torch.bool))
+        if see.full_N is not None:
+            beside[FULL] = Flags(see.full_N)
+        given = (beside, see.targets_N, places_N)
         if self.asked.get("soft") and self.losses.soft.looks_at_micro_batch:
             with torch.no_grad():
                 _, found = self.in_chunks(self.evidence, {}, {"student": see.student.output}, *given)
-            self.evidence_K = torch.stack(list(found.values())) / see.is_target_N.sum()
+            counts_N = see.counting_N(self.losses.soft, self._counts_where("soft")[0])
+            self.evidence_K = torch.stack(list(found.values())) / counts_N.sum()
         totals, sums = self.in_chunks(self.output_terms, counted, outputs, *given)
         total = totals.pop("student")
         if totals:
@@ -209,7 +262,8 @@ class DistillObjective(Objective):
     ) -> dict[str, dict[str, Tensor]]:
         """The values of every term on the logits (C, V) of the student, of its heads and of the teachers."""
         student_CV = logits["student"]
-        terms = {"hard": hard_N(student_CV, targets_C, label_smoothing=self.losses.hard.label_smoothing)}
+        hard_C = hard_N(student_CV, targets_C, label_smoothing=self.losses.hard.label_smoothing)
+        terms = in_parts(hard_C, teachers)
         if "z_loss" in self.active:
             terms["z_loss"] = L.z_loss_N(student_CV)
         # of teachers that were made into one target there may be that alone, by the name of the first
@@ -226,11 +280,25 @@ class DistillObjective(Objective):
             )
         for name in self.compared_outputs:
             terms |= {f"{name}.{k}": self.compare[name](student_CV, teachers[k]) for k in self.asked[name]}
-        found = {"student": terms}
+        found = {"student": self._counting(terms, teachers, targets_C)}
         if loss := self.losses.heads if "heads" in self.active else None:
             soft = {k: L.logprobs(teachers[k], loss.temperature) for k in loss.soft}
-            heads = [name for name in logits if name != "student"]
-            found |= {name: {name: head_loss_N(logits[name], targets_C, soft, loss)} for name in heads}
+            for name in (name for name in logits if name != "student"):
+                of_head = {name: head_loss_N(logits[name], targets_C, soft, loss)}
+                found[name] = self._counting(of_head, teachers, targets_C)
+        return found
+
+    def _counting(
+        self, terms: dict[str, Tensor], beside: dict[str, Tensor], targets_C: Tensor
+    ) -> dict[str, Tensor]:
+        """The values of terms where they count, and 0 elsewhere."""
+        has_target_C, found = targets_C != IGNORE, {}
+        for name, value_C in terms.items():
+            reads, everywhere = self._counts_where(name)
+            counts_C = beside[REAL] if everywhere else has_target_C
+            if reads != "both":
+                counts_C = counts_C & (beside[FULL] == (reads == "masked"))
+            found[name] = torch.where(counts_C, value_C, 0.0)
         return found
 
     def evidence(
@@ -239,13 +307,18 @@ class DistillObjective(Objective):
         """What decides, as a mean over the micro-batch, how much each teacher counts."""
         loss, soft = self.losses.soft, {k: teachers[k] for k in self.asked.get("soft", ())}
         values_KC = divergences_KN(loss, logits["student"], soft, self.temperature, self.seq_len)
-        return {"student": dict(zip(soft, evidence_KN(loss, values_KC, soft, targets_C), strict=True))}
+        terms = {
+            f"soft.{k}": value
+            for k, value in zip(soft, evidence_KN(loss, values_KC, soft, targets_C), strict=True)
+        }
+        return {"student": self._counting(terms, teachers, targets_C)}
 
     # --- layers ---------------------------------------------------------------------------------------------------
 
     def layers(self, name: str, see: Signals) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A term per teacher that compares layers, the mean over its pairs; and each pair's value."""
         kind = "attention_NT" if name == "attention" else "hidden_ND"
+        loss = self.losses.layered[name]
         totals: dict[str, list[Tensor]] = {}
         each: dict[str, Tensor] = {}
         for place in self.learners.places[name]:
@@ -253,8 +326,9 @@ class DistillObjective(Objective):
                 continue
             mine = place.project(getattr(see.student, kind)[place.pair.student])
             theirs = getattr(see.teachers[place.teacher], kind)[place.pair.teacher]
-            values = self.compare[name](mine, theirs, see.is_target_N, place.learner)
-            total = see.total(values.expand(len(mine)))
+            counts_N = see.counting_N(loss, place.reads)
+            values = self.compare[name](mine, theirs, counts_N, place.learner)
+            total = torch.where(counts_N, values.expand(len(mine)), 0.0).sum()
             totals.setdefault(term, []).append(total)
             each[f"{name}.{place.label}"] = total
         return {term: torch.stack(parts).mean() for term, parts in totals.items()}, each

@@ -10,12 +10,13 @@ from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
-from distill.config import Attention, DistillConfig, Layered
+from distill.config import Attention, DistillConfig, Layered, PerTeacher
 from distill.soft_targets import Kept, SoftTargets, identity_of, read_cache
 from train_teachers import pretrained
+from train_teachers.language_model import reading
 from train_teachers.objective import wide
 from train_teachers.outputs import Logits, Output, has_plain_output, output_of
-from train_teachers.targets import Batch
+from train_teachers.targets import IGNORE, Batch
 
 # Shape suffixes: B sequences, T positions, N = B * T, V vocabulary, D width.
 
@@ -35,21 +36,28 @@ class Signal(NamedTuple):
         cls,
         model: PreTrainedModel,
         body: Callable | None,
-        inputs_BT: Tensor,
+        inputs: dict[str, Tensor],
         *,
         hidden: bool,
         attention: bool,
+        to_the_left: bool = False,
     ) -> "Signal":
-        """One forward pass through `body`, that of a model with a plain output matrix; None: it makes logits itself."""
+        """One forward pass through `body`, that of a model with a plain output matrix; None: it makes logits itself.
+
+        `to_the_left`: what is said of a position stands at the one before it.
+        """
         forward = model if body is None else body
-        out = forward(
-            input_ids=inputs_BT, use_cache=False, output_hidden_states=hidden, output_attentions=attention
-        )
-        states = tuple(state.flatten(0, 1) for state in out.hidden_states) if hidden else ()
-        maps = (None, *(wide(part).mean(1).flatten(0, 1) for part in out.attentions)) if attention else ()
+
+        def flat(part_BTX: Tensor) -> Tensor:
+            return (part_BTX.roll(-1, dims=1) if to_the_left else part_BTX).flatten(0, 1)
+
+        more = {"output_hidden_states": hidden, "output_attentions": attention}
+        out = forward(**inputs, use_cache=False, **{key: True for key, on in more.items() if on})
+        states = tuple(map(flat, out.hidden_states)) if hidden else ()
+        maps = (None, *(flat(wide(part).mean(1)) for part in out.attentions)) if attention else ()
         if body is None:
-            return cls(Logits(out.logits.flatten(0, 1)), states, maps)
-        return cls(output_of(model, out.last_hidden_state.flatten(0, 1)), states, maps)
+            return cls(Logits(flat(out.logits)), states, maps)
+        return cls(output_of(model, flat(out.last_hidden_state)), states, maps)
 
     # a teacher may have more entries than the tokenizer: padding, which no tokenizer writes
     def of_entries(self, vocab_size: int) -> "Signal":
@@ -65,11 +73,24 @@ class Signals(NamedTuple):
     targets_N: Tensor
     places_N: Tensor | None
     """Positions with a target; None: all."""
-    is_target_N: Tensor
 
-    def total(self, values_N: Tensor) -> Tensor:
-        """Sum over the target positions."""
-        return torch.where(self.is_target_N, values_N, 0.0).sum()
+    full_N: Tensor | None
+    """Positions in sequences that are read in both directions; None: there are not two kinds."""
+
+    def counting_N(self, loss: PerTeacher, reads: str) -> Tensor:
+        """Whether a position counts in the loss of a teacher who reads that."""
+        is_target_N = self.targets_N != IGNORE
+        counts_N = torch.ones_like(is_target_N) if loss.at == "all" else is_target_N
+        if self.full_N is None or reads == "both":
+            return counts_N
+        return counts_N & (self.full_N if reads == "masked" else ~self.full_N)
+
+    def counting(self, states_ND: Tensor, loss: PerTeacher, reads: str) -> Tensor:
+        """The states of the positions that count in it."""
+        if self.full_N is not None and reads != "both":
+            return states_ND[self.counting_N(loss, reads)]
+        # known before: a GPU need not be waited for
+        return states_ND if loss.at == "all" or self.places_N is None else states_ND[self.places_N]
 
 
 class Teachers:
@@ -82,7 +103,7 @@ class Teachers:
     def __init__(
         self, config: DistillConfig, student_fingerprint: str, vocab_size: int, device: torch.device
     ) -> None:
-        self.vocab_size = vocab_size
+        self.vocab_size, self.reads = vocab_size, config.reads
         self.models: dict[str, PreTrainedModel] = {}
         self.plain: dict[str, bool] = {}
         """Whether a teacher's logits are the product of its final states with its output matrix, and no more."""
@@ -100,7 +121,12 @@ class Teachers:
             folder = folder_of(config, name, student_fingerprint)
             # only the plain form of attention keeps its maps
             attention = "eager" if name in self.with_attention else None
-            model = pretrained.load_pretrained(folder, precision=teacher.precision, attention=attention)
+            model = pretrained.load_pretrained(
+                folder,
+                kind="masked" if config.reads[name] == "masked" else "causal",
+                precision=teacher.precision,
+                attention=attention,
+            )
             _check_shape(name, model, config, vocab_size)
             self.plain[name] = has_plain_output(model)
             self.models[name] = model.to(device).requires_grad_(False)
@@ -139,12 +165,15 @@ class Teachers:
         }
         for name, model in self.models.items():
             if name in among:
+                both = self.reads[name] == "both"
                 signal = Signal.of(
                     model,
                     body(model) if self.plain[name] else None,
-                    batch.inputs_BT,
+                    reading(model, batch) if both else {"input_ids": batch.inputs_BT},
                     hidden=name in self.with_hidden,
                     attention=name in self.with_attention,
+                    # a hybrid is asked for a hidden token one position to the left, a masked model where it was
+                    to_the_left=batch.full_B is not None and self.reads[name] == "masked",
                 )
                 signals[name] = signal.of_entries(self.vocab_size)
         return signals

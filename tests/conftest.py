@@ -114,12 +114,12 @@ def make_config(config_values):
 @pytest.fixture
 def train_tiny(workplace, make_config):
     """train_tiny(**changes): train the tiny config into runs/<name>/ with the hard loss; returns the folder."""
-    from train_teachers.objective import HardObjective
+    from train_teachers.objective import hard_alone
     from train_teachers.stage import run_training
 
     def train(**changes) -> Path:
         config = make_config(**changes)
-        run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
+        run_training(config, kind="teacher", make_objective=hard_alone)
         return workplace / "runs" / config.name
 
     return train
@@ -180,7 +180,7 @@ def make_setting(make_distill, data_folder):
     from distill.objective import DistillObjective
     from distill.teachers import Teachers
     from train_teachers.language_model import build
-    from train_teachers.targets import next_token
+    from train_teachers.targets import NEXT_TOKEN
 
     def make(**changes):
         config = make_distill(**changes)
@@ -188,7 +188,8 @@ def make_setting(make_distill, data_folder):
         teachers = Teachers(config, fingerprint(data_folder / "tokenizer"), VOCAB, torch.device("cpu"))
         generator = torch.Generator().manual_seed(0)
         tokens = torch.randint(5, 300, (3, 17), generator=generator)
-        batch = next_token(Blocks(tokens.numpy(), np.arange(3), "train"), seed=0, step=0)
+        blocks = Blocks(tokens.numpy(), np.ones((3, 17), np.uint8), np.arange(3), "train")
+        batch = NEXT_TOKEN.of_items(blocks)
         torch.manual_seed(0)
         return student, DistillObjective(config, teachers, student), batch
 

@@ -12,7 +12,7 @@ from babylm_data.errors import UserError
 from distill.__main__ import main
 from train_teachers.__main__ import main as main_of_teachers
 from train_teachers.config import TrainConfig, load_config
-from train_teachers.objective import HardObjective
+from train_teachers.objective import hard_alone
 from train_teachers.stage import check as check_training
 
 ROOT = Path(__file__).parent.parent
@@ -116,5 +116,5 @@ def test_a_check_speaks_of_the_config_that_it_is_given_and_not_of_a_run_under_it
     train_tiny(name="tiny", batch_size=4)
     config = load_config(TrainConfig, "runs/tiny/config.yaml", ["batch_size=8"])
     capsys.readouterr()
-    check_training(config, lambda *_: HardObjective())
+    check_training(config, hard_alone)
     assert "\n8 sequences a forward pass" in capsys.readouterr().out

@@ -433,8 +433,8 @@ def distil(config):
     run_training(
         config,
         kind="student",
-        make_objective=lambda student, fp, device: DistillObjective(
-            config, Teachers(config, fp, student.config.vocab_size, device), student
+        make_objective=lambda student, fp, device, targets: DistillObjective(
+            config, Teachers(config, fp, student.config.vocab_size, device), student, targets
         ),
     )
     return Path("runs") / config.name

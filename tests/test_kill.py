@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def games() -> dict[str, str]:
-    """The last line of each game: how many plays of it came out as they should."""
+    """All that each game has said; the last line tells how many plays of it came out as they should."""
     words = ["kills", "phases", "operations", "controls", "--most", "20"]
     done = subprocess.run(
         [sys.executable, "-m", "bench.kill", *words],
@@ -23,10 +23,9 @@ def games() -> dict[str, str]:
         text=True,
         check=False,
     )
-    print(done.stdout, done.stderr)
-    return dict(
-        line.split(": ", 1) for line in done.stdout.splitlines() if line.endswith("as they should be")
-    )
+    parts = [part for part in done.stdout.split("\n\n") if part.endswith("as they should be")]
+    assert len(parts) == 4, done.stdout + done.stderr
+    return dict(zip(("kills", "phases", "operations", "controls"), parts, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,8 @@ def test_the_gradient_is_that_of_finite_differences(biased):
         hard_C = nn.functional.cross_entropy(
             logits["student"], targets_C, reduction="none", ignore_index=IGNORE
         )
-        return {"student": {"hard": hard_C, "kl": (p_CV.exp() * (p_CV - q_CV)).sum(-1), "idle": hard_C}}
+        kl_C = torch.where(targets_C != IGNORE, (p_CV.exp() * (p_CV - q_CV)).sum(-1), 0.0)
+        return {"student": {"hard": hard_C, "kl": kl_C, "idle": hard_C}}
 
     def total(hidden_ND, weight_VD, bias_V=None):
         outputs = {"student": Output(hidden_ND, weight_VD, bias_V)}

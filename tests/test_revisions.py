@@ -134,12 +134,12 @@ SCALED = {
 @pytest.fixture(scope="session")
 def whole_run(make_config, tmp_path_factory) -> Path:
     """The run of SCALED, left alone, with a line of metrics a step; shared: do not write into it."""
-    from train_teachers.objective import HardObjective
+    from train_teachers.objective import hard_alone
     from train_teachers.stage import run_training
 
     config = make_config(name="whole", log_every=1, **SCALED)
     with contextlib.chdir(tmp_path_factory.mktemp("whole")):
-        run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
+        run_training(config, kind="teacher", make_objective=hard_alone)
         return Path("runs/whole").resolve()
 
 

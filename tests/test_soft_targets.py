@@ -95,7 +95,7 @@ def records(folder):
 
 
 def first_batch(ready, step=0):
-    return ready.objective.targets(ready.batches.batch(step), 0, step)
+    return ready.objective.targets.of_items(ready.batches.batch(step))
 
 
 @pytest.mark.parametrize("offset", ["fixed", 3])
@@ -498,7 +498,7 @@ def test_a_block_that_the_cache_does_not_have_is_never_guessed(make_cached, data
     ready = Ready(config, objective_of(config))
     tokens = open_tokens(data_folder, "train")
     elsewhere = Batches(tokens, seq_len=16, batch_size=4, seed=0).batch(0)
-    batch = ready.objective.targets(elsewhere._replace(starts=elsewhere.starts * 0 + 5), 0, 0)
+    batch = ready.objective.targets.of_items(elsewhere._replace(starts=elsewhere.starts * 0 + 5))
     with pytest.raises(UserError, match="no block at some of the places"):
         ready.objective.see(ready.student, batch, "ab")
 

@@ -7,7 +7,7 @@ import pytest
 
 from babylm_data.errors import UserError
 from babylm_data.tokens import Batches, held_out, open_tokens, token_dtype
-from train_teachers.targets import next_token
+from train_teachers.targets import NEXT_TOKEN
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_batch_depends_on_seed_and_step_only(data):
 
 
 def test_a_batch_holds_inputs_and_the_token_after_each(data):
-    batch, starts, _ = batches(data).batch(5)
+    batch, _, starts, _ = batches(data).batch(5)
     assert batch.shape == (4, 17) and batch.dtype == np.int64
     assert np.array_equal(batch[:, 1:], batch[:, :-1] + 1)
     assert np.array_equal(batch[:, 0], starts)  # token i is i
@@ -147,6 +147,6 @@ def test_where_a_block_begins_is_not_carried_to_a_device_with_the_batch(data):
     import torch
     from torch.distributed.utils import _recursive_to
 
-    batch = next_token(batches(data).batch(0), 0, 0)
+    batch = NEXT_TOKEN.of_items(batches(data).batch(0))
     ((moved,),) = _recursive_to((batch,), torch.device("meta"), True)
     assert moved.inputs_BT.is_meta and np.array_equal(moved.starts, batch.starts)

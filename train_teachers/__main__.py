@@ -30,16 +30,16 @@ def main(argv: list[str]) -> int | None:
     if not args.check:  # a wrong path is told at once: to load torch takes seconds
         read_manifest(config.data.path)
 
-    from train_teachers.objective import HardObjective
+    from train_teachers.objective import hard_alone
     from train_teachers.stage import check, run_training
 
     if args.check:
         from train_teachers.stand_ins import filled_in, verdict
 
         with filled_in(config) as (filled, _):
-            check(filled, lambda *_: HardObjective())
+            check(filled, hard_alone)
         return verdict(config, filled)
-    run_training(config, kind="teacher", make_objective=lambda *_: HardObjective())
+    run_training(config, kind="teacher", make_objective=hard_alone)
 
 
 if __name__ == "__main__":

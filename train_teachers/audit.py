@@ -48,7 +48,8 @@ def audit(
     known, reached = {id(p) for p in [*mine, *(p for _, p in owned)]}, set()
     norms, values, weights = {}, {}, {}
     for name, value, weight, total in _all_terms(student, objective, batch, autocast):
-        values[name], weights[name] = value / batch.num_targets, weight
+        count = objective.counts(batch)[name]
+        values[name], weights[name] = value / count, weight
         if weight == 0:  # the hard loss, which is computed in any case, to be logged
             norms[name] = 0.0
             continue
@@ -61,7 +62,7 @@ def audit(
         # of the sum, not of the weighted mean: in fp16 the latter would fall below the smallest number
         gradients = torch.autograd.grad(total, mine + [p for _, p in owned], allow_unused=True)
         on_student, on_owned = gradients[: len(mine)], gradients[len(mine) :]
-        norms[name] = _norm(on_student) * weight / batch.num_targets
+        norms[name] = _norm(on_student) * weight / count
         if not 0 < norms[name] < float("inf"):
             why = (
                 ": the student is at its goal already, begin with other weights" if values[name] == 0 else ""
@@ -86,8 +87,8 @@ def _all_terms(
         objective.begin_step(moment)
         weights = objective.weights
         new = [name for name, weight in weights.items() if weight and name not in seen]
-        if moment == objective.moments[0] and "hard" not in new:
-            new.append("hard")
+        if moment == objective.moments[0]:
+            new += [name for name in objective.targets.parts if name not in new]
         for name in new:
             objective.weigh({other: float(other == name) for other in weights})
             with autocast():

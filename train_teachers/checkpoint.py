@@ -143,7 +143,7 @@ def export(
     with sealed_folder(path, _bytes_of(dict(model.named_parameters()))) as temporary:
         model.save_pretrained(temporary, state_dict=weights)
         config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
-        if "rope_parameters" in config:  # transformers 4 reads the older name
+        if "rope_theta" in (config.get("rope_parameters") or {}):  # transformers 4 reads the older name
             config["rope_theta"] = config["rope_parameters"]["rope_theta"]
         config["torch_dtype"] = config["dtype"]
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

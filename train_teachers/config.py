@@ -5,17 +5,26 @@ Units stand in the docstrings of the fields; `python -m train_teachers --help` p
 
 import difflib
 import json
+import math
 import re
 import types
 import typing
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from babylm_data.errors import UserError
 from babylm_data.files import utf8_text
 from babylm_data.yaml_files import parse_table, refuse_deep
+from train_teachers.families import FAMILIES
 
 
 class Strict(BaseModel):
@@ -38,21 +47,62 @@ class Strict(BaseModel):
         return values
 
 
+class Schedule(Strict):
+    """A number that changes while the run goes on."""
+
+    start: float = Field(ge=0)
+    """Value at the beginning."""
+    end: float = Field(ge=0)
+    """Value from `until` on."""
+    shape: Literal["linear", "cosine", "step"] = "linear"
+    """The way from start to end; step: start before `until`, end from there on."""
+    until: float = Field(default=1.0, gt=0, le=1)
+    """Where `end` is reached, as a fraction of the run."""
+
+    @model_validator(mode="after")
+    def _reaches_its_end(self) -> Self:
+        if self.shape == "step" and self.until == 1:
+            raise ValueError("shape: step needs until below 1, or its end is never used")
+        return self
+
+    def at(self, progress: float) -> float:
+        """The value at `progress`, the share (0-1) of the run that is done."""
+        done = min(1.0, progress / self.until)
+        if self.shape == "step":
+            done = float(done >= 1)
+        elif self.shape == "cosine":
+            done = 0.5 * (1 - math.cos(math.pi * done))
+        return self.start + done * (self.end - self.start)
+
+
+Number = float | Schedule
+
+
+def value(number: Number, progress: float) -> float:
+    """A constant, or what a schedule says at `progress` (0-1)."""
+    return number.at(progress) if isinstance(number, Schedule) else number
+
+
+def largest(number: Number) -> float:
+    """A constant, or the largest value of a schedule."""
+    return max(number.start, number.end) if isinstance(number, Schedule) else number
+
+
 class Model(Strict):
     """Shape of a freshly initialised model, in the terms of its Hugging Face config."""
 
-    family: Literal["llama", "gpt2", "gptj"]
-    """Architecture."""
+    family: Literal[tuple(FAMILIES)]
+    """Architecture, one of those in train_teachers/families.py."""
     hidden_size: int = Field(gt=0, le=2**16)
     """Width of the residual stream."""
     num_hidden_layers: int = Field(gt=0, le=1000)
     """Number of blocks."""
-    num_attention_heads: int = Field(gt=0)
-    """Heads per block; divides hidden_size."""
+    num_attention_heads: int | None = Field(default=None, gt=0)
+    """Heads per block; divides hidden_size. null: for mamba, which has none."""
     intermediate_size: int | None = Field(default=None, gt=0, le=2**18)
     """Width inside the MLP; null: 4 * hidden_size."""
     num_key_value_heads: int | None = Field(default=None, gt=0)
-    """Key-value heads (llama only); null: one per head."""
+    """Key-value heads (llama, qwen3); null: one per head."""
     max_position_embeddings: int = Field(default=256, gt=0, le=2**20)
     """Longest input, in tokens."""
     tie_word_embeddings: bool = False
@@ -62,20 +112,25 @@ class Model(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.hidden_size % self.num_attention_heads:
+        family, heads = FAMILIES[self.family], self.num_attention_heads
+        if family.heads != (heads is not None):
             raise ValueError(
-                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}"
+                f"num_attention_heads: {'write how many' if family.heads else f'{self.family} has none'}"
             )
-        if self.num_key_value_heads and self.family != "llama":
-            raise ValueError("num_key_value_heads is for the llama family only")
-        if self.num_key_value_heads and self.num_attention_heads % self.num_key_value_heads:
+        if heads and self.hidden_size % heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {heads}")
+        if self.num_key_value_heads and not family.groups:
+            raise ValueError(f"num_key_value_heads: heads of the {self.family} family share none")
+        if self.num_key_value_heads and heads % self.num_key_value_heads:
             raise ValueError("num_attention_heads is no multiple of num_key_value_heads")
-        if self.family == "gptj" and self.tie_word_embeddings:
-            raise ValueError("the gptj family has no tied embeddings")
-        if self.family == "llama" and self.hidden_size // self.num_attention_heads % 2:
+        if self.tie_word_embeddings and not family.ties:
+            raise ValueError(f"the {self.family} family has no tied embeddings")
+        if family.rotary and self.hidden_size // heads % 2:
             raise ValueError("rotary positions need an even hidden_size / num_attention_heads")
-        if self.family == "llama" and self.dropout:
-            raise ValueError("the llama family has no residual dropout: leave dropout at 0.0")
+        if self.dropout and not family.dropout:
+            raise ValueError(f"the {self.family} family has no residual dropout: leave dropout at 0.0")
+        if self.intermediate_size and not family.inner:
+            raise ValueError(f"intermediate_size: the {self.family} family has a width of its own")
         return self
 
 
@@ -117,6 +172,60 @@ class Data(Strict):
     def layouts(self) -> int | None:
         """How many offsets there are; None: any."""
         return {"random": None, "fixed": 1}.get(self.offset, self.offset)
+
+
+def _below_one(share: Number) -> Number:
+    if largest(share) >= 1 or min(value(share, 0.0), value(share, 1.0)) <= 0:
+        raise ValueError("a share is between 0 and 1")
+    return share
+
+
+class Targets(Strict):
+    """What a model is asked: the next token, tokens that are hidden (BERT, Devlin et al. 2019), or of each sequence one
+    of the two, so that one model learns both (GPT-BERT, Charpentier and Samuel 2024).
+    """
+
+    kind: Literal["next_token", "masked", "hybrid"] = "next_token"
+    """next_token: each token after those before it. masked: some tokens, drawn anew at each step and hidden, where they
+    were. hybrid: a masked sequence is read in both directions too, and its tokens are asked for one position to the
+    left, where the next token is."""
+    share: Annotated[Number, AfterValidator(_below_one)] = 0.15
+    """masked: share of the tokens, special ones apart, that are asked for."""
+    random: float = Field(default=0.1, ge=0, le=1)
+    """masked: share of those that are a random token instead of the mask."""
+    keep: float = Field(default=0.1, ge=0, le=1)
+    """masked: share of those that are left as they are."""
+    whole_words: bool = False
+    """masked: whether a word, from white space to white space, is asked for as a whole."""
+    causal: float = Field(default=0.5, gt=0, lt=1)
+    """hybrid: share of the sequences that are read from left to right, and whose next tokens are asked for."""
+    masked_weight: float | None = Field(default=None, gt=0, lt=1)
+    """hybrid: what the mean over hidden tokens counts in the hard loss, the mean over next tokens counting the rest of
+    1; null: as many as the sequences are."""
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The terms of the hard loss, and what each counts."""
+        if self.kind != "hybrid":
+            return {"hard": 1.0}
+        masked = self.masked_weight or 1 - self.causal
+        return {"hard.causal": 1 - masked, "hard.masked": masked}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_word(cls, written: Any) -> Any:
+        return {"kind": written} if isinstance(written, str) else written
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.random + self.keep > 1:
+            raise ValueError(f"random {self.random} and keep {self.keep} are together at most 1")
+        known = {"next_token": (), "masked": ("share", "random", "keep", "whole_words")}
+        fields = type(self).model_fields
+        for name in fields.keys() - {"kind", *known.get(self.kind, fields)}:
+            if getattr(self, name) != fields[name].default:
+                raise ValueError(f"{name} says nothing about kind: {self.kind}")
+        return self
 
 
 Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]
@@ -185,6 +294,8 @@ class TrainConfig(Strict):
     init: Init | None = None
     """null: fresh weights from the seed."""
     data: Data
+    targets: Targets = Targets()
+    """A table, or the kind alone: `targets: masked`."""
     optim: Optim
     batch_size: int = Field(gt=0)
     """Sequences per optimiser step, over all devices."""
@@ -229,6 +340,11 @@ class TrainConfig(Strict):
             raise ValueError(
                 f"data.seq_len {self.data.seq_len} exceeds model.max_position_embeddings "
                 f"{self.model.max_position_embeddings}"
+            )
+        if self.targets.kind not in FAMILIES[self.model.family].targets:
+            fitting = " or ".join(FAMILIES[self.model.family].targets)
+            raise ValueError(
+                f"a {self.model.family} cannot be asked for {self.targets.kind}: write `targets: {fitting}`"
             )
         blocks = self.model.num_hidden_layers
         if self.init and self.init.blocks and len(self.init.blocks) != blocks:
@@ -406,7 +522,8 @@ def describe(schema: type[BaseModel], indent: str = "  ") -> str:
     """The fields of a config with their meaning and default, for `--help`."""
     lines = []
     for name, field in schema.model_fields.items():
-        default = "" if field.is_required() else f" [{json.dumps(field.default, default=str)}]"
+        given = field.is_required() or isinstance(field.default, BaseModel)
+        default = "" if given else f" [{json.dumps(field.default, default=str)}]"
         inner = [model for model in _models(field.annotation) if model is not schema]
         meaning = field.description or (inner[0].__doc__.splitlines()[0] if inner else "")
         lines.append(f"{indent}{name}{default}: {meaning}")

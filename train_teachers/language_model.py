@@ -1,85 +1,90 @@
 """Plain transformers language models from a shape; nothing that needs remote code to load again."""
 
 import copy
-import re
 
 import torch
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTJConfig,
-    GPTJForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+import torch.nn.functional as F
+import transformers
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from babylm_data.errors import UserError
 from train_teachers.config import Init, Model
+from train_teachers.families import FAMILIES, Family
+from train_teachers.targets import Batch
 
 
-def llama_config(shape: Model) -> PreTrainedConfig:
-    """Rotary positions, SwiGLU, RMS norm (Touvron et al. 2023)."""
-    return LlamaConfig(
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size or 4 * shape.hidden_size,
-        num_hidden_layers=shape.num_hidden_layers,
-        num_attention_heads=shape.num_attention_heads,
-        num_key_value_heads=shape.num_key_value_heads or shape.num_attention_heads,
-        max_position_embeddings=shape.max_position_embeddings,
-        tie_word_embeddings=shape.tie_word_embeddings,
-    )
+def family_of(model: PreTrainedModel) -> Family | None:
+    """The record of a model's architecture, if there is one."""
+    return FAMILIES.get(model.config.model_type)
 
 
-def gpt2_config(shape: Model) -> PreTrainedConfig:
-    """Learned positions, GELU, layer norm before each part (Radford et al. 2019)."""
-    return GPT2Config(
-        n_embd=shape.hidden_size,
-        n_inner=shape.intermediate_size,
-        n_layer=shape.num_hidden_layers,
-        n_head=shape.num_attention_heads,
-        n_positions=shape.max_position_embeddings,
-        tie_word_embeddings=shape.tie_word_embeddings,
-        resid_pdrop=shape.dropout,
-        embd_pdrop=shape.dropout,
-        attn_pdrop=shape.dropout,
-    )
+def model_class(family: str) -> type[PreTrainedModel]:
+    """The class of transformers that models of a family are."""
+    return getattr(transformers, FAMILIES[family].model)
 
 
-def gptj_config(shape: Model) -> PreTrainedConfig:
-    """Rotary positions on part of each head, attention and MLP in parallel (Wang and Komatsuzaki 2021)."""
-    return GPTJConfig(
-        n_embd=shape.hidden_size,
-        n_inner=shape.intermediate_size,
-        n_layer=shape.num_hidden_layers,
-        n_head=shape.num_attention_heads,
-        n_positions=shape.max_position_embeddings,
-        rotary_dim=min(64, shape.hidden_size // shape.num_attention_heads // 2 * 2),
-        resid_pdrop=shape.dropout,
-        embd_pdrop=shape.dropout,
-        attn_pdrop=shape.dropout,
-    )
+def config_of(shape: Model) -> PreTrainedConfig:
+    """The config of a model of that shape, in the words of its class."""
+    family = FAMILIES[shape.family]
+    words = {
+        "hidden_size": shape.hidden_size,
+        "num_hidden_layers": shape.num_hidden_layers,
+        "max_position_embeddings": shape.max_position_embeddings,
+        "tie_word_embeddings": shape.tie_word_embeddings,
+        **dict.fromkeys(family.dropout, shape.dropout),
+    }
+    if family.heads:
+        words["num_attention_heads"] = shape.num_attention_heads
+    if family.groups:
+        words["num_key_value_heads"] = shape.num_key_value_heads or shape.num_attention_heads
+    if family.inner:
+        words[family.inner] = shape.intermediate_size or 4 * shape.hidden_size
+    return model_class(shape.family).config_class(**words | family.beside(shape))
 
 
-FAMILIES = {
-    "llama": (llama_config, LlamaForCausalLM),
-    "gpt2": (gpt2_config, GPT2LMHeadModel),
-    "gptj": (gptj_config, GPTJForCausalLM),
-}
+def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
+    """The blocks of a model of one of our families, in order."""
+    return model.base_model.get_submodule(family_of(model).blocks)
+
+
+def reading(model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
+    """What a model is given to read a batch: ids, and where sequences are read in other ways which token sees which."""
+    inputs = {"input_ids": batch.inputs_BT}
+    if batch.full_B is None:
+        return inputs
+    length = batch.inputs_BT.shape[1]
+    before_TT = torch.ones(length, length, dtype=torch.bool, device=batch.full_B.device).tril()
+    sees_B1TT = (before_TT | batch.full_B[:, None, None])[:, None]
+    if model.config._attn_implementation == "eager":  # adds what it is given to the scores
+        blocked = torch.finfo(model.dtype).min
+        sees_B1TT = torch.zeros_like(sees_B1TT, dtype=model.dtype).masked_fill(~sees_B1TT, blocked)
+    return inputs | {"attention_mask": sees_B1TT}
+
+
+def through_head(model: PreTrainedModel, final_ND: Tensor) -> Tensor:
+    """What a model's output matrix is multiplied with, from its final states."""
+    family = family_of(model)
+    for part in family.head if family else ():
+        final_ND = F.gelu(final_ND) if part == "gelu" else model.get_submodule(part)(final_ND)
+    return final_ND
 
 
 def build(shape: Model, tokenizer, *, seed: int) -> PreTrainedModel:
     """A freshly initialised model in fp32 for `tokenizer`; the same seed gives the same weights."""
-    make_config, model_class = FAMILIES[shape.family]
-    config = make_config(shape)
+    config = config_of(shape)
     config.vocab_size = len(tokenizer)
     config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
     config.pad_token_id = tokenizer.pad_token_id
     torch.manual_seed(seed)
-    model = model_class(config)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model = model_class(shape.family)(config)
+    _set_pad(model, tokenizer.pad_token_id)
     return model
+
+
+def _set_pad(model: PreTrainedModel, token: int | None) -> None:
+    if model.can_generate():
+        model.generation_config.pad_token_id = token
 
 
 SHAPE = (
@@ -90,7 +95,6 @@ SHAPE = (
     "max_position_embeddings",
     "tie_word_embeddings",
 )
-DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
 
 
 def build_from(
@@ -101,14 +105,14 @@ def build_from(
     What `shape` does not tell (such as rotary angles and epsilons) is as in `source`. Of embeddings and outputs the
     first `entries` are kept, those of the tokenizer: more are padding. UserError if the two do not fit.
     """
-    make_config, model_class = FAMILIES[shape.family]
-    if not isinstance(source, model_class):
+    family = FAMILIES[shape.family]
+    if not isinstance(source, model_class(shape.family)):
         raise UserError(
             f"init: {init.path} is a {source.config.model_type}, model.family says {shape.family}"
         )
-    asked, config = make_config(shape), copy.deepcopy(source.config)
+    asked, config = config_of(shape), copy.deepcopy(source.config)
     for key in SHAPE:
-        there, here = _size(config, key), _size(asked, key)
+        there, here = _size(config, key, family), _size(asked, key, family)
         if there != here:
             raise UserError(f"init: {init.path} has {key} {there}, model says {here}")
     blocks = init.blocks or list(range(1, shape.num_hidden_layers + 1))
@@ -127,28 +131,27 @@ def build_from(
     if (config.pad_token_id or 0) >= entries:
         config.pad_token_id = None
     config.num_hidden_layers = shape.num_hidden_layers
-    for key in DROPOUTS:
-        if hasattr(config, key):
-            setattr(config, key, shape.dropout)
+    for key in family.dropout:
+        setattr(config, key, shape.dropout)
     torch.manual_seed(seed)
-    model = model_class(config)
-    model.generation_config.pad_token_id = config.pad_token_id
-    weights, wanted = source.state_dict(), model.state_dict()
-    for name, fresh in wanted.items():
-        where = re.search(r"\.(?:layers|h)\.(\d+)\.", name)
-        if where and int(where[1]) + 1 in init.reinit_blocks:
-            continue
+    model = model_class(shape.family)(config)
+    _set_pad(model, config.pad_token_id)
+    weights, inside = source.state_dict(), f"{model.base_model_prefix}.{family.blocks}."
+    for name, fresh in model.state_dict().items():
         origin = name
-        if where:
-            origin = f"{name[: where.start(1)]}{blocks[int(where[1])] - 1}{name[where.end(1) :]}"
-        fresh.copy_(weights[origin][: len(fresh)])
+        if name.startswith(inside):
+            number, _, part = name.removeprefix(inside).partition(".")
+            if int(number) + 1 in init.reinit_blocks:
+                continue
+            origin = f"{inside}{blocks[int(number)] - 1}.{part}"
+        fresh.copy_(weights[origin][: len(fresh)] if fresh.ndim else weights[origin])
     return model
 
 
-def _size(config: PreTrainedConfig, key: str) -> int | bool | None:
-    """A part of the shape; GPT-2 and GPT-J have another word for the inner width, and none for four times the outer."""
-    if key == "intermediate_size" and not hasattr(config, key):
-        return config.n_inner or 4 * config.hidden_size
+def _size(config: PreTrainedConfig, key: str, family: Family) -> int | bool | None:
+    """A part of the shape; of the inner width GPT-2 and GPT-J have none for four times the outer."""
+    if key == "intermediate_size":
+        return getattr(config, family.inner) or 4 * config.hidden_size if family.inner else None
     return getattr(config, key, None)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import NoReturn
@@ -43,23 +43,27 @@ class Progress:
     """Each term summed over the target tokens since the last line of metrics.jsonl; waits on the device till then."""
     tokens_in_sums: dict[str, int] = field(default_factory=dict)
     """How many those were: fewer for a term that was not on all the time."""
+    tokens: int = 0
+    """Read since then."""
     seconds_in_sums: float = 0.0
 
     def add(self, result: StepResult, words: int) -> None:
         """Count one more step."""
         self.step += 1
         self.words_seen += words
-        self.tokens_seen += result.num_targets
+        self.tokens_seen += result.num_tokens
+        self.tokens += result.num_tokens
         for name, value in result.sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.double()
-            self.tokens_in_sums[name] = self.tokens_in_sums.get(name, 0) + result.num_targets
+            self.tokens_in_sums[name] = self.tokens_in_sums.get(name, 0) + result.count(name)
 
-    def line(self, result: StepResult, terms: Container[str]) -> dict:
+    def line(self, result: StepResult, objective: Objective) -> dict:
         """The next line of metrics.jsonl: means over the target tokens since the line before it.
 
-        `terms` are those with a weight; what an objective gives beside them is logged apart from the losses.
+        What an objective gives beside the terms that have a weight is logged apart from the losses.
         """
-        means = {name: float(value) / self.tokens_in_sums[name] for name, value in self.sums.items()}
+        means = {name: float(value) / max(1, self.tokens_in_sums[name]) for name, value in self.sums.items()}
+        hard = weighted(means, objective.targets.parts)
         norm = float(result.grad_norm)
         self.seconds += self.seconds_in_sums
         line = {
@@ -67,12 +71,16 @@ class Progress:
             "words_seen": self.words_seen,
             "tokens_seen": self.tokens_seen,
             "seconds": round(self.seconds, 3),
-            "tokens_per_second": round(self.tokens_in_sums["hard"] / self.seconds_in_sums),
+            "tokens_per_second": round(self.tokens / self.seconds_in_sums),
             "lr": result.lr,
             "grad_norm": norm if math.isfinite(norm) else None,
-            **{f"{'loss' if name in terms else 'layer'}/{name}": mean for name, mean in means.items()},
+            "loss/hard": hard,
+            **{
+                f"{'loss' if name in objective.weights else 'layer'}/{name}": mean
+                for name, mean in means.items()
+            },
         }
-        self.sums, self.tokens_in_sums, self.seconds_in_sums = {}, {}, 0.0
+        self.sums, self.tokens_in_sums, self.tokens, self.seconds_in_sums = {}, {}, 0, 0.0
         return line
 
     def record(self) -> dict:
@@ -152,10 +160,15 @@ def train(
             if progress.step % config.log_every == 0 or progress.step == total:
                 take_step.refuse_non_finite()
                 progress.seconds_in_sums += watch.lap()
-                line = progress.line(result, objective.weights)
+                line = progress.line(result, objective)
                 log(line)
                 speed = f"{line['tokens_per_second']:,}"
                 bar.set_postfix(loss=f"{line['loss/hard']:.3f}", tok_s=speed, refresh=False)
+
+
+def weighted(values: dict[str, float], shares: dict[str, float]) -> float:
+    """The sum of what has a share, times it."""
+    return sum(share * values[name] for name, share in shares.items())
 
 
 class Stopwatch:
@@ -193,11 +206,12 @@ def validate(
     """
     options, beside = {"micro_batch_size": take_step.manner.micro_batch_size, "look": look}, {}
     with take_step.accelerator.autocast():
-        loss = held_out_terms(student, HardObjective(), held_out, **options)["hard"]
-        if len(objective.weights) > 1:
+        hard = held_out_terms(student, HardObjective(objective.targets), held_out, **options)
+        if objective.weights.keys() - hard:
             beside = held_out_terms(student, objective, held_out.some(FEW), **options)
+    loss = weighted(hard, objective.targets.parts)
     line = {"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss}
-    log(line | {f"val/{name}": value for name, value in beside.items() if name != "hard"})
+    log({f"val/{name}": value for name, value in (beside | hard).items()} | line)
     return loss
 
 

@@ -14,8 +14,12 @@ from transformers import PreTrainedModel
 
 from babylm_data.tokens import Blocks
 from train_teachers.device import compiled_bodies
-from train_teachers.outputs import InChunks, output_of
-from train_teachers.targets import IGNORE, Batch, Targets, next_token
+from train_teachers.language_model import reading
+from train_teachers.outputs import Beside, Flags, InChunks, output_of
+from train_teachers.targets import IGNORE, NEXT_TOKEN, Batch, Targets
+
+FULL = "@full"
+"""Beside outputs: where sequences are read in both directions; no teacher's name has such a letter."""
 
 
 class Terms(NamedTuple):
@@ -34,11 +38,10 @@ class Objective(nn.Module):
     number of target tokens of the whole optimiser step, and logs every term unweighted, per token.
     """
 
-    targets: Targets = staticmethod(next_token)
-    """What the student is asked."""
-
-    def __init__(self) -> None:
+    def __init__(self, targets: Targets = NEXT_TOKEN) -> None:
         super().__init__()
+        self.targets = targets
+        """What the student is asked."""
         self.in_chunks = InChunks()
         self.weights: dict[str, float] = {}
         """Coefficient of each term at this step; they need not sum to 1."""
@@ -82,8 +85,28 @@ class Objective(nn.Module):
     def weigh(self, weights: dict[str, float]) -> None:
         """Give the terms these weights: what `begin_step` does, and who looks at one term alone."""
         self.weights = weights
-        above = torch.tensor([weight for weight in weights.values() if weight > 0])
-        self.coefficients = above.to(self.coefficients.device, non_blocking=True)
+        self._set_coefficients([weight for weight in weights.values() if weight > 0])
+
+    def _set_coefficients(self, numbers: list[float]) -> None:
+        self.coefficients = torch.tensor(numbers).to(self.coefficients.device, non_blocking=True)
+
+    def judged(self, positions: int) -> int:
+        """Of how many of so many positions outputs are looked at, at most."""
+        return self.targets.most(positions)
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Of how many positions of a batch each term is a mean."""
+        found = dict.fromkeys(self.weights, batch.num_targets)
+        if batch.full_B is not None:
+            masked = int((batch.targets_BT[batch.full_B] != IGNORE).sum())
+            found |= {"hard.causal": batch.num_targets - masked, "hard.masked": masked}
+        return found
+
+    def divide(self, counts: dict[str, int], num_targets: int) -> None:
+        """Have a total that is divided by the targets of a step be the weighted sum of means over `counts`."""
+        if set(counts.values()) != {num_targets}:
+            weights = ((weight, counts[name]) for name, weight in self.weights.items() if weight > 0)
+            self._set_coefficients([weight * num_targets / max(1, count) for weight, count in weights])
 
     def begin_step(self, progress: float, *, every_term: bool = False) -> None:
         """Called before each step with the share (0-1) of the run that is done: sets what changes over the run.
@@ -112,9 +135,9 @@ def wide(values: Tensor) -> Tensor:
 
 
 def hard_N(logits_NV: Tensor, targets_N: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy with the next token, in nats per position; 0 where the target is IGNORE.
+    """Cross-entropy with the target, in nats per position; 0 where that is IGNORE.
 
-    With label smoothing s the target is (1 - s) times the next token plus s / V of every token.
+    With label smoothing s it is (1 - s) times the target plus s / V of every token.
     """
     return F.cross_entropy(
         wide(logits_NV), targets_N, ignore_index=IGNORE, reduction="none", label_smoothing=label_smoothing
@@ -124,25 +147,48 @@ def hard_N(logits_NV: Tensor, targets_N: Tensor, *, label_smoothing: float = 0.0
 class HardObjective(Objective):
     """Cross-entropy with the targets alone: how teachers and the no-distillation control are trained."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.weigh({"hard": 1.0})
+    def __init__(self, targets: Targets = NEXT_TOKEN) -> None:
+        super().__init__(targets)
+        self.weigh(self.targets.parts)
 
     def forward(self, student: PreTrainedModel, batch: Batch) -> Terms:
         """The hard loss."""
         body = self.body(student, student)
-        final_BTD = body(input_ids=batch.inputs_BT, use_cache=False).last_hidden_state
+        final_BTD = body(**reading(student, batch), use_cache=False).last_hidden_state
         outputs, targets_N = (
             {"student": output_of(student, final_BTD.flatten(0, 1))},
             batch.targets_BT.flatten(),
         )
-        totals, sums = self.in_chunks(hard_term, self.counted, outputs, {}, targets_N, batch.places_N)
+        beside = flags_of(batch)
+        totals, sums = self.in_chunks(hard_terms, self.counted, outputs, beside, targets_N, batch.places_N)
         return Terms(totals["student"], sums)
 
 
-def hard_term(logits: dict[str, Tensor], _: dict, targets_C: Tensor) -> dict[str, dict[str, Tensor]]:
-    """The hard loss of a chunk, of each output."""
-    return {name: {"hard": hard_N(logits_CV, targets_C)} for name, logits_CV in logits.items()}
+def hard_alone(*_: object, targets: Targets = NEXT_TOKEN) -> HardObjective:
+    """The objective of a run that learns from text alone, whatever else is known."""
+    return HardObjective(targets)
+
+
+def flags_of(batch: Batch) -> dict[str, Beside]:
+    """What stands beside outputs of a batch in which sequences are read in two ways."""
+    return {} if batch.full_B is None else {FULL: Flags(batch.full_N)}
+
+
+def in_parts(hard_C: Tensor, beside: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The terms of the hard loss: one, or one for each way in which sequences are read, 0 where another is meant."""
+    if FULL not in beside:
+        return {"hard": hard_C}
+    return {
+        "hard.causal": torch.where(beside[FULL], 0.0, hard_C),
+        "hard.masked": torch.where(beside[FULL], hard_C, 0.0),
+    }
+
+
+def hard_terms(
+    logits: dict[str, Tensor], beside: dict[str, Tensor], targets_C: Tensor
+) -> dict[str, dict[str, Tensor]]:
+    """The hard loss of a chunk, of each output: 0 where there is no target."""
+    return {name: in_parts(hard_N(logits_CV, targets_C), beside) for name, logits_CV in logits.items()}
 
 
 @torch.no_grad()
@@ -161,15 +207,14 @@ def held_out_terms(
     """
     totals, was_training = {}, student.training
     student.eval()
-    batch = objective.targets(blocks, 0, 0)
+    batch = objective.targets.of_items(blocks)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         objective.begin_step(1.0, every_term=True)
+        counts = objective.counts(batch)
         for part in batch.split(micro_batch_size):
             look()
             for name, value in objective(student, part.to(student.device)).sums.items():
                 totals[name] = totals.get(name, 0.0) + value.double()
     student.train(was_training)
-    return {
-        name: float(value) / batch.num_targets for name, value in totals.items() if name in objective.weights
-    }
+    return {name: float(totals[name]) / max(1, count) for name, count in counts.items() if name in totals}

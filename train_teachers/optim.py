@@ -4,9 +4,11 @@ import math
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from train_teachers.config import Optim
+from train_teachers.language_model import blocks_of
 from train_teachers.muon import Muon
 
 
@@ -33,8 +35,8 @@ def build_optimizers(
     parameters stay with AdamW.
     """
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    hidden = [p for name, p in named if optim.optimizer == "muon" and _is_block_matrix(name, p)]
-    chosen = {id(p) for p in hidden}
+    chosen = _block_matrices(module.student) if optim.optimizer == "muon" else set()
+    hidden = [p for _, p in named if id(p) in chosen]
     matrices = [p for _, p in named if p.ndim >= 2 and id(p) not in chosen]
     vectors = [p for _, p in named if p.ndim < 2]
     groups = [
@@ -70,9 +72,10 @@ def _muon_groups(module: nn.Module, hidden: list[nn.Parameter], optim: Optim) ->
     return [group for group in groups if group["params"]]
 
 
-def _is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """A 2-D weight of a transformer block of the student (`model.layers.3.…`, `transformer.h.3.…`)."""
-    return parameter.ndim == 2 and name.startswith("student.") and (".layers." in name or ".h." in name)
+def _block_matrices(student: PreTrainedModel) -> set[int]:
+    """The ids of the matrices that states are multiplied with inside the blocks of a model."""
+    layers = (layer for block in blocks_of(student) for layer in block.modules())
+    return {id(layer.weight) for layer in layers if isinstance(layer, (nn.Linear, Conv1D))}
 
 
 def set_lr(optimizers: list[torch.optim.Optimizer], optim: Optim, progress: float) -> float:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
+from train_teachers.language_model import through_head
 from train_teachers.targets import IGNORE
 
 # Logits of a chunk: 16 MB of float32 on a CPU, near its cache; on a GPU enough to keep it busy.
@@ -89,6 +90,24 @@ class Logits(NamedTuple):
         return self
 
 
+class Flags(NamedTuple):
+    """Something that is or is not so at N positions, and is not so behind the last one."""
+
+    flags_N: Tensor
+
+    def part(self, start: int, stop: int) -> Tensor:
+        """(C,) of the positions from `start` up to `stop`."""
+        return part_of(self.flags_N, start, stop)
+
+    def at(self, places_N: Tensor) -> "Flags":
+        """Only the positions of these numbers."""
+        return Flags(self.flags_N[places_N])
+
+    def cast(self) -> "Flags":
+        """As they are."""
+        return self
+
+
 def part_of(values_N: Tensor, start: int, stop: int, *, fill: int = 0) -> Tensor:
     """Rows `start` up to `stop` of a tensor; where there are no more, rows of `fill`."""
     part = values_N[start:stop]
@@ -99,7 +118,7 @@ def part_of(values_N: Tensor, start: int, stop: int, *, fill: int = 0) -> Tensor
 def output_of(model: PreTrainedModel, final_ND: Tensor) -> Output:
     """The output of a model with a plain output matrix, from its final states."""
     head = model.get_output_embeddings()
-    return Output(final_ND, head.weight, getattr(head, "bias", None))
+    return Output(through_head(model, final_ND), head.weight, getattr(head, "bias", None))
 
 
 def mean_of(outputs: Sequence[Output], shares_K: Tensor) -> Output:
@@ -112,7 +131,9 @@ def mean_of(outputs: Sequence[Output], shares_K: Tensor) -> Output:
 
 @torch.no_grad()
 def has_plain_output(model: PreTrainedModel) -> bool:
-    """Are a model's logits the product of its final states and its output matrix, without a scale, a cap or a layer?"""
+    """Are a model's logits the product of its final states, behind the head of its family, and its output matrix,
+    without a scale, a cap or another layer?
+    """
     # the last entries: special tokens come first, and transformers warns of pads
     last = model.get_input_embeddings().weight.shape[0] - 1
     ids_BT = last - torch.arange(4, device=model.device)[None]
@@ -128,7 +149,7 @@ def has_plain_output(model: PreTrainedModel) -> bool:
 
 Values = Callable[[dict[str, Tensor], dict[str, object], Tensor], dict[str, dict[str, Tensor]]]
 """From the logits (C, V) of each output, what is beside them by name, and the targets (C,): the values (C,) of the
-terms by output. The terms of an output depend on no other."""
+terms by output, 0 where a term does not count. The terms of an output depend on no other."""
 
 
 def judge(
@@ -141,7 +162,7 @@ def judge(
     """The gradient on the logits of the total in which these terms have weights, and the sum of every term."""
 
     def total(logits: dict[str, Tensor]) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
-        sums = sums_of(values(logits, beside, targets_C), targets_C)
+        sums = sums_of(values(logits, beside, targets_C))
         totals = [weighted(terms, weights) for terms in sums.values()]
         return torch.stack(totals).sum(), sums
 
@@ -152,16 +173,13 @@ def look(
     values: Values, _: object, logits: dict[str, Tensor], beside: dict[str, object], targets_C: Tensor
 ) -> tuple[None, dict[str, dict[str, Tensor]]]:
     """As `judge` where nobody asks for a gradient: the sums alone."""
-    return None, sums_of(values(logits, beside, targets_C), targets_C)
+    return None, sums_of(values(logits, beside, targets_C))
 
 
-def sums_of(values: dict[str, dict[str, Tensor]], targets_C: Tensor) -> dict[str, dict[str, Tensor]]:
-    """Values (C,) of terms by output, summed over the target positions."""
+def sums_of(values: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """Values (C,) of terms by output, summed."""
     return {
-        output: {
-            name: torch.where(targets_C != IGNORE, value_C, 0.0).sum() for name, value_C in terms.items()
-        }
-        for output, terms in values.items()
+        output: {name: value_C.sum() for name, value_C in terms.items()} for output, terms in values.items()
     }
 
 

@@ -7,9 +7,10 @@ from transformers import PreTrainedModel
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
 from babylm_data.hub import weight_files
-from babylm_data.models import load_model
+from babylm_data.models import Kind, load_model
 from babylm_data.sealed import SEAL, sha256, verify
 from babylm_data.speed import FORMATS
+from train_teachers.config import Targets
 
 
 def refuse_other_tokenizer(folder: Path, expected: str, what: str) -> None:
@@ -21,16 +22,21 @@ def refuse_other_tokenizer(folder: Path, expected: str, what: str) -> None:
         )
 
 
+def kind_of(targets: Targets) -> Kind:
+    """As what models are loaded that are asked these targets."""
+    return "masked" if targets.kind == "masked" else "causal"
+
+
 def load_pretrained(
-    folder: Path, *, precision: str = "fp32", attention: str | None = None
+    folder: Path, *, kind: Kind = "causal", precision: str = "fp32", attention: str | None = None
 ) -> PreTrainedModel:
-    """A causal model from safetensors, complete, in evaluation mode, on the CPU.
+    """A model from safetensors, complete, in evaluation mode, on the CPU.
 
     `attention` is an implementation by transformers' name; None: the best that the model has.
     """
     if (folder / SEAL).is_file():
         verify(folder, "export the model again")
-    return load_model(folder, dtype=FORMATS[precision], attention=attention)
+    return load_model(folder, kind, dtype=FORMATS[precision], attention=attention)
 
 
 def model_hash(folder: Path) -> str:

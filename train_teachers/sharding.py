@@ -19,6 +19,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from babylm_data.errors import UserError
+from train_teachers.language_model import blocks_of
 
 Found = TypeVar("Found")
 CONFIGS = "slurm/accelerate"
@@ -79,9 +80,8 @@ def prepare(trained: nn.Module, accelerator: Accelerator) -> nn.Module:
         return accelerator.prepare(trained)
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     student, own = trained.student, trained.objective.own_optimizers.values()
-    for block in student.modules():
-        if type(block).__name__ in student._no_split_modules:
-            fully_shard(block, mesh=mesh, reshard_after_forward=how.parameters)
+    for block in blocks_of(student):
+        fully_shard(block, mesh=mesh, reshard_after_forward=how.parameters)
     ignored = {p for optimizer in own for group in optimizer.param_groups for p in group["params"]}
     fully_shard(trained, mesh=mesh, ignored_params=ignored)
     register_fsdp_forward_method(trained, "within")

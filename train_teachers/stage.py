@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -40,18 +41,26 @@ from train_teachers.device import (
 from train_teachers.language_model import build, build_from, checkpoint_activations, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Objective
-from train_teachers.pretrained import load_pretrained, refuse_other_tokenizer, weights_hash
+from train_teachers.pretrained import kind_of, load_pretrained, refuse_other_tokenizer, weights_hash
 from train_teachers.revisions import RevisionWriter, due_revisions, told
 from train_teachers.run import Run, begun, finished, json_table
 from train_teachers.sharding import engine, refuse_other_engines, whole_weights
+from train_teachers.targets import Targets, targets_of
 from train_teachers.tracking import wandb_mode
 
 AUDIT_SEQUENCES = 4
 EPOCHS_A_STEP = 100  # beyond that a step is a slip of the pen
 EPOCHS_A_RUN = 10_000  # and a run
 INIT_ABSENT = "init: {} does not exist: train it first"
-MakeObjective = Callable[[PreTrainedModel, str, torch.device], Objective]
-"""From the student, the fingerprint of its tokenizer, and the device."""
+
+
+class MakeObjective(Protocol):
+    """What makes the objective, once there is a student."""
+
+    def __call__(
+        self, student: PreTrainedModel, fingerprint: str, device: torch.device, *, targets: Targets
+    ) -> Objective:
+        """From the student, the fingerprint of its tokenizer, the device, and what is asked."""
 
 
 def run_training(
@@ -172,11 +181,15 @@ class Ready:
         if config.gradient_checkpointing:
             checkpoint_activations(self.student)
         self.objective = make_objective(
-            self.student, fingerprint(data / "tokenizer"), self.accelerator.device
+            self.student,
+            fingerprint(data / "tokenizer"),
+            self.accelerator.device,
+            targets=targets_of(config.targets, load_tokenizer(data / "tokenizer")),
         )
         self.objective.to(self.accelerator.device)
-        for model in (self.student, *self.objective.frozen):
-            choose_attention(model, decided["precision"], self.accelerator.device)
+        if config.targets.kind != "hybrid":  # where a mask says which token sees which
+            for model in (self.student, *self.objective.frozen):
+                choose_attention(model, decided["precision"], self.accelerator.device)
         self.flops = _training_flops(config, self.student, self.objective, self.batches)
         self.manner = self._manner(decided)
         self.inputs = {
@@ -213,7 +226,7 @@ class Ready:
 
     def audit(self, sequences: int) -> dict[str, Finding]:
         """The gradient audit on so many held-out sequences."""
-        batch = self.objective.targets(self.held_out.some(sequences), 0, 0).to(self.accelerator.device)
+        batch = self.objective.targets.of_items(self.held_out.some(sequences)).to(self.accelerator.device)
         # in fp16 a sum over tokens could overflow, which in training the scaler sees to
         autocast = contextlib.nullcontext if self.manner.precision == "fp16" else self.accelerator.autocast
         return audit(self.student, self.objective, batch, autocast=autocast)
@@ -247,7 +260,11 @@ def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dic
     folder = find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path))
     refuse_other_tokenizer(folder, fingerprint(tokenizer), f"init ({config.init.path})")
     student = build_from(
-        load_pretrained(folder), config.model, config.init, entries=len(loaded), seed=config.seed
+        load_pretrained(folder, kind=kind_of(config.targets)),
+        config.model,
+        config.init,
+        entries=len(loaded),
+        seed=config.seed,
     )
     return student, {"init": weights_hash(folder)}
 
@@ -316,14 +333,15 @@ def _accelerator(config: TrainConfig, precision: str) -> Accelerator:
 def _training_flops(
     config: TrainConfig, student: PreTrainedModel, objective: Objective, batches: Batches
 ) -> float:
-    """Of the whole run: forward and backward, 6 a token per weight that multiplies, and causal attention
+    """Of the whole run: forward and backward, 6 a token per weight that multiplies it, and attention to what it sees
     (Kaplan et al. 2020); and what the objective computes beside.
     """
-    shape = config.model
-    matrices = num_parameters(student)[1] + shape.hidden_size * student.config.vocab_size
-    attention = shape.num_hidden_layers * shape.hidden_size * config.data.seq_len
+    shape, targets = config.model, config.targets
     tokens = batches.steps_for(config.data.words) * config.batch_size * config.data.seq_len
-    return tokens * (6.0 * (matrices + attention) + objective.flops_per_token)
+    outputs = shape.hidden_size * student.config.vocab_size * objective.judged(tokens) / tokens
+    full = {"next_token": 0.0, "masked": 1.0, "hybrid": 1 - targets.causal}[targets.kind]
+    attention = (1 + full) * shape.num_hidden_layers * shape.hidden_size * config.data.seq_len
+    return tokens * (6.0 * (num_parameters(student)[1] + outputs + attention) + objective.flops_per_token)
 
 
 def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
@@ -334,6 +352,7 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "kind": run.kind,
         "status": "finished",
         "family": config.model.family,
+        "targets": config.targets.kind,
         "parameters": parameters,
         "parameters_without_embeddings": without_embeddings,
         "steps": progress.step,

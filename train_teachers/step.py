@@ -47,10 +47,17 @@ class StepResult(NamedTuple):
 
     sums: dict[str, Tensor]
     """Each term, unweighted, summed over the target tokens."""
+    counts: dict[str, int]
+    """Of how many positions each term is a mean; what is not named here, of all that have a target."""
     num_targets: int
+    num_tokens: int
     lr: float
     grad_norm: Tensor
     """Before clipping; infinite where fp16 overflowed and the step was passed over."""
+
+    def count(self, name: str) -> int:
+        """Of how many positions a term, or a part of it (`hidden.k@2-4`), is a mean."""
+        return self.counts.get(name.partition("@")[0], self.num_targets)
 
 
 class NonFinite:
@@ -99,7 +106,7 @@ class Stepper:
         self.optimizers = [*self.main_optimizers, *trained.objective.own_optimizers.values()]
         """All that a checkpoint holds; the schedule and the gradients of the run are for the main ones."""
         check_all_optimised(trained, self.optimizers)
-        positions = manner.micro_batch_size * config.data.seq_len
+        positions = trained.objective.judged(manner.micro_batch_size * config.data.seq_len)
         trained.objective.in_chunks.settle(positions, trained.student.config.vocab_size, accelerator.device)
         if manner.compiled:
             trained.objective.compile_parts(trained.student)
@@ -109,11 +116,14 @@ class Stepper:
         """Step number `step` (from 0) on the blocks of the whole batch, of which each process takes its part."""
         torch.manual_seed(_seed(self.config.seed, step, self.accelerator.process_index))  # dropout
         lr = set_lr(self.main_optimizers, self.config.optim, (step + 1) / self.steps)
-        batch, accelerator = self.trained.objective.targets(blocks, self.config.seed, step), self.accelerator
+        objective, accelerator = self.trained.objective, self.accelerator
+        batch = objective.targets.of_step(blocks, self.config.seed, step, step / self.steps)
         share = len(blocks.starts) // accelerator.num_processes
         mine = batch.rows(accelerator.process_index * share, (accelerator.process_index + 1) * share)
         parts = [part.to(accelerator.device) for part in mine.split(self.manner.micro_batch_size)]
         own = self._train_own(step, parts[0])
+        counts = objective.counts(batch)
+        objective.divide(counts, batch.num_targets)
         sums = self._gradients(parts, batch.num_targets)
         scaler = accelerator.scaler  # fp16 only
         for optimizer in self.main_optimizers if scaler else ():
@@ -129,7 +139,7 @@ class Stepper:
             optimizer.zero_grad()
         if scaler:
             scaler.update()
-        return StepResult(sums, batch.num_targets, lr, norm)
+        return StepResult(sums, counts, batch.num_targets, batch.inputs_BT.numel(), lr, norm)
 
     def refuse_non_finite(self) -> None:
         """UserError if a loss or the gradient was not finite since the last call; waits for the device.

@@ -1,18 +1,26 @@
 """What a model is asked: a pure function of (blocks of tokens, seed, step) gives the batch of a whole optimiser step.
 
-An objective names its targets. Shape suffixes: B sequences, T positions, N = B * T positions in one row.
+An objective names its targets. Shape suffixes: B sequences, T positions, N = B * T positions in one row, V vocabulary.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
+from babylm_data.errors import UserError
 from babylm_data.tokens import Blocks
+from train_teachers import config
+from train_teachers.config import largest, value
 
 IGNORE = -100  # target of a position that carries no loss
+MASKS, ITEMS, KINDS = 1, 2, 3  # what is drawn: masks of a step, masks of a held-out item, kinds of sequences
+DEVIATIONS = 6  # beyond which no batch is from the mean number of its targets, as good as ever
 
 
 class Batch(NamedTuple):
@@ -24,15 +32,29 @@ class Batch(NamedTuple):
     """(B,) where in the token stream of its split each sequence begins; an array, so that no device takes it along."""
     stream: str
     """The split whose tokens these are."""
+    full_B: Tensor | None
+    """Which sequences are read in both directions, their tokens hidden; None: all as the model reads by itself."""
     places_N: Tensor | None
     """Positions that have a target, in order, counted through the rows; None where all have."""
 
     @classmethod
-    def of(cls, inputs_BT: Tensor, targets_BT: Tensor, starts: np.ndarray, stream: str) -> "Batch":
+    def of(
+        cls,
+        inputs_BT: Tensor,
+        targets_BT: Tensor,
+        starts: np.ndarray,
+        stream: str,
+        full_B: Tensor | None = None,
+    ) -> "Batch":
         """A batch on the CPU, where looking for targets makes nobody wait."""
         has_target_N = targets_BT.flatten() != IGNORE
         places_N = None if has_target_N.all() else has_target_N.nonzero().squeeze(1)
-        return cls(inputs_BT, targets_BT, starts, stream, places_N)
+        return cls(inputs_BT, targets_BT, starts, stream, full_B, places_N)
+
+    @property
+    def full_N(self) -> Tensor | None:
+        """Which positions are in sequences that are read in both directions."""
+        return None if self.full_B is None else self.full_B.repeat_interleave(self.inputs_BT.shape[1])
 
     @property
     def num_targets(self) -> int:
@@ -42,7 +64,7 @@ class Batch(NamedTuple):
     def rows(self, start: int, stop: int) -> "Batch":
         """The sequences from number `start` up to `stop`."""
         parts = (part[start:stop] for part in (self.inputs_BT, self.targets_BT, self.starts))
-        return Batch.of(*parts, self.stream)
+        return Batch.of(*parts, self.stream, None if self.full_B is None else self.full_B[start:stop])
 
     def split(self, size: int) -> list["Batch"]:
         """All of it, `size` sequences at a time."""
@@ -52,17 +74,160 @@ class Batch(NamedTuple):
         """The same on a device, which is not waited for."""
         there = {
             name: tensor.to(device, non_blocking=True)
-            for name in ("inputs_BT", "targets_BT", "places_N")
+            for name in ("inputs_BT", "targets_BT", "full_B", "places_N")
             if (tensor := getattr(self, name)) is not None
         }
         return self._replace(**there)
 
 
-Targets = Callable[[Blocks, int, int], Batch]
-"""From blocks of T + 1 tokens, the seed of the run and the number of the step; on the CPU."""
+class Targets(Protocol):
+    """Makes batches, on the CPU, from blocks of T + 1 tokens."""
+
+    def of_step(self, blocks: Blocks, seed: int, step: int, progress: float) -> Batch:
+        """The batch of a step, of a run with this seed of which the share `progress` (0-1) is done."""
+
+    def of_items(self, blocks: Blocks) -> Batch:
+        """Each block asked as it always is, as at the end of a run: held-out losses can then be compared."""
+
+    def most(self, positions: int) -> int:
+        """How many of so many positions have a target, at most."""
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The terms of the hard loss, and what each counts in it."""
 
 
-def next_token(blocks: Blocks, seed: int, step: int) -> Batch:
+class NextToken:
     """The first T tokens are inputs, the last T their targets; nothing is drawn."""
-    tokens_BT1 = torch.from_numpy(blocks.tokens)
-    return Batch.of(tokens_BT1[:, :-1], tokens_BT1[:, 1:], blocks.starts, blocks.split)
+
+    parts: ClassVar = {"hard": 1.0}
+
+    def of_step(self, blocks: Blocks, seed: int, step: int, progress: float) -> Batch:
+        """As of items."""
+        return self.of_items(blocks)
+
+    def of_items(self, blocks: Blocks) -> Batch:
+        """Every token after those before it."""
+        tokens_BT1 = torch.from_numpy(blocks.tokens)
+        return Batch.of(tokens_BT1[:, :-1], tokens_BT1[:, 1:], blocks.starts, blocks.split)
+
+    def most(self, positions: int) -> int:
+        """All of them."""
+        return positions
+
+
+NEXT_TOKEN = NextToken()
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Some of the first T tokens are hidden, and are the targets where they were (Devlin et al. 2019).
+
+    A token is asked for if what is drawn for it, or for its word, is below the share; what is drawn depends on nothing
+    but the seed and the step, or on where in the text the item is.
+    """
+
+    how: config.Targets
+    mask: int
+    """Id of the mask."""
+    plain_V: np.ndarray
+    """(V,) whether a token may be asked for, and stand in the place of another: special ones may not."""
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """As the config has them."""
+        return self.how.parts
+
+    @cached_property
+    def _plain(self) -> np.ndarray:
+        return np.flatnonzero(self.plain_V)
+
+    def of_step(self, blocks: Blocks, seed: int, step: int, progress: float) -> Batch:
+        """With masks of this step."""
+        shape = (len(blocks.starts), blocks.tokens.shape[1] - 1, 3)
+        return self._ask(blocks, _generator(MASKS, seed, step).random(shape), progress)
+
+    def of_items(self, blocks: Blocks) -> Batch:
+        """With the masks of each item, at the share of the end."""
+        shape = (blocks.tokens.shape[1] - 1, 3)
+        drawn = [_generator(ITEMS, int(start)).random(shape) for start in blocks.starts]
+        return self._ask(blocks, np.stack(drawn), 1.0)
+
+    def _ask(self, blocks: Blocks, drawn_BT3: np.ndarray, progress: float) -> Batch:
+        tokens_BT = blocks.tokens[:, :-1]
+        draw_BT, fate_BT, other_BT = np.moveaxis(drawn_BT3, -1, 0)
+        if self.how.whole_words:
+            words_BT = (blocks.words[:, :-1] > 0).cumsum(axis=1)
+            draw_BT = np.take_along_axis(draw_BT, words_BT - words_BT[:, :1], axis=1)
+        draw_BT = np.where(self.plain_V[tokens_BT], draw_BT, 2.0)
+        asked_BT = draw_BT < value(self.how.share, progress)
+        if not asked_BT.any():  # a batch without a target has no mean
+            asked_BT = draw_BT == draw_BT.min()
+        others_BT = self._plain[(other_BT * len(self._plain)).astype(np.int64)]
+        keep, random = self.how.keep, self.how.keep + self.how.random
+        shown_BT = np.where(fate_BT < keep, tokens_BT, np.where(fate_BT < random, others_BT, self.mask))
+        inputs_BT, targets_BT = np.where(asked_BT, shown_BT, tokens_BT), np.where(asked_BT, tokens_BT, IGNORE)
+        return Batch.of(
+            torch.from_numpy(inputs_BT), torch.from_numpy(targets_BT), blocks.starts, blocks.split
+        )
+
+    def most(self, positions: int) -> int:
+        """The share of them, and what it may be off by."""
+        mean = largest(self.how.share) * positions
+        return min(positions, math.ceil(mean + DEVIATIONS * math.sqrt(mean)))
+
+
+@dataclass(frozen=True)
+class Hybrid(Masked):
+    """Of each sequence either the next tokens are asked for, or hidden ones, one position to the left of where they
+    were, so that one output matrix serves both (GPT-BERT, Charpentier and Samuel 2024).
+    """
+
+    def of_step(self, blocks: Blocks, seed: int, step: int, progress: float) -> Batch:
+        """With kinds and masks of this step."""
+        causal_B = _generator(KINDS, seed, step).random(len(blocks.starts)) < self.how.causal
+        return self._join(super().of_step(blocks, seed, step, progress), blocks, torch.from_numpy(~causal_B))
+
+    def of_items(self, blocks: Blocks) -> Batch:
+        """Each block twice, the first half of the batch for its next tokens."""
+        twice = Blocks(*(np.concatenate([part, part]) for part in blocks[:-1]), blocks.split)
+        full_B = torch.arange(2 * len(blocks.starts)) >= len(blocks.starts)
+        return self._join(super().of_items(twice), twice, full_B)
+
+    @staticmethod
+    def _join(masked: Batch, blocks: Blocks, full_B: Tensor) -> Batch:
+        following = NEXT_TOKEN.of_items(blocks)
+        to_the_left_BT = masked.targets_BT.roll(-1, dims=1)
+        to_the_left_BT[:, -1] = IGNORE  # what was the first, and has nothing to its left
+        inputs_BT, targets_BT = (
+            torch.where(full_B[:, None], hidden, plain)
+            for hidden, plain in (
+                (masked.inputs_BT, following.inputs_BT),
+                (to_the_left_BT, following.targets_BT),
+            )
+        )
+        return Batch.of(inputs_BT, targets_BT, blocks.starts, blocks.split, full_B)
+
+    def most(self, positions: int) -> int:
+        """All of them, where by chance no sequence is masked."""
+        return positions
+
+
+def _generator(what: int, *numbers: int) -> np.random.Generator:
+    """Of what is drawn by these numbers alone, and in no other draw by the same ones."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(numbers, spawn_key=(what,))))
+
+
+def targets_of(asked: config.Targets, tokenizer: PreTrainedTokenizerBase) -> Targets:
+    """What a config asks for; UserError if the tokenizer has no mask and needs one."""
+    if asked.kind == "next_token":
+        return NEXT_TOKEN
+    if tokenizer.mask_token_id is None:
+        raise UserError(
+            f"targets: {asked.kind} needs a tokenizer with a mask token, and that of the data has none: prepare the "
+            "data without --tokenizer, or with one that has"
+        )
+    plain_V = np.ones(len(tokenizer), dtype=bool)
+    plain_V[tokenizer.all_special_ids] = False
+    kind = Masked if asked.kind == "masked" else Hybrid
+    return kind(asked, tokenizer.mask_token_id, plain_V)
