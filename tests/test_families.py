@@ -51,6 +51,14 @@ def test_outputs_are_made_of_the_final_states_by_what_the_record_names(make_mode
     assert (model.get_input_embeddings().weight is model.get_output_embeddings().weight) == tied
 
 
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_that_is_trained_has_a_gradient(make_model, family, tied):
+    model = make_model(family, tie_word_embeddings=tied and FAMILIES[family].ties)
+    model(input_ids=torch.arange(10, 40)[None]).logits.square().sum().backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_muon_takes_every_matrix_of_the_blocks_and_nothing_else(make_model, family):
     trained = Trained(make_model(family), HardObjective())

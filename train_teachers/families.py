@@ -26,6 +26,8 @@ class Family(NamedTuple):
     """Kinds of targets that it takes."""
     head: tuple[str, ...] = ()
     """What is between its final states and its output matrix: modules one after the other, `gelu` the function."""
+    idle: str | None = None
+    """A parameter that nothing is computed with unless embeddings are the output matrix."""
     inner: str | None = "intermediate_size"
     """The config's word for the width inside the MLP."""
     dropout: tuple[str, ...] = ()
@@ -84,6 +86,7 @@ FAMILIES = {
         "encoder.layer",
         targets=MASKED,
         head=("cls.predictions.transform",),
+        idle="cls.predictions.bias",
         dropout=BERT_DROPOUT,
     ),
     # bert whose positions count from behind the one of the padding (Liu et al. 2019)
@@ -92,6 +95,7 @@ FAMILIES = {
         "encoder.layer",
         targets=MASKED,
         head=("lm_head.dense", "gelu", "lm_head.layer_norm"),
+        idle="lm_head.bias",
         dropout=BERT_DROPOUT,
         beside=lambda shape: {
             "max_position_embeddings": shape.max_position_embeddings + 1,

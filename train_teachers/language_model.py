@@ -76,15 +76,17 @@ def build(shape: Model, tokenizer, *, seed: int) -> PreTrainedModel:
     config.vocab_size = len(tokenizer)
     config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
     config.pad_token_id = tokenizer.pad_token_id
+    return _fresh(shape.family, config, seed)
+
+
+def _fresh(family: str, config: PreTrainedConfig, seed: int) -> PreTrainedModel:
     torch.manual_seed(seed)
-    model = model_class(shape.family)(config)
-    _set_pad(model, tokenizer.pad_token_id)
-    return model
-
-
-def _set_pad(model: PreTrainedModel, token: int | None) -> None:
+    model, idle = model_class(family)(config), FAMILIES[family].idle
     if model.can_generate():
-        model.generation_config.pad_token_id = token
+        model.generation_config.pad_token_id = config.pad_token_id
+    if idle and not config.tie_word_embeddings:
+        model.get_parameter(idle).requires_grad_(False)
+    return model
 
 
 SHAPE = (
@@ -133,9 +135,7 @@ def build_from(
     config.num_hidden_layers = shape.num_hidden_layers
     for key in family.dropout:
         setattr(config, key, shape.dropout)
-    torch.manual_seed(seed)
-    model = model_class(shape.family)(config)
-    _set_pad(model, config.pad_token_id)
+    model = _fresh(shape.family, config, seed)
     weights, inside = source.state_dict(), f"{model.base_model_prefix}.{family.blocks}."
     for name, fresh in model.state_dict().items():
         origin = name

@@ -40,7 +40,8 @@ PHASES = {
     "accumulation": Phase("student", "train_teachers.step:Trained.forward", 13, done=(7,)),
     "validation": Phase("student", "train_teachers.loop:held_out_terms", 3, done=(9,)),
     "save": Phase("teacher", "train_teachers.loop:save_state", 4, done=(5,)),
-    "revision": Phase("student", "train_teachers.revisions:export", 2, done=(5,)),
+    # in a thread, while the steps go on
+    "revision": Phase("student", "train_teachers.revisions:export", 2, done=range(4, 8)),
     "export": Phase("teacher", "train_teachers.stage:export", done=(9,)),
     "training one's own parts": Phase(
         "student wasserstein", "distill.objective:DistillObjective.train_own", 4, done=(5,)

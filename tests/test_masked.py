@@ -1,0 +1,188 @@
+"""A masked teacher and a masked student, by every loss; and masked or hybrid runs that are stopped, or shared."""
+
+import json
+
+import pytest
+import torch
+from conftest import PAIRS, VOCAB
+from test_distill import EVERY, distil, metrics
+from test_loop import curve, weights
+from test_targets import MASK, PLAIN_V, make_blocks
+
+from babylm_data.fingerprint import fingerprint
+from babylm_data.tokenizer_files import load_tokenizer
+from distill.objective import DistillObjective
+from distill.teachers import Teachers
+from train_teachers import config
+from train_teachers.checkpoint import export
+from train_teachers.config import Model
+from train_teachers.language_model import build
+from train_teachers.step import Stepper
+from train_teachers.targets import IGNORE, Masked
+
+BERT = {"family": "bert", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+LAYERED = {"weight": {"a": 0.2, "b": 0.2}, "layer_map": {"a": PAIRS, "b": PAIRS}}
+KINDS = {
+    "masked": {"model": BERT, "targets": "masked"},
+    "hybrid": {"targets": {"kind": "hybrid", "causal": 0.75}},
+}
+
+
+@pytest.fixture
+def make_masked(make_distill, data_folder, tmp_path):
+    """make_masked(**changes): a bert taught by a bert of three blocks and a roberta of another width."""
+    tokenizer = load_tokenizer(data_folder / "tokenizer")
+    for name, family, width in (("a", "bert", 48), ("b", "roberta", 40)):
+        shape = BERT | {"family": family, "hidden_size": width, "num_hidden_layers": 3}
+        model = build(Model(**shape, max_position_embeddings=32), tokenizer, seed=5)
+        model.get_output_embeddings().weight.data.mul_(20)
+        export(model, data_folder / "tokenizer", tmp_path / name)
+
+    def make(**changes):
+        taught = {name: {"path": str(tmp_path / name)} for name in "ab"}
+        losses = {"hard": {"weight": 0.5}, "soft": {"weight": {"a": 0.3, "b": 0.3}}, "hidden": LAYERED}
+        options = {"teachers": taught, "losses": losses, "revisions": False}
+        return make_distill(**options | KINDS["masked"] | changes)
+
+    return make
+
+
+@pytest.mark.parametrize("at", ["targets", "all"])
+def test_a_term_is_a_mean_over_hidden_tokens_or_over_all(make_masked, data_folder, at):
+    losses = {
+        "hard": {"weight": 0.5},
+        "soft": {"weight": {"a": 0.3, "b": 0.3}, "at": at},
+        "hidden": LAYERED | {"at": at},
+    }
+    asked = make_masked(losses=losses)
+    student = build(asked.model, load_tokenizer(data_folder / "tokenizer"), seed=0).eval()
+    known = Teachers(asked, fingerprint(data_folder / "tokenizer"), VOCAB, torch.device("cpu"))
+    targets = Masked(config.Targets(kind="masked"), MASK, PLAIN_V)
+    objective = DistillObjective(asked, known, student, targets)
+    objective.in_chunks.positions = 7
+    batch = targets.of_step(make_blocks(6, 16), 0, 0, 0.0)
+    sums, counts = objective(student, batch).sums, objective.counts(batch)
+    is_target_BT = batch.targets_BT != IGNORE
+    where_BT = is_target_BT if at == "targets" else torch.ones_like(is_target_BT)
+    with torch.no_grad():
+        mine = student(input_ids=batch.inputs_BT, output_hidden_states=True)
+        for name, teacher in known.models.items():
+            said = teacher(input_ids=batch.inputs_BT)
+            p, q = ((logits[where_BT] / 2).log_softmax(-1) for logits in (said.logits, mine.logits))
+            assert sums[f"soft.{name}"].item() == pytest.approx(
+                4 * (p.exp() * (p - q)).sum().item(), rel=1e-4
+            )
+            assert counts[f"soft.{name}"] == counts[f"hidden.{name}"] == where_BT.sum()
+    assert counts["hard"] == is_target_BT.sum() == batch.num_targets
+    objective.divide(counts, batch.num_targets)
+    total = objective(student, batch).total.item() / batch.num_targets
+    weights = objective.weights
+    assert total == pytest.approx(sum(weights[t] * sums[t].item() / counts[t] for t in weights), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_masked_student_learns_by_every_loss(make_masked, workplace, name):
+    loss = EVERY[name] | ({"at": "all"} if name in ("attention", "contrastive", "sinkhorn") else {})
+    folder = distil(
+        make_masked(losses={"hard": {"weight": 0.5}, "soft": {"weight": {"a": 0.3, "b": 0.3}}, name: loss})
+    )
+    audit = json.loads((folder / "audit.json").read_text())
+    assert all(found["gradient_share"] > 0 for term, found in audit.items() if found["weight"])
+    assert any(term.partition(".")[0] == name for term in audit)
+    for term in ("val/hard", "val/soft.a", "val/soft.b"):
+        before, *_, after = metrics(folder, term)
+        assert after < before, term
+
+
+def test_its_control_sees_the_same_masks(make_masked, workplace, monkeypatch):
+    from distill.__main__ import objective_of
+    from train_teachers.stage import run_training
+
+    seen = []
+
+    def look(self, batch, honest=DistillObjective.forward):
+        return honest(self, batch)
+
+    def note(self, blocks, seed, step, progress, honest=Masked.of_step):
+        batch = honest(self, blocks, seed, step, progress)
+        seen.append((step, batch.inputs_BT.sum().item()))
+        return batch
+
+    monkeypatch.setattr(Masked, "of_step", note)
+    asked = make_masked()
+    distil(asked)
+    taught, seen[:] = list(seen), []
+    control = objective_of(asked.without_teachers())
+    run_training(asked.control(), kind="control", make_objective=control)
+    assert seen == taught and len(seen) == 12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_was_killed_goes_on_with_the_same_masks(train_tiny, monkeypatch, kind):
+    whole, steps = train_tiny(name="whole", **KINDS[kind]), iter(range(99))
+
+    def dying(self, step, blocks, honest=Stepper.__call__):
+        if next(steps) == 5:
+            raise KeyboardInterrupt
+        return honest(self, step, blocks)
+
+    with monkeypatch.context() as planted:
+        planted.setattr(Stepper, "__call__", dying)
+        options = {"name": "killed", "checkpoint_seconds": 1e-9, **KINDS[kind]}
+        with pytest.raises(KeyboardInterrupt):
+            train_tiny(**options)
+        killed = train_tiny(**options)
+    assert curve(killed) == curve(whole) and weights(killed) == weights(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_have_the_masks_of_one(make_config, train_tiny, on_two, kind):
+    options = {"log_every": 1, **KINDS[kind]}
+    alone = train_tiny(name="alone", **options)
+    both = on_two("train_teachers", make_config(name="both", **options))
+    for mine, theirs in zip(curve(alone), curve(both), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiling_changes_no_more_than_rounding_and_gives_the_same_bits_twice(train_tiny, kind):
+    options = {"data": {"words": 200}, **KINDS[kind]}
+    plain = train_tiny(name="plain", **options)
+    first, again = (train_tiny(name=name, compile=True, **options) for name in ("first", "again"))
+    assert curve(first) == curve(again) and weights(first) == weights(again)
+    for mine, theirs in zip(curve(plain), curve(first), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"targets": "next_token"}, "a bert cannot be asked for next_token: write `targets: masked`"),
+        (
+            {"teachers": {name: {"path": name, "reads": "causal"} for name in "ab"}},
+            "teacher 'a' reads causal, and this student is asked for masked",
+        ),
+        (
+            {
+                "teachers": {name: {"path": name, "cache": {"path": name, "top": 4}} for name in "ab"},
+                "losses": {"hard": {"weight": 0.5}, "soft": {"weight": {"a": 0.3, "b": 0.3}}},
+                "data": {"offset": "fixed"},
+            },
+            "targets: masked hides other tokens at each step",
+        ),
+        (
+            {
+                "losses": {
+                    "hard": {"weight": 0.5},
+                    "soft": {"weight": {"a": 1.0, "b": 1.0}, "adaptive": "teacher_loss", "at": "all"},
+                }
+            },
+            "adaptive: teacher_loss knows no true token",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(make_masked, changes, told):
+    with pytest.raises(ValueError, match=told):
+        make_masked(**changes)
