@@ -13,6 +13,9 @@ from babylm_data.fingerprint import fingerprint
 from babylm_data.tokenizer_files import load_tokenizer
 from distill.objective import DistillObjective
 from distill.teachers import Teachers
+from eval.scorer.items import Choice
+from eval.scorer.log_probs import Scorer
+from eval.scorer.model import load_for_scoring
 from train_teachers import config
 from train_teachers.checkpoint import export
 from train_teachers.config import Model
@@ -191,3 +194,24 @@ def test_a_hybrid_learns_from_teachers_of_three_kinds_whatever_the_micro_batch(m
 def test_what_cannot_be_is_refused(make_hybrid, changes, told):
     with pytest.raises(ValueError, match=told):
         make_hybrid(**changes)
+
+
+@pytest.mark.parametrize("family", HYBRIDS)
+def test_a_hybrid_is_scored_as_a_masked_model_one_position_to_the_left(
+    family, tokenizer, data_folder, tmp_path
+):
+    export(make(family, tokenizer), data_folder / "tokenizer", tmp_path / "export")
+    model, tokenizer = load_for_scoring(tmp_path / "export", device="cpu", backend="mntp")
+    text = "The dog sees the cat."
+    found = Scorer(model, tokenizer, backend="mntp").logprobs([Choice("", text)])[0]
+    ids = torch.tensor(tokenizer(text).input_ids)
+    every = torch.zeros(1, 1, len(ids), len(ids))
+    expected = 0.0
+    for place in range(1, len(ids)):
+        hidden = ids.clone()
+        hidden[place] = tokenizer.mask_token_id
+        logits = model(input_ids=hidden[None], attention_mask=every, use_cache=False).logits
+        expected += logits[0, place - 1].log_softmax(-1)[ids[place]].item()
+    assert found == pytest.approx(expected, abs=1e-4)
+    causal = load_for_scoring(tmp_path / "export", device="cpu")[0]
+    assert Scorer(causal, tokenizer).logprobs([Choice("", text)])[0] != pytest.approx(expected, abs=1e-2)

@@ -38,6 +38,20 @@ SCORE += ("official_score", "limit", "partial", "predictions_sha256")
 HELD_OUT = ("window", "stride", "files", "splits", "all", "max_words")
 
 
+BACKENDS = {"next_token": ("causal",), "masked": ("mlm",), "hybrid": ("causal", "mntp")}
+"""How a model can be scored, by the kind of its targets; the usual way first."""
+
+
+def backend_of(summary: dict, asked: str | None = None) -> str:
+    """The way in which a run is scored: the one asked for, or the usual one; a UserError for one that is none."""
+    kind = summary.get("targets", "next_token")
+    if asked and asked not in BACKENDS[kind]:
+        raise UserError(
+            f"{summary['name']} was trained on {kind}: score it with --backend {' or '.join(BACKENDS[kind])}"
+        )
+    return asked or BACKENDS[kind][0]
+
+
 @dataclass(frozen=True)
 class Run:
     """One finished run folder."""
@@ -57,6 +71,12 @@ class Run:
     @property
     def name(self) -> str:
         return self.summary["name"]
+
+    @property
+    def backend(self) -> str:
+        """How it was scored, or would be."""
+        told = (result["backend"] for result in self.scores["tasks"].values() if "backend" in result)
+        return next(told, backend_of(self.summary))
 
     @property
     def starts(self) -> list[dict]:

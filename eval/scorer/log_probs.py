@@ -5,7 +5,8 @@ completion. The text is tokenised as the tokenizer does by default. A token belo
 character span ends after the completion's first character, so the special tokens of a post-processor, whose
 span is empty, give context and are never scored. Backends: `causal` sees everything before the token, and
 the very first token has nothing before it to be judged by; `mlm` sees all of the text with the token masked;
-`mntp` the same, but the prediction is read one position to the left.
+`mntp` the same, but the prediction is read one position to the left, and a model that by itself reads from left to
+right is given a mask by which it reads in both directions.
 
 Equal sequences are scored once, and what sequences begin with in common is computed once (eval/scorer/prefix_rows.py).
 Everything is cut from the sorted set of distinct sequences: the order of the items changes no bit of a result,
@@ -22,6 +23,7 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from babylm_data.causality import sees_later_tokens
 from babylm_data.errors import UserError
 from babylm_data.memory import is_full_memory, keep_freed_memory
 from babylm_data.models import longest_input
@@ -68,6 +70,7 @@ class Scorer:
         self.cells = batch_tokens or CELLS.get(model.device.type, CELLS["cuda"])
         self.longest = None if turns_positions(model) else longest_input(model)
         self.told = False  # that it does not read trees
+        self.both_ways = backend == "mntp" and not sees_later_tokens(model, self.longest)
         keep_freed_memory()
 
     def encode(self, choices: Sequence[Choice], names: Sequence[str] | None = None) -> list[Encoded]:
@@ -145,7 +148,7 @@ class Scorer:
     ) -> np.ndarray:
         sums = np.zeros(count)
         for batch in batches(rows, self.cells):
-            logprobs_N, likeliest_N = judge(model, batch, greedy=greedy is not None)
+            logprobs_N, likeliest_N = judge(model, batch, greedy=greedy is not None, both_ways=self.both_ways)
             np.add.at(sums, batch.owners_N, logprobs_N)
             if greedy is not None:
                 greedy[batch.owners_N[~likeliest_N]] = False

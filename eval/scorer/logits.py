@@ -40,8 +40,12 @@ def turns_positions(model: PreTrainedModel) -> bool:
     return getattr(model.config, "rope_parameters", None) is not None
 
 
-def judged_logits(model: PreTrainedModel, batch: Batch, kept: np.ndarray) -> torch.Tensor:
+def judged_logits(
+    model: PreTrainedModel, batch: Batch, kept: np.ndarray, *, both_ways: bool = False
+) -> torch.Tensor:
     """The model's logits at the cells number `kept`, counted through the rows: (K, V).
+
+    `both_ways`: it is told that each cell sees all of its row, which it would not by itself.
 
     The output matrix is given those cells alone; what the model does to its logits afterwards, it does.
     """
@@ -56,6 +60,9 @@ def judged_logits(model: PreTrainedModel, batch: Batch, kept: np.ndarray) -> tor
         blocked.masked_fill_(~sees_BRR, torch.finfo(model.dtype).min)
         inputs["attention_mask"] = blocked[:, None]
         inputs["position_ids"] = torch.from_numpy(batch.depths_BR).to(device)
+    elif both_ways:
+        rows, cells = batch.tokens_BR.shape
+        inputs["attention_mask"] = torch.zeros(rows, 1, cells, cells, dtype=model.dtype, device=device)
     if "use_cache" in inspect.signature(model.forward).parameters:
         inputs["use_cache"] = False
     head, asked = model.get_output_embeddings(), []
@@ -75,14 +82,14 @@ def judged_logits(model: PreTrainedModel, batch: Batch, kept: np.ndarray) -> tor
 
 
 def judge(
-    model: PreTrainedModel, batch: Batch, *, greedy: bool = False
+    model: PreTrainedModel, batch: Batch, *, greedy: bool = False, both_ways: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """log p of each prediction of the batch, nats, normalised in float32 or better: (N,) float64.
 
     With `greedy` also whether its token is the one that the model finds likeliest there, (N,) bool; else None.
     """
     kept, rows_N = np.unique(batch.sources_N, return_inverse=True)
-    logits_KV = judged_logits(model, batch, kept)
+    logits_KV = judged_logits(model, batch, kept, both_ways=both_ways)
     rows, targets = (torch.from_numpy(part).to(logits_KV.device) for part in (rows_N, batch.targets_N))
     wide = torch.promote_types(logits_KV.dtype, torch.float32)
     found = []

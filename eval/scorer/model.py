@@ -59,11 +59,15 @@ def load_for_scoring(
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """The model in evaluation mode on `device`, and its tokenizer. Every weight must come from the file."""
     import torch
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-    from babylm_data.models import load_model
+    from babylm_data.models import load_model, read_config
 
     where = pick_device(device)
-    model = load_model(folder, "causal" if backend == "causal" else "masked", dtype=getattr(torch, dtype))
+    kind = "causal" if backend == "causal" else "masked"
+    if backend == "mntp" and read_config(folder).model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        kind = "causal"  # the class of one that learned both
+    model = load_model(folder, kind, dtype=getattr(torch, dtype))
     tokenizer = load_tokenizer(folder)
     check_vocabulary(folder, model, tokenizer, backend)
     try:

@@ -119,7 +119,8 @@ def build(
         (bundle / PARTS).write_text(card.as_json(), encoding="utf-8")
         (bundle / "report.html").write_text(html, encoding="utf-8")
         if rules:
-            path = bundle / marked_name(rules.file, lineup.student, collected, words)
+            file = rules.file.format(backend=lineup.student.backend)
+            path = bundle / marked_name(file, lineup.student, collected, words)
             write_leaderboard(path, lineup.student, collected, rules, **checked)
     return folder / "submission"
 

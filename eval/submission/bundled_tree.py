@@ -7,6 +7,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -56,13 +57,16 @@ def copy_tree(student: Run, collected: Collected, rules: Rules, destination: Pat
               f"{', '.join(left[:3])}{' …' if left[3:] else ''}")  # fmt: skip
 
 
-def own_tree(student: Run, rules: str, revision: str = "main") -> ResultsTree:
+def own_tree(student: Run, rules: str, revision: str = "main", backend: str | None = None) -> ResultsTree:
     """The run's tree by these rules, under the name by which `evaluate` calls the model.
+
+    `backend`: None for that of the scores.
 
     Two years have one place for their forms of a task: RUN/results is that of 2025, all others have their name.
     """
     root = student.folder / ("results" if rules == "2025" else f"results-{rules}")
-    return ResultsTree(root, model_name(str(student.folder / "export")), revision)
+    name = model_name(str(student.folder / "export"))
+    return ResultsTree(root, name, revision, backend or student.backend)
 
 
 Part = tuple[Path, bool, Callable[[], dict]]
@@ -76,7 +80,7 @@ def evaluated(student: Run, collected: Collected, rules: Rules) -> Iterator[Part
     fast = {entry.task for entry in rules.fast.values()}
     yield from zero_shot(student.folder / "eval", student.scores["tasks"], full, tree)
     for revision, results in collected.revisions.items():
-        yield from zero_shot(revision.out, results, fast, ResultsTree(tree.root, tree.model, revision.name))
+        yield from zero_shot(revision.out, results, fast, replace(tree, revision=revision.name))
     for key, section in rules.keys.items():
         content = collected.content.get(key, {})
         if section.form == "surprisals" and of_all(content, collected):

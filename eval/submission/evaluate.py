@@ -13,7 +13,7 @@ these folders, and no tree
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from eval.results.workers import alone, score_each
 from eval.runs.lineup import read_lineup
 from eval.runs.origins import taught_by
 from eval.runs.revisions import SCORES, revisions
-from eval.runs.run_folder import Run, read_run
+from eval.runs.run_folder import BACKENDS, Run, backend_of, read_run, read_summary
 from eval.submission.bundled_tree import own_tree
 from eval.submission.leaderboard import gather, lacking
 from eval.submission.rules import Rules, add_rules, load_rules
@@ -46,6 +46,7 @@ from eval.submission.scope import (
 )
 
 TRIAL = "trial"
+WAYS = tuple(dict.fromkeys(way for ways in BACKENDS.values() for way in ways))
 GIB = 2**30
 A_PROCESS = 1.5 * GIB  # libraries, a batch and its logits
 TIMES_WEIGHTS = 4  # float32 weights, a bfloat16 copy, activations
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the final model and those beside it [those of the rules]",
     )
     add("--fast", nargs="+", metavar="TASK", help="of every revision [those of the rules, and aoa]")
+    add("--backend", choices=WAYS, help="how choices are scored, where a student learned two ways [causal]")
     add("--glue", nargs="*", metavar="TASK", help="to fine-tune the final model on [those of the rules]")
     add(
         "--seeds",
@@ -203,24 +205,33 @@ def list_missing(run: Run, rules: Rules) -> int:
 def score_requests(run: Run, scope: Scope, request: EvaluateRequest) -> list[ScoreRequest]:
     """One for each model, the student first, then what stands beside it, then its revisions."""
     folder, below = run.folder, TRIAL if request.limit else ""
-    full = tuple(dict.fromkeys([*scope.full, *(["perplexity"] if request.text else [])]))
-    whole = TaskSet(full, request.data, request.text, limit=request.limit)
-    found = [
-        ScoreRequest(
-            f"{beside}/export",
-            whole,
-            beside / below / "eval",
-            results_tree(run, request) if beside == folder else None,
-        )
-        for beside in [folder, *beside_it(run)]
-    ]
-    text = request.text if "perplexity" in scope.fast else ()
-    fast = TaskSet(tuple(scope.fast), request.data, text, limit=request.limit)
+    own, found = backend_of(run.summary, request.backend), []
+    for beside in [folder, *beside_it(run)]:
+        backend = own if beside == folder else like(own, read_summary(beside))
+        tree = results_tree(run, request) if beside == folder else None
+        tasks = tasks_for(scope.full, request, backend, text=bool(request.text))
+        found.append(ScoreRequest(f"{beside}/export", tasks, beside / below / "eval", tree))
+    fast = tasks_for(scope.fast, request, own)
     out = folder / below / SCORES
     for revision in revisions(run):
         tree = results_tree(run, request, revision.name)
         found.append(ScoreRequest(str(revision.export), fast, out / revision.name, tree))
     return found
+
+
+def like(backend: str, summary: dict) -> str:
+    """The way in which a model is scored beside one that is scored in this: the same, if it can be."""
+    kind = summary.get("targets", "next_token")
+    return backend_of(summary, backend if backend in BACKENDS[kind] else None)
+
+
+def tasks_for(names: Sequence[str], request: EvaluateRequest, backend: str, *, text: bool = False) -> TaskSet:
+    """Tasks, and held-out text if it is given, as far as a model that is scored in this way has an answer."""
+    names = dict.fromkeys([*names, *(["perplexity"] if text else [])])
+    if backend != "causal":
+        names.pop("perplexity", None)
+    texts = request.text if "perplexity" in names else ()
+    return TaskSet(tuple(names), request.data, texts, limit=request.limit, backend=backend)
 
 
 def ages_request(run: Run, scope: Scope, request: EvaluateRequest) -> AgesRequest | None:
@@ -249,7 +260,9 @@ def finetune_request(run: Run, scope: Scope, request: EvaluateRequest) -> Finetu
 
 def results_tree(run: Run, request: EvaluateRequest, revision: str = "main") -> ResultsTree | None:
     """That of the run; a trial goes into none."""
-    return None if request.limit else own_tree(run, request.rules, revision)
+    if request.limit:
+        return None
+    return own_tree(run, request.rules, revision, backend_of(run.summary, request.backend))
 
 
 def fitting_processes(exports: list[Path]) -> int:

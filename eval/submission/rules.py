@@ -79,6 +79,7 @@ class Rules(Part):
     note: str = ""
     """What who has a file checked by them should know."""
     file: str
+    """Its name, with the place of the backend in it."""
     license: bool = False
     """Does the leaderboard ask for one on the model card?"""
     keys: dict[str, Section]

@@ -29,6 +29,8 @@ class EvaluateRequest:
     data: Path
     text: tuple[str, ...] = ()
     rules: str = "2025"
+    backend: str | None = None
+    """How choices are scored; None: as is usual for what the student was asked in training."""
     full: tuple[str, ...] | None = None
     """Of the final model and those beside it."""
     fast: tuple[str, ...] | None = None
