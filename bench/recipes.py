@@ -5,15 +5,17 @@ Every recipe of distill/configs/ (or those named) as its user meets it:
 - without --train: `python -m distill CONFIG --check`, one sequence through its full shapes. Where a folder that the
   config names is not there, random ones stand in. Printed: seconds and peak memory.
 - with --train: the -tiny twins are trained on the nursery corpus and its teachers, which `make submission` leaves in
-  runs/. Printed: each term on held-out text before the first step and after the last. The terms of a critic are no
-  distance until it has learnt one, so in their place stands the sliced Wasserstein distance of the same layers; a term
-  whose filters are trained first is compared from then on.
+  runs/; teachers of another kind are trained first, as their configs say (NAME-seed1 by that of NAME). Printed: each
+  term on held-out text before the first step and after the last. The terms of a critic are no distance until it has
+  learnt one, so in their place stands the sliced Wasserstein distance of the same layers; a term whose filters are
+  trained first is compared from then on.
 
 Exit status 1 if a check fails or a term does not fall.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,7 +23,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError, parser_of, run_stage
 
-CONFIGS = Path("distill/configs")
+CONFIGS, TEACHERS = Path("distill/configs"), Path("train_teachers/configs")
 Falls = dict[str, tuple[float, float]]
 """term -> (first, last) value on held-out text."""
 
@@ -48,6 +50,7 @@ def check(config: Path) -> bool:
 
 def train(config: Path) -> bool:
     """Train a twin (or find it trained), print its terms, return whether each fell."""
+    train_teachers(config)
     done = subprocess.run([sys.executable, "-m", "distill", str(config)], stdout=subprocess.DEVNULL)
     if done.returncode:
         print(f"{config.stem:<28} FAILED with exit status {done.returncode}", flush=True)
@@ -62,6 +65,21 @@ def train(config: Path) -> bool:
             flush=True,
         )
     return all(last < first for first, last in terms.values())
+
+
+def train_teachers(path: Path) -> None:
+    """Train those that a twin names and that are not there, where they have a config."""
+    from distill.config import DistillConfig
+    from train_teachers.config import load_config
+
+    for teacher in load_config(DistillConfig, path).teachers.values():
+        name, seed = Path(teacher.path).parent.name, []
+        config = TEACHERS / f"{name}.yaml"
+        if not config.is_file() and (found := re.fullmatch(r"(.+)-seed(\d+)", name)):
+            config, seed = TEACHERS / f"{found[1]}.yaml", [f"seed={found[2]}", f"name={name}"]
+        if config.is_file() and not Path(teacher.path).is_dir():
+            words = [sys.executable, "-m", "train_teachers", str(config), *seed]
+            subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
 
 
 def held_out(path: Path, run: Path) -> Falls:

@@ -98,7 +98,7 @@ def test_what_is_whole_becomes_a_file_without_a_fault(evaluated, tmp_path, year)
     rules = rules[year]
     found = collate(of(folder), rules)
     assert (found.missing, found.synthetic) == ([], [])
-    path = tmp_path / rules.file
+    path = tmp_path / rules.file.format(backend="causal")
     path.write_text(json.dumps(found.content), encoding="utf-8")
     assert list(found.content) == [*rules.keys, rules.fast_key]
     constant = [*rules.keys, *rules.keys["glue"].tasks]  # of four items a tiny model may well say the same
@@ -121,7 +121,7 @@ def test_fast_scores_of_another_revision_are_found_by_those_of_each(evaluated, t
     folder, rules = evaluated[0], evaluated[1]["2025"]
     scores = [folder / "eval_revisions" / name / "scores.json" for name in REVISIONS]
     content = collate(of(folder), rules).content
-    path = tmp_path / rules.file
+    path = tmp_path / rules.file.format(backend="causal")
 
     def told() -> list[str]:
         path.write_text(json.dumps(content), encoding="utf-8")
@@ -280,7 +280,7 @@ def test_a_run_that_came_to_no_revision_says_so_and_has_a_file_that_can_be_check
     found = collate(due, rules)
     assert "revisions: the run came to none that its track asks for: train it longer" in found.missing[0]
     assert "aoa: ages are fitted of 5 revisions or more, and the run has 0" in found.missing
-    path = tmp_path / rules.file
+    path = tmp_path / rules.file.format(backend="causal")
     path.write_text(json.dumps(found.content), encoding="utf-8")
     assert any("is missing" in str(fault) for fault in check_file(path, rules, REVISIONS))
 

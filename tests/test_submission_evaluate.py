@@ -110,6 +110,32 @@ def test_every_model_that_a_table_needs_is_asked_the_full_list_and_each_revision
         assert call[call.index("--out") + 1] == str(run / "eval_revisions" / name)
 
 
+@pytest.mark.parametrize(
+    ("targets", "asked", "own", "teacher"),
+    [
+        ("masked", [], "mlm", "mlm"),
+        ("hybrid", [], "causal", "causal"),
+        ("hybrid", ["--backend", "mntp"], "mntp", "causal"),
+    ],
+)
+def test_each_model_is_scored_in_a_way_of_its_targets(run, data, called, targets, asked, own, teacher):
+    """The teachers of a masked student are masked; those of this hybrid read from left to right."""
+    for folder in (run, run.parent / "nursery-control"):
+        edit(folder / "summary.json", targets=targets)
+    for name in ("nursery-llama", "nursery-gpt2"):
+        edit(run.parent / name / "summary.json", targets="masked" if targets == "masked" else "next_token")
+    with pytest.raises(UserError, match="1 parts did not end well"):  # the control's
+        evaluated(run, data, *NO_GLUE, "--text", write_text(data), *asked)
+    for call in called:
+        of_student = "nursery-llama" not in call[1] and "nursery-gpt2" not in call[1]
+        if call[0] == "eval":
+            backend = call[call.index("--backend") + 1] if "--backend" in call else "causal"
+            assert backend == (own if of_student else teacher)
+            assert ("perplexity" in call) == (backend == "causal" and "revisions" not in call[1])
+    with pytest.raises(UserError, match=f"nursery was trained on {targets}: score it with --backend"):
+        evaluated(run, data, *NO_GLUE, "--backend", "mntp" if targets == "masked" else "mlm")
+
+
 def test_two_years_of_one_task_are_refused_before_anything_is_scored(run, data, called):
     with pytest.raises(
         UserError,
