@@ -71,14 +71,19 @@ class Cache(Strict):
         return self.top or self.drawn
 
 
+READS = {"next_token": "causal", "masked": "masked", "hybrid": "both"}
+"""What a model can be asked that has learned a kind of targets."""
+
+
 class Teacher(Strict):
     """A frozen model that shares the student's tokenizer."""
 
     path: str
-    """Folder (or hub name) with safetensors that AutoModelForCausalLM loads, such as runs/NAME/export."""
+    """Folder (or hub name) of a language model in safetensors, such as runs/NAME/export."""
     reads: Literal["causal", "masked", "both"] | None = None
     """What it can be asked, where the student learns both (targets: hybrid): causal, next tokens; masked, hidden ones,
-    by a class of masked models; both, as the student. null: as the student."""
+    by a class of masked models, whose states are then taken one position to the left; both, as the student. null: as
+    the student, if its run has learned that."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """In which its weights are held; half of fp32's memory, and rounded once, in bf16 and fp16."""
     model: Model | None = None
@@ -97,7 +102,7 @@ class Loss(Strict):
 
 
 class Hard(Loss):
-    """Cross-entropy with the next token, in nats per token."""
+    """Cross-entropy with the target, in nats per token."""
 
     weight: Annotated[Number, AfterValidator(_not_negative)]
     """Coefficient of the term."""
@@ -291,7 +296,7 @@ class Heads(Loss):
     layers: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     """Blocks of the student, from 1."""
     hard: float = Field(default=0.5, ge=0)
-    """Inside a head: coefficient of its cross-entropy with the next token."""
+    """Inside a head: coefficient of its cross-entropy with the target."""
     soft: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Inside a head: teacher name and coefficient of temperature^2 * KL to its soft targets."""
     temperature: float = Field(default=2.0, gt=0)
@@ -317,7 +322,7 @@ class Ted(Layered):
     width: int | None = Field(default=None, gt=0)
     """Width of the filters' output; null: the teacher's."""
     until: float = Field(default=0.1, gt=0, lt=1)
-    """Fraction of the run in which the filters learn to predict the next token; then the matching begins."""
+    """Fraction of the run in which the filters learn to predict the targets; then the matching begins."""
     filter_lr: float = Field(default=1e-3, gt=0)
     """Of the filters' AdamW."""
 
@@ -382,14 +387,14 @@ class DistillConfig(TrainConfig):
     @property
     def reads(self) -> dict[str, str]:
         """By teacher, what it is asked."""
-        asked = {"next_token": "causal", "masked": "masked", "hybrid": "both"}[self.targets.kind]
+        asked = READS[self.targets.kind]
         return {name: teacher.reads or asked for name, teacher in self.teachers.items()}
 
     @model_validator(mode="after")
     def _teachers_can_answer(self) -> Self:
         kind, reads, soft = self.targets.kind, self.reads, self.losses.soft
         for name, there in reads.items():
-            if kind != "hybrid" and there != {"next_token": "causal", "masked": "masked"}[kind]:
+            if kind != "hybrid" and there != READS[kind]:
                 raise ValueError(
                     f"teacher '{name}' reads {there}, and this student is asked for {kind}: between the two kinds only "
                     "a student with targets: hybrid learns"
@@ -404,10 +409,21 @@ class DistillConfig(TrainConfig):
             and any(reads.get(k) != "both" for k in self.losses.heads.soft)
         ):
             raise ValueError("losses.heads.soft: in a hybrid its teachers must read both")
+        for name, loss in self.losses.layered.items():
+            for teacher in loss.weight:
+                pairs = loss.map_of(teacher)
+                masked = kind == "hybrid" and reads.get(teacher) == "masked" and isinstance(pairs, list)
+                if masked and any(pair.teacher == 0 for pair in pairs):
+                    raise ValueError(
+                        f"losses.{name}.layer_map.{teacher}: what a masked teacher has at a position is compared with "
+                        "the student's at the one before it, so its embeddings (0) say nothing"
+                    )
         return self
 
     @model_validator(mode="after")
     def _maps_are_whole(self) -> Self:
+        if self.losses.attention and not self.model.num_attention_heads:
+            raise ValueError(f"losses.attention: a {self.model.family} has no attention")
         if self.losses.attention and self.model.dropout:
             raise ValueError("losses.attention compares whole attention maps: set model.dropout to 0.0")
         return self

@@ -1,7 +1,7 @@
 """Task-aware filters (Liang et al. 2023, TED, arXiv 2210.01351), in one run.
 
 Stage one, the first `until` of the run: a linear filter on each chosen layer of the frozen teacher learns, through
-an output head of its own, to predict the next token. Stage two: the teacher's filters are frozen, their heads
+an output head of its own, to predict the targets. Stage two: the teacher's filters are frozen, their heads
 unused, and the student's filtered states are drawn to the teacher's.
 Differs from the paper: the student's filters are its projectors, which begin at random with stage two, where the
 paper trains them in stage one too, on a frozen student; and the student learns from the other losses meanwhile.

@@ -37,4 +37,5 @@ def head_shares(sums_H: Tensor, *, adaptive: bool) -> Tensor:
     The paper allocates its weights by the losses too; this is the plainest such rule.
     """
     sums_H = sums_H.detach()
-    return sums_H / sums_H.sum() if adaptive else torch.full_like(sums_H, 1 / len(sums_H))
+    alike_H = torch.full_like(sums_H, 1 / len(sums_H))
+    return torch.where(sums_H.sum() > 0, sums_H / sums_H.sum(), alike_H) if adaptive else alike_H

@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
-from distill.config import Layered, LayerPair, Losses, Projected, Ted
+from distill.config import Layered, LayerPair, Losses, PerTeacher, Projected, Ted
 from distill.filters import Filter
 from distill.heads import OutputHead
 from distill.projector import Projector
 from distill.teachers import Signals
 from distill.transport import Critic, critic_loss
-from train_teachers.objective import hard_terms
+from train_teachers.objective import hard_N
 from train_teachers.outputs import InChunks
-from train_teachers.targets import IGNORE
 
 Pairs = dict[str, dict[str, list[LayerPair]]]
 """loss -> teacher -> its pairs of layers."""
@@ -111,15 +110,27 @@ class Learners(nn.Module):
 
     def filter_losses(self, see: Signals, in_chunks: InChunks) -> dict[str, Tensor]:
         """What each filter minimises: nats per target token."""
+        places = {f"filter.{place.label}": place for place in self._seen("ted", see.teachers)}
         outputs = {
-            f"filter.{place.label}": place.learner.output(
-                see.teachers[place.teacher].hidden_ND[place.pair.teacher]
-            )
-            for place in self._seen("ted", see.teachers)
+            name: place.learner.output(see.teachers[place.teacher].hidden_ND[place.pair.teacher])
+            for name, place in places.items()
         }
-        one = {"hard": see.targets_N.new_ones((), dtype=torch.float32)}
-        totals, _ = in_chunks(hard_terms, one, outputs, {}, see.targets_N, see.places_N)
-        return {name: total / (see.targets_N != IGNORE).sum() for name, total in totals.items()}
+
+        def values(logits: dict[str, Tensor], asked: dict[str, Tensor], targets_C: Tensor) -> dict:
+            found = {}
+            for name, logits_CV in logits.items():
+                hard_C, there_C = hard_N(logits_CV, targets_C), asked.get(f"@{places[name].reads}")
+                found[name] = {name: hard_C if there_C is None else torch.where(there_C, hard_C, 0.0)}
+            return found
+
+        one = see.targets_N.new_ones((), dtype=torch.float32)
+        given = (see.asked, see.targets_N, see.places_N)
+        totals, _ = in_chunks(values, dict.fromkeys(outputs, one), outputs, *given)
+        of_targets = PerTeacher(weight=self.losses.ted.weight)
+        return {
+            name: total / see.counting_N(of_targets, places[name].reads).sum().clamp_min(1)
+            for name, total in totals.items()
+        }
 
     def _seen(self, name: str, teachers: Container[str]) -> list[Place]:
         return [place for place in self.places[name] if place.teacher in teachers]

@@ -4,7 +4,7 @@
     in the loop. What looks at outputs sees a chunk of positions at a time. k runs over teachers; P projects student
     states h into the teacher's space; T is a temperature.
 
-    hard                    cross-entropy with the next token
+    hard                    cross-entropy with the target; of a hybrid hard.causal and hard.masked, each times its share
     z_loss                  (log of the softmax's normaliser)^2
     soft.k                  T^2 * D(softmax(teacher k / T), softmax(student / T)), D a divergence; or one `soft` for all
     heads                   share-weighted sum over shallow layers of (hard * CE + sum_k soft_k * T^2 * KL) of a head
@@ -38,7 +38,7 @@ from distill.soft import divergences_KN, evidence_KN, soft_N
 from distill.teachers import Signal, Signals, Teachers
 from distill.transport import critic_distance_N, sinkhorn_divergence, sliced_wasserstein
 from train_teachers.language_model import num_parameters, reading
-from train_teachers.objective import FULL, Objective, Terms, hard_N, in_parts
+from train_teachers.objective import CAUSAL, Objective, Terms, flags_of, hard_N, in_parts
 from train_teachers.outputs import Beside, Flags, Output, mean_of, weighted
 from train_teachers.targets import IGNORE, NEXT_TOKEN, Batch, Targets
 
@@ -115,6 +115,8 @@ class DistillObjective(Objective):
         self.register_buffer("temperature", torch.tensor(1.0), persistent=False)
         self.register_buffer("shares_K", torch.ones(len(soft.weight) if soft else 0), persistent=False)
         self.register_buffer("one", torch.ones(()), persistent=False)
+        # of causal and masked sequences: at targets, and at all positions
+        self.register_buffer("of_kinds", torch.ones(2, 2), persistent=False)
         self.register_buffer("evidence_K", None, persistent=False)
         # schedules go one way, so a term is on at one of these moments if it ever is
         self.moments = tuple(self._distinct((0.0, ted.until, 1.0) if ted else (0.0, 1.0)))
@@ -172,16 +174,28 @@ class DistillObjective(Objective):
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """Of how many positions of a batch each term is a mean: those that count in it."""
-        found, length = super().counts(batch), batch.inputs_BT.shape[1]
-        full = 0 if batch.full_B is None else int(batch.full_B.sum())
-        every = {"masked": full, "causal": len(batch.inputs_BT) - full, "both": len(batch.inputs_BT)}
+        found, every = super().counts(batch), {"both": batch.inputs_BT.numel()}
+        if batch.full_B is not None:
+            every |= {reads: int(batch.asked_N(reads).sum()) for reads in ("causal", "masked")}
+            of_sequences = dict(
+                zip(self.targets.parts, torch.bincount(batch.full_B.int(), minlength=2).tolist(), strict=True)
+            )
+            self.of_kinds.copy_(
+                torch.tensor([self._factors(found), self._factors(of_sequences)]), non_blocking=True
+            )
         for name in found:
             reads, everywhere = self._counts_where(name)
             if everywhere:
-                found[name] = every[reads] * length
+                found[name] = every[reads]
             elif reads != "both":
                 found[name] = found[f"hard.{reads}"]
         return found
+
+    def _factors(self, counts: dict[str, int]) -> list[float]:
+        """With what a value of each kind is multiplied, so that a mean over both is that of each, times its share."""
+        parts = self.targets.parts
+        total = sum(counts[name] for name in parts)
+        return [share * total / max(1, counts[name]) for name, share in parts.items()]
 
     def _counts_where(self, term: str) -> tuple[str, bool]:
         """In sequences that are read how a term counts, and whether at all their positions."""
@@ -213,7 +227,7 @@ class DistillObjective(Objective):
         body, targets_N = partial(self.body, student=student), batch.targets_BT.flatten()
         mine = Signal.of(student, body(student), reading(student, batch), hidden=states, attention=maps)
         theirs = self.teachers(batch, teachers, body)
-        return Signals(mine, theirs, targets_N, batch.places_N, batch.full_N)
+        return Signals(mine, theirs, targets_N, batch.places_N, flags_of(batch))
 
     # --- outputs, a chunk of positions at a time ----------------------------------------------------------------
 
@@ -229,14 +243,12 @@ class DistillObjective(Objective):
         beside = self.targets_of(see)
         if self._outputs_everywhere:
             beside[REAL] = Flags(torch.ones_like(see.targets_N, dtype=torch.bool))
-        if see.full_N is not None:
-            beside[FULL] = Flags(see.full_N)
-        given = (beside, see.targets_N, places_N)
+        given = (beside | see.asked, see.targets_N, places_N)
         if self.asked.get("soft") and self.losses.soft.looks_at_micro_batch:
             with torch.no_grad():
                 _, found = self.in_chunks(self.evidence, {}, {"student": see.student.output}, *given)
             counts_N = see.counting_N(self.losses.soft, self._counts_where("soft")[0])
-            self.evidence_K = torch.stack(list(found.values())) / counts_N.sum()
+            self.evidence_K = torch.stack(list(found.values())) / counts_N.sum().clamp_min(1)
         totals, sums = self.in_chunks(self.output_terms, counted, outputs, *given)
         total = totals.pop("student")
         if totals:
@@ -258,16 +270,16 @@ class DistillObjective(Objective):
         return outputs
 
     def output_terms(
-        self, logits: dict[str, Tensor], teachers: dict[str, Tensor], targets_C: Tensor
+        self, logits: dict[str, Tensor], beside: dict[str, Tensor], targets_C: Tensor
     ) -> dict[str, dict[str, Tensor]]:
-        """The values of every term on the logits (C, V) of the student, of its heads and of the teachers."""
+        """The values of every term on the logits (C, V) of the student and of its heads, beside those of teachers."""
         student_CV = logits["student"]
         hard_C = hard_N(student_CV, targets_C, label_smoothing=self.losses.hard.label_smoothing)
-        terms = in_parts(hard_C, teachers)
+        terms = in_parts(hard_C, beside)
         if "z_loss" in self.active:
             terms["z_loss"] = L.z_loss_N(student_CV)
         # of teachers that were made into one target there may be that alone, by the name of the first
-        if soft := {k: teachers[k] for k in self.asked.get("soft", ()) if k in teachers}:
+        if soft := {k: beside[k] for k in self.asked.get("soft", ()) if k in beside}:
             terms |= soft_N(
                 self.losses.soft,
                 student_CV,
@@ -279,13 +291,13 @@ class DistillObjective(Objective):
                 self.evidence_K,
             )
         for name in self.compared_outputs:
-            terms |= {f"{name}.{k}": self.compare[name](student_CV, teachers[k]) for k in self.asked[name]}
-        found = {"student": self._counting(terms, teachers, targets_C)}
+            terms |= {f"{name}.{k}": self.compare[name](student_CV, beside[k]) for k in self.asked[name]}
+        found = {"student": self._counting(terms, beside, targets_C)}
         if loss := self.losses.heads if "heads" in self.active else None:
-            soft = {k: L.logprobs(teachers[k], loss.temperature) for k in loss.soft}
+            soft = {k: L.logprobs(beside[k], loss.temperature) for k in loss.soft}
             for name in (name for name in logits if name != "student"):
                 of_head = {name: head_loss_N(logits[name], targets_C, soft, loss)}
-                found[name] = self._counting(of_head, teachers, targets_C)
+                found[name] = self._counting(of_head, beside, targets_C)
         return found
 
     def _counting(
@@ -296,8 +308,10 @@ class DistillObjective(Objective):
         for name, value_C in terms.items():
             reads, everywhere = self._counts_where(name)
             counts_C = beside[REAL] if everywhere else has_target_C
-            if reads != "both":
-                counts_C = counts_C & (beside[FULL] == (reads == "masked"))
+            if CAUSAL in beside and reads != "both":
+                counts_C = counts_C & beside[f"@{reads}"]
+            elif CAUSAL in beside and not name.startswith("hard."):
+                value_C = value_C * torch.where(beside[CAUSAL], *self.of_kinds[int(everywhere)])
             found[name] = torch.where(counts_C, value_C, 0.0)
         return found
 
@@ -328,7 +342,11 @@ class DistillObjective(Objective):
             theirs = getattr(see.teachers[place.teacher], kind)[place.pair.teacher]
             counts_N = see.counting_N(loss, place.reads)
             values = self.compare[name](mine, theirs, counts_N, place.learner)
-            total = torch.where(counts_N, values.expand(len(mine)), 0.0).sum()
+            values_N = values.expand(len(mine))
+            if see.asked and place.reads == "both":
+                of_kinds = self.of_kinds[int(loss.at == "all")]
+                values_N = values_N * torch.where(see.asked[CAUSAL].flags_N, *of_kinds)
+            total = torch.where(counts_N, values_N, 0.0).sum()
             totals.setdefault(term, []).append(total)
             each[f"{name}.{place.label}"] = total
         return {term: torch.stack(parts).mean() for term, parts in totals.items()}, each

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from babylm_data.causality import reads_by_mask
 from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
-from distill.config import Attention, DistillConfig, Layered, PerTeacher
+from babylm_data.models import longest_input
+from distill.config import READS, Attention, DistillConfig, Layered, PerTeacher
 from distill.soft_targets import Kept, SoftTargets, identity_of, read_cache
 from train_teachers import pretrained
 from train_teachers.language_model import reading
 from train_teachers.objective import wide
-from train_teachers.outputs import Logits, Output, has_plain_output, output_of
+from train_teachers.outputs import Flags, Logits, Output, has_plain_output, output_of
+from train_teachers.run import json_table
 from train_teachers.targets import IGNORE, Batch
 
 # Shape suffixes: B sequences, T positions, N = B * T, V vocabulary, D width.
@@ -74,20 +77,19 @@ class Signals(NamedTuple):
     places_N: Tensor | None
     """Positions with a target; None: all."""
 
-    full_N: Tensor | None
-    """Positions in sequences that are read in both directions; None: there are not two kinds."""
+    asked: dict[str, Flags]
+    """By how a teacher reads ("@causal", "@masked") the positions at which it is asked; {}: all are at all."""
 
     def counting_N(self, loss: PerTeacher, reads: str) -> Tensor:
         """Whether a position counts in the loss of a teacher who reads that."""
         is_target_N = self.targets_N != IGNORE
         counts_N = torch.ones_like(is_target_N) if loss.at == "all" else is_target_N
-        if self.full_N is None or reads == "both":
-            return counts_N
-        return counts_N & (self.full_N if reads == "masked" else ~self.full_N)
+        asked = self.asked.get(f"@{reads}")
+        return counts_N & asked.flags_N if asked else counts_N
 
     def counting(self, states_ND: Tensor, loss: PerTeacher, reads: str) -> Tensor:
         """The states of the positions that count in it."""
-        if self.full_N is not None and reads != "both":
+        if f"@{reads}" in self.asked:
             return states_ND[self.counting_N(loss, reads)]
         # known before: a GPU need not be waited for
         return states_ND if loss.at == "all" or self.places_N is None else states_ND[self.places_N]
@@ -128,6 +130,12 @@ class Teachers:
                 attention=attention,
             )
             _check_shape(name, model, config, vocab_size)
+            if config.targets.kind == "hybrid":
+                _check_reads(name, folder, model, config)
+            if attention and not getattr(model.config, "num_attention_heads", None):
+                raise UserError(
+                    f"losses.attention: teacher '{name}' ({model.config.model_type}) has no attention"
+                )
             self.plain[name] = has_plain_output(model)
             self.models[name] = model.to(device).requires_grad_(False)
             self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
@@ -187,6 +195,21 @@ def folder_of(config: DistillConfig, name: str, student_fingerprint: str) -> Pat
     return folder
 
 
+def _check_reads(name: str, folder: Path, model: PreTrainedModel, config: DistillConfig) -> None:
+    """UserError unless the teacher of a hybrid can be asked what it is asked."""
+    reads, learned = config.reads[name], (json_table(folder.parent / "summary.json") or {}).get("targets")
+    if learned in READS and READS[learned] not in (reads, "both"):
+        raise UserError(
+            f"teacher '{name}' has learned {learned} and is asked for {reads}: write reads: {READS[learned]}"
+        )
+    if not learned and config.teachers[name].reads is None:
+        raise UserError(
+            f"teacher '{name}': nobody knows what it has learned: write reads: causal, masked or both"
+        )
+    if reads == "both" and not reads_by_mask(model):
+        raise UserError(f"teacher '{name}' ({model.config.model_type}) reads one way whatever it is told")
+
+
 def teachers_of(config: DistillConfig, which: Callable[[Layered], bool]) -> frozenset[str]:
     """The teachers named by some layered loss for which `which` holds."""
     return frozenset(
@@ -200,7 +223,7 @@ def _check_shape(name: str, model: PreTrainedModel, config: DistillConfig, vocab
         raise UserError(
             f"teacher '{name}' has {shape.vocab_size} outputs, the student {vocab_size}: take another of the two"
         )
-    longest = getattr(shape, "max_position_embeddings", None)
+    longest = longest_input(model)
     if longest and longest < config.data.seq_len:
         raise UserError(
             f"teacher '{name}' reads {longest} positions: lower data.seq_len from {config.data.seq_len}"

@@ -46,8 +46,9 @@ def critic_loss(critic: Critic, student_ND: Tensor, teacher_ND: Tensor, *, gradi
     between_N1 = torch.rand(len(student_ND), 1, device=student_ND.device, dtype=student_ND.dtype)
     points_ND = torch.lerp(student_ND, teacher_ND, between_N1).requires_grad_()
     (slope_ND,) = torch.autograd.grad(critic(points_ND).sum(), points_ND, create_graph=True)
-    penalty = (slope_ND.norm(dim=-1) - 1).square().mean()
-    return -critic_distance_N(critic, student_ND, teacher_ND).mean() + gradient_penalty * penalty
+    penalty_N = (slope_ND.norm(dim=-1) - 1).square()
+    loss_N = gradient_penalty * penalty_N - critic_distance_N(critic, student_ND, teacher_ND)
+    return loss_N.sum() / max(1, len(loss_N))  # of a micro-batch in which nothing counts: 0
 
 
 def sliced_wasserstein(
@@ -69,7 +70,7 @@ def sliced_wasserstein(
         torch.where(is_target_N[:, None], values, behind).sort(dim=0).values
         for values in (student_NR, teacher_NR)
     )
-    return (student_NR - teacher_NR).abs().mean(1).sum() / is_target_N.sum()
+    return (student_NR - teacher_NR).abs().mean(1).sum() / is_target_N.sum().clamp_min(1)
 
 
 @torch.compiler.disable  # how many tokens count, and how often the solver turns, is known when it runs
@@ -85,8 +86,12 @@ def sinkhorn_divergence(
     chosen = is_target_N.nonzero().squeeze(1)
     every = torch.linspace(0, len(chosen) - 1, min(points, len(chosen)), device=chosen.device)
     student, teacher = (wide(states[chosen[every.round().long()]]) for states in (student_ND, teacher_ND))
+    if len(chosen) < 2:  # one plan is possible, or none
+        return _squared_distances(student, teacher).sum()
     spread = _squared_distances(teacher, teacher).mean()
-    entropy = regularisation * spread.clamp_min(torch.finfo(spread.dtype).tiny)  # of one token there is none
+    entropy = regularisation * spread.clamp_min(
+        torch.finfo(spread.dtype).tiny
+    )  # of equal tokens there is none
     both = _entropic_cost(student, student, entropy) + _entropic_cost(teacher, teacher, entropy)
     return _entropic_cost(student, teacher, entropy) - both / 2
 

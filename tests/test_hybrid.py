@@ -1,14 +1,18 @@
 """One model that is asked for next tokens and for hidden ones; of its teachers each is asked what it can answer."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import VOCAB
-from test_distill import distil, metrics
+from test_distill import EVERY, distil, metrics
 from test_loop import curve
 from test_targets import MASK, PLAIN_V, make_blocks
 
+from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
 from babylm_data.tokenizer_files import load_tokenizer
 from distill.objective import DistillObjective
@@ -62,7 +66,12 @@ def test_of_the_sequences_the_share_is_what_the_config_says_and_each_is_asked_in
     blocks, targets = make_blocks(16000, 16), hybrid(causal=15 / 16)
     batch = targets.of_step(blocks, 0, 0, 0.0)
     full = batch.full_B.numpy()
-    assert full.mean() == pytest.approx(1 / 16, abs=0.006)
+    assert full.sum() == 1000
+    among = np.concatenate([targets.of_step(make_blocks(8, 4), 0, step, 0.0).full_B for step in range(2000)])
+    assert among.reshape(2000, 8).mean(axis=0) == pytest.approx(
+        np.full(8, 1 / 16), abs=0.02
+    )  # wherever it stands
+    assert among.reshape(1000, 16).sum(axis=1).max() <= 2
     assert np.array_equal(batch.inputs_BT[~full], blocks.tokens[~full, :-1])
     assert np.array_equal(batch.targets_BT[~full], blocks.tokens[~full, 1:])
     asked = batch.targets_BT[full].numpy() != IGNORE
@@ -150,12 +159,19 @@ def test_each_teacher_counts_where_it_was_asked(make_hybrid, tokenizer, data_fol
     said["m"] = said["m"].roll(-1, dims=1)  # a masked model says it where the token was
     where = {"a": is_target_BT & ~full_BT, "m": is_target_BT & full_BT, "h": is_target_BT}
     for name, logits in said.items():
-        p, q = ((part[where[name]] / 2).log_softmax(-1) for part in (logits, mine.logits))
-        expected = 4 * (p.exp() * (p - q)).sum(-1).sum()
+        p, q = ((part / 2).log_softmax(-1) for part in (logits, mine.logits))
+        kl_BT = 4 * (p.exp() * (p - q)).sum(-1)
+        expected = kl_BT[where[name]].mean()
+        if name == "h":  # each kind counts by its share, as in the hard loss
+            expected = (kl_BT[where["a"]].mean() + kl_BT[where["m"]].mean()) / 2
         assert counts[f"soft.{name}"] == where[name].sum()
-        assert sums[f"soft.{name}"].item() == pytest.approx(expected.item(), rel=1e-4)
+        assert sums[f"soft.{name}"].item() / counts[f"soft.{name}"] == pytest.approx(
+            expected.item(), rel=1e-4
+        )
     states = {"a": theirs["a"].hidden_states[-1], "m": theirs["m"].hidden_states[-1].roll(-1, dims=1)}
-    for name, rows in (("a", ~full_BT), ("m", full_BT)):
+    inner_BT = full_BT.clone()
+    inner_BT[:, -1] = False  # of what stands behind it a masked model has said nothing
+    for name, rows in (("a", ~full_BT), ("m", inner_BT)):
         project = next(p.project for p in objective.learners.places["hidden"] if p.teacher == name)
         gap = (project(mine.hidden_states[-1]) - states[name]).square().mean(-1)
         assert counts[f"hidden.{name}"] == rows.sum()
@@ -176,6 +192,28 @@ def test_a_hybrid_learns_from_teachers_of_three_kinds_whatever_the_micro_batch(m
         assert mine == pytest.approx(theirs, rel=2e-4, abs=2e-4)
 
 
+@pytest.mark.parametrize("reads", ["causal", "masked", "both"])
+@pytest.mark.parametrize("name", EVERY)
+def test_every_loss_is_finite_where_a_forward_pass_has_sequences_of_one_kind_alone(
+    make_distill, teachers, workplace, name, reads
+):
+    """A sequence a pass, and one of four of them masked."""
+    of = {"causal": "a", "masked": "m", "both": "h"}[reads]
+    loss = json.loads(json.dumps(EVERY[name]).replace('"a"', f'"{of}"'))
+    if isinstance(loss["weight"], dict):
+        loss["weight"] = {of: 0.2}
+        if isinstance(loss.get("layer_map"), dict):
+            loss["layer_map"] = {of: [{"teacher": 2, "student": 2}]}
+    if name == "heads":
+        loss["soft"] = {of: 0.5} if reads == "both" else {}
+    losses = {"hard": {"weight": 0.5}, "soft": {"weight": {of: 0.3}}, name: loss}
+    options = {"targets": {"kind": "hybrid", "causal": 0.75}, "revisions": False, "data": {"words": 150}}
+    micro = {} if name in ("wasserstein", "ted") else {"micro_batch_size": 1}
+    folder = distil(make_distill(teachers={of: teachers[of]}, losses=losses, log_every=1, **micro, **options))
+    lines = [line for line in curve(folder) if "lr" in line]
+    assert len(lines) > 3 and all(math.isfinite(value) for line in lines for value in line.values())
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -188,12 +226,55 @@ def test_a_hybrid_learns_from_teachers_of_three_kinds_whatever_the_micro_batch(m
             {"losses": LOSSES | {"heads": {"weight": 0.1, "layers": [1], "soft": {"a": 0.5}}}},
             "in a hybrid its teachers must read both",
         ),
-        ({"model": {"family": "gptj"}}, "a gptj cannot be asked for hybrid: write `targets: next_token`"),
+        ({"model": {"family": "opt"}}, "a opt cannot be asked for hybrid: write `targets: next_token`"),
+        (
+            {
+                "losses": LOSSES
+                | {"hidden": {"weight": {"m": 0.1}, "layer_map": {"m": [{"teacher": 0, "student": 1}]}}}
+            },
+            "its embeddings \\(0\\) say nothing",
+        ),
+        (
+            {"targets": {"kind": "hybrid", "causal": 0.9}},
+            "leaves steps of batch_size 4 without a sequence of one kind",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(make_hybrid, changes, told):
     with pytest.raises(ValueError, match=told):
         make_hybrid(**changes)
+
+
+@pytest.mark.parametrize(
+    ("learned", "reads", "told"),
+    [
+        ("next_token", None, "has learned next_token and is asked for both: write reads: causal"),
+        ("masked", "causal", "has learned masked and is asked for causal: write reads: masked"),
+        (None, None, "nobody knows what it has learned: write reads: causal, masked or both"),
+    ],
+)
+def test_a_teacher_is_not_asked_what_it_has_not_learned(
+    make_distill, teachers, data_folder, tmp_path, learned, reads, told
+):
+    run = tmp_path / "run"
+    run.mkdir()
+    (tmp_path / "a").rename(run / "export")
+    if learned:
+        (run / "summary.json").write_text(json.dumps({"targets": learned}))
+    taught = {"a": {"path": str(run / "export"), "reads": reads}}
+    asked = make_distill(
+        teachers=taught, losses={"hard": {"weight": 1.0}, "soft": {"weight": {"a": 0.5}}}, targets="hybrid"
+    )
+    with pytest.raises(UserError, match=told):
+        Teachers(asked, fingerprint(data_folder / "tokenizer"), VOCAB, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("family", ["opt", "mamba"])
+def test_a_model_that_no_mask_changes_is_not_scored_as_a_hybrid(family, tokenizer):
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2 if family == "opt" else None}
+    model = build(Model(family=family, **shape), tokenizer, seed=0).eval()
+    with pytest.raises(UserError, match=f"a {family} reads from left to right whatever it is told"):
+        Scorer(model, tokenizer, backend="mntp")
 
 
 @pytest.mark.parametrize("family", HYBRIDS)

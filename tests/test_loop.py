@@ -574,3 +574,18 @@ def test_the_command_is_what_was_typed(monkeypatch):
         monkeypatch.setattr(provenance.sys, "modules", {"__main__": SimpleNamespace(__spec__=spec)})
         monkeypatch.setattr(provenance.sys, "argv", ["/somewhere/tool.py", "CONFIG.yaml"])
         assert provenance.command_line() == f"python -m {said} CONFIG.yaml"
+
+
+def test_a_run_that_an_older_version_began_goes_on_and_is_finished_where_it_was(train_tiny, capsys):
+    """Its config.yaml lacks the fields that came later, which then had one meaning."""
+    folder = train_tiny(name="older")
+    path, before = folder / "config.yaml", weights(folder)
+    config = path.read_text(encoding="utf-8")
+    start = config.index("targets:")
+    end = config.index("optim:")
+    path.write_text(config[:start] + config[end:], encoding="utf-8")
+    capsys.readouterr()
+    train_tiny(name="older")
+    assert "is finished already" in capsys.readouterr().out and weights(folder) == before
+    with pytest.raises(UserError, match="begun with another config: optim.lr"):
+        train_tiny(name="older", optim={"lr": 0.5})

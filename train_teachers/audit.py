@@ -48,7 +48,7 @@ def audit(
     known, reached = {id(p) for p in [*mine, *(p for _, p in owned)]}, set()
     norms, values, weights = {}, {}, {}
     for name, value, weight, total in _all_terms(student, objective, batch, autocast):
-        count = objective.counts(batch)[name]
+        count = max(1, objective.counts(batch)[name])
         values[name], weights[name] = value / count, weight
         if weight == 0:  # the hard loss, which is computed in any case, to be logged
             norms[name] = 0.0

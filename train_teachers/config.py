@@ -190,13 +190,14 @@ class Targets(Strict):
     were. hybrid: a masked sequence is read in both directions too, and its tokens are asked for one position to the
     left, where the next token is."""
     share: Annotated[Number, AfterValidator(_below_one)] = 0.15
-    """masked: share of the tokens, special ones apart, that are asked for."""
+    """masked, hybrid: share of the tokens of a masked sequence, special ones apart, that are hidden and asked for; in a
+    hybrid never the first, which has nothing to its left."""
     random: float = Field(default=0.1, ge=0, le=1)
-    """masked: share of those that are a random token instead of the mask."""
+    """masked, hybrid: share of those that are a random token instead of the mask."""
     keep: float = Field(default=0.1, ge=0, le=1)
-    """masked: share of those that are left as they are."""
+    """masked, hybrid: share of those that are left as they are."""
     whole_words: bool = False
-    """masked: whether a word, from white space to white space, is asked for as a whole."""
+    """masked, hybrid: whether a word, with the white space behind it, is asked for as a whole."""
     causal: float = Field(default=0.5, gt=0, lt=1)
     """hybrid: share of the sequences that are read from left to right, and whose next tokens are asked for."""
     masked_weight: float | None = Field(default=None, gt=0, lt=1)
@@ -346,6 +347,12 @@ class TrainConfig(Strict):
             raise ValueError(
                 f"a {self.model.family} cannot be asked for {self.targets.kind}: write `targets: {fitting}`"
             )
+        fewest = min(self.targets.causal, 1 - self.targets.causal) * self.batch_size
+        if self.targets.kind == "hybrid" and fewest < 1:
+            raise ValueError(
+                f"targets.causal {self.targets.causal} leaves steps of batch_size {self.batch_size} without a sequence "
+                "of one kind: raise batch_size, or write a share nearer to 0.5"
+            )
         blocks = self.model.num_hidden_layers
         if self.init and self.init.blocks and len(self.init.blocks) != blocks:
             raise ValueError(
@@ -376,6 +383,8 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
     written = parse_table(text, path)
     try:
         _keep_names(written, text)
+        if isinstance(written.get("targets"), str):  # so that an override changes a part of it
+            written.targets = {"kind": written.targets}
         for item in overrides:
             _replace(written, item)
         values = _whole_numbers(OmegaConf.to_container(written, resolve=True))

@@ -106,7 +106,7 @@ def _bytes_of_a_token(model: PreTrainedModel, seq_len: int) -> float:
     values = 10 * shape.hidden_size + 4 * inner
     if shape._attn_implementation == "eager":
         # a row of each head's map, before the softmax, behind it and dropped
-        values += 3 * shape.num_attention_heads * seq_len
+        values += 3 * (getattr(shape, "num_attention_heads", None) or 0) * seq_len
     return 4.0 * shape.num_hidden_layers * values
 
 

@@ -26,6 +26,10 @@ class Family(NamedTuple):
     """Kinds of targets that it takes."""
     head: tuple[str, ...] = ()
     """What is between its final states and its output matrix: modules one after the other, `gelu` the function."""
+    behind_pad: bool = False
+    """Whether its positions are counted from behind the id of the padding."""
+    undecayed: str | None = None
+    """The last part of the names of parameters that must not be drawn to 0."""
     idle: str | None = None
     """A parameter that nothing is computed with unless embeddings are the output matrix."""
     inner: str | None = "intermediate_size"
@@ -61,7 +65,6 @@ FAMILIES = {
     "gptj": Family(
         "GPTJForCausalLM",
         "h",
-        targets=("next_token",),
         inner="n_inner",
         dropout=GPT_DROPOUT,
         ties=False,
@@ -79,7 +82,9 @@ FAMILIES = {
         beside=lambda shape: {"word_embed_proj_dim": shape.hidden_size},
     ),
     # a recurrence in the place of attention (Gu and Dao 2023)
-    "mamba": Family("MambaForCausalLM", "layers", targets=("next_token",), inner=None, heads=False),
+    "mamba": Family(
+        "MambaForCausalLM", "layers", targets=("next_token",), inner=None, heads=False, undecayed="A_log"
+    ),
     # layer norm behind each part, token types (Devlin et al. 2019)
     "bert": Family(
         "BertForMaskedLM",
@@ -97,10 +102,7 @@ FAMILIES = {
         head=("lm_head.dense", "gelu", "lm_head.layer_norm"),
         idle="lm_head.bias",
         dropout=BERT_DROPOUT,
-        beside=lambda shape: {
-            "max_position_embeddings": shape.max_position_embeddings + 1,
-            "pad_token_id": 0,
-        },
+        behind_pad=True,
     ),
     # rotary positions, GeGLU; two of three blocks see 64 tokens to each side (Warner et al. 2024)
     "modernbert": Family(

@@ -76,6 +76,9 @@ def build(shape: Model, tokenizer, *, seed: int) -> PreTrainedModel:
     config.vocab_size = len(tokenizer)
     config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
     config.pad_token_id = tokenizer.pad_token_id
+    if FAMILIES[shape.family].behind_pad:
+        config.pad_token_id = config.pad_token_id or 0
+        config.max_position_embeddings = shape.max_position_embeddings + config.pad_token_id + 1
     return _fresh(shape.family, config, seed)
 
 
@@ -113,6 +116,8 @@ def build_from(
             f"init: {init.path} is a {source.config.model_type}, model.family says {shape.family}"
         )
     asked, config = config_of(shape), copy.deepcopy(source.config)
+    if family.behind_pad:
+        asked.max_position_embeddings += config.pad_token_id + 1
     for key in SHAPE:
         there, here = _size(config, key, family), _size(asked, key, family)
         if there != here:

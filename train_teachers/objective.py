@@ -18,8 +18,8 @@ from train_teachers.language_model import reading
 from train_teachers.outputs import Beside, Flags, InChunks, output_of
 from train_teachers.targets import IGNORE, NEXT_TOKEN, Batch, Targets
 
-FULL = "@full"
-"""Beside outputs: where sequences are read in both directions; no teacher's name has such a letter."""
+CAUSAL, MASKED = "@causal", "@masked"
+"""Beside outputs: the positions at which a model is asked that reads so; no teacher's name has such a letter."""
 
 
 class Terms(NamedTuple):
@@ -95,7 +95,7 @@ class Objective(nn.Module):
         return self.targets.most(positions)
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """Of how many positions of a batch each term is a mean."""
+        """Of how many positions of a whole batch each term is a mean; it is asked before the terms of its parts."""
         found = dict.fromkeys(self.weights, batch.num_targets)
         if batch.full_B is not None:
             masked = int((batch.targets_BT[batch.full_B] != IGNORE).sum())
@@ -171,17 +171,16 @@ def hard_alone(*_: object, targets: Targets = NEXT_TOKEN) -> HardObjective:
 
 def flags_of(batch: Batch) -> dict[str, Beside]:
     """What stands beside outputs of a batch in which sequences are read in two ways."""
-    return {} if batch.full_B is None else {FULL: Flags(batch.full_N)}
+    if batch.full_B is None:
+        return {}
+    return {f"@{reads}": Flags(batch.asked_N(reads)) for reads in ("causal", "masked")}
 
 
 def in_parts(hard_C: Tensor, beside: dict[str, Tensor]) -> dict[str, Tensor]:
     """The terms of the hard loss: one, or one for each way in which sequences are read, 0 where another is meant."""
-    if FULL not in beside:
+    if MASKED not in beside:
         return {"hard": hard_C}
-    return {
-        "hard.causal": torch.where(beside[FULL], 0.0, hard_C),
-        "hard.masked": torch.where(beside[FULL], hard_C, 0.0),
-    }
+    return {f"hard.{flag[1:]}": torch.where(beside[flag], hard_C, 0.0) for flag in (CAUSAL, MASKED)}
 
 
 def hard_terms(

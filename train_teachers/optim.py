@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from train_teachers.config import Optim
-from train_teachers.language_model import blocks_of
+from train_teachers.language_model import blocks_of, family_of
 from train_teachers.muon import Muon
 
 
@@ -37,8 +37,10 @@ def build_optimizers(
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     chosen = _block_matrices(module.student) if optim.optimizer == "muon" else set()
     hidden = [p for _, p in named if id(p) in chosen]
-    matrices = [p for _, p in named if p.ndim >= 2 and id(p) not in chosen]
-    vectors = [p for _, p in named if p.ndim < 2]
+    undecayed = family.undecayed if (family := family_of(module.student)) else None
+    still = {id(p) for name, p in named if p.ndim < 2 or name.rpartition(".")[2] == undecayed}
+    matrices = [p for _, p in named if id(p) not in chosen | still]
+    vectors = [p for _, p in named if id(p) in still]
     groups = [
         {"params": matrices, "weight_decay": optim.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
@@ -50,7 +52,7 @@ def build_optimizers(
         eps=optim.eps,
         fused=True,
     )
-    if not hidden:
+    if optim.optimizer == "adamw":
         return [adamw]
     return [
         adamw,

@@ -141,7 +141,10 @@ def has_plain_output(model: PreTrainedModel) -> bool:
     final = getattr(model.base_model(input_ids=ids_BT, use_cache=False), "last_hidden_state", None)
     if final is None or model.get_output_embeddings() is None:
         return False
-    found, most = output_of(model, final.flatten(0, 1)).part(0, 4), float(made.abs().max())
+    output, most = output_of(model, final.flatten(0, 1)), float(made.abs().max())
+    if output.hidden_ND.shape[1] != output.weight_VD.shape[1]:
+        return False
+    found = output.part(0, 4)
     if found.shape != made[0].shape or not math.isfinite(most):
         return False
     return torch.allclose(found, made[0], rtol=1e-3, atol=1e-3 * most)

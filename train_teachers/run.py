@@ -5,6 +5,7 @@ state/ (resumable), status.json (how far its newest checkpoint is), export/ (Hug
 means finished).
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from pydantic import ValidationError
 
 from babylm_data.disk import room_advice
 from babylm_data.errors import UserError
@@ -68,7 +70,10 @@ def _changed_config(folder: Path, config: TrainConfig) -> dict[str, tuple]:
 
     What they are stands among the inputs of a run, by its hash.
     """
-    found = changed(read_config(folder), config.model_dump(mode="json"), config.may_change)
+    before, now = read_config(folder), config.model_dump(mode="json")
+    with contextlib.suppress(ValidationError):  # of a run begun by an older version, which had fewer fields
+        before = type(config).model_validate_json(json.dumps(before)).model_dump(mode="json")
+    found = changed(before, now, config.may_change)
     return {key: values for key, values in found.items() if not key.endswith(".path")}
 
 

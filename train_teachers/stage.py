@@ -19,6 +19,7 @@ from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
 from babylm_data.hub import find_folder
 from babylm_data.memory import keep_freed_memory, memory_advice
+from babylm_data.models import read_config as read_model_config
 from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
 from babylm_data.speed import describe_rates
@@ -259,6 +260,8 @@ def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dic
         return build(config.model, loaded, seed=config.seed), {}
     folder = find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path))
     refuse_other_tokenizer(folder, fingerprint(tokenizer), f"init ({config.init.path})")
+    if (there := read_model_config(folder).model_type) != config.model.family:
+        raise UserError(f"init: {config.init.path} is a {there}, model.family says {config.model.family}")
     student = build_from(
         load_pretrained(folder, kind=kind_of(config.targets)),
         config.model,

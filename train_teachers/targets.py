@@ -20,6 +20,7 @@ from train_teachers.config import largest, value
 
 IGNORE = -100  # target of a position that carries no loss
 MASKS, ITEMS, KINDS = 1, 2, 3  # what is drawn: masks of a step, masks of a held-out item, kinds of sequences
+NEVER = 2.0  # is drawn for what must not be asked for: a share is below 1
 DEVIATIONS = 6  # beyond which no batch is from the mean number of its targets, as good as ever
 
 
@@ -51,10 +52,14 @@ class Batch(NamedTuple):
         places_N = None if has_target_N.all() else has_target_N.nonzero().squeeze(1)
         return cls(inputs_BT, targets_BT, starts, stream, full_B, places_N)
 
-    @property
-    def full_N(self) -> Tensor | None:
-        """Which positions are in sequences that are read in both directions."""
-        return None if self.full_B is None else self.full_B.repeat_interleave(self.inputs_BT.shape[1])
+    def asked_N(self, reads: str) -> Tensor:
+        """The positions at which a model is asked that reads "causal" or "masked", where sequences are of two kinds.
+
+        What a masked model says of the first token would stand before it, so the last position has nothing.
+        """
+        there_BT = (self.full_B == (reads == "masked"))[:, None].repeat(1, self.inputs_BT.shape[1])
+        there_BT[:, -1] &= reads == "causal"
+        return there_BT.flatten()
 
     @property
     def num_targets(self) -> int:
@@ -144,32 +149,44 @@ class Masked:
 
     def of_step(self, blocks: Blocks, seed: int, step: int, progress: float) -> Batch:
         """With masks of this step."""
-        shape = (len(blocks.starts), blocks.tokens.shape[1] - 1, 3)
-        return self._ask(blocks, _generator(MASKS, seed, step).random(shape), progress)
+        asked, inputs = self._hide(blocks, self._of_step(blocks, seed, step), progress)
+        return self._batch(blocks, asked, inputs)
 
     def of_items(self, blocks: Blocks) -> Batch:
         """With the masks of each item, at the share of the end."""
-        shape = (blocks.tokens.shape[1] - 1, 3)
-        drawn = [_generator(ITEMS, int(start)).random(shape) for start in blocks.starts]
-        return self._ask(blocks, np.stack(drawn), 1.0)
+        asked, inputs = self._hide(blocks, self._of_items(blocks), 1.0)
+        return self._batch(blocks, asked, inputs)
 
-    def _ask(self, blocks: Blocks, drawn_BT3: np.ndarray, progress: float) -> Batch:
+    @staticmethod
+    def _of_step(blocks: Blocks, seed: int, step: int) -> np.ndarray:
+        shape = (len(blocks.starts), blocks.tokens.shape[1] - 1, 3)
+        return _generator(MASKS, seed, step).random(shape)
+
+    @staticmethod
+    def _of_items(blocks: Blocks) -> np.ndarray:
+        shape = (blocks.tokens.shape[1] - 1, 3)
+        return np.stack([_generator(ITEMS, int(start)).random(shape) for start in blocks.starts])
+
+    def _hide(
+        self, blocks: Blocks, drawn_BT3: np.ndarray, progress: float, may_BT: np.ndarray | bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(which tokens are asked for, what is shown), both (B, T); `may_BT`: which may be, beside special ones."""
         tokens_BT = blocks.tokens[:, :-1]
         draw_BT, fate_BT, other_BT = np.moveaxis(drawn_BT3, -1, 0)
         if self.how.whole_words:
             words_BT = (blocks.words[:, :-1] > 0).cumsum(axis=1)
             draw_BT = np.take_along_axis(draw_BT, words_BT - words_BT[:, :1], axis=1)
-        draw_BT = np.where(self.plain_V[tokens_BT], draw_BT, 2.0)
-        asked_BT = draw_BT < value(self.how.share, progress)
-        if not asked_BT.any():  # a batch without a target has no mean
-            asked_BT = draw_BT == draw_BT.min()
+        draw_BT = np.where(self.plain_V[tokens_BT] & may_BT, draw_BT, NEVER)
+        one_at_least = np.nextafter(draw_BT.min(), 1.0)  # a batch without a target has no mean
+        asked_BT = draw_BT < max(value(self.how.share, progress), one_at_least)
         others_BT = self._plain[(other_BT * len(self._plain)).astype(np.int64)]
         keep, random = self.how.keep, self.how.keep + self.how.random
         shown_BT = np.where(fate_BT < keep, tokens_BT, np.where(fate_BT < random, others_BT, self.mask))
-        inputs_BT, targets_BT = np.where(asked_BT, shown_BT, tokens_BT), np.where(asked_BT, tokens_BT, IGNORE)
-        return Batch.of(
-            torch.from_numpy(inputs_BT), torch.from_numpy(targets_BT), blocks.starts, blocks.split
-        )
+        return asked_BT, np.where(asked_BT, shown_BT, tokens_BT)
+
+    def _batch(self, blocks: Blocks, asked_BT: np.ndarray, inputs_BT: np.ndarray) -> Batch:
+        targets_BT = torch.from_numpy(np.where(asked_BT, blocks.tokens[:, :-1], IGNORE))
+        return Batch.of(torch.from_numpy(inputs_BT), targets_BT, blocks.starts, blocks.split)
 
     def most(self, positions: int) -> int:
         """The share of them, and what it may be off by."""
@@ -184,32 +201,34 @@ class Hybrid(Masked):
     """
 
     def of_step(self, blocks: Blocks, seed: int, step: int, progress: float) -> Batch:
-        """With kinds and masks of this step."""
-        causal_B = _generator(KINDS, seed, step).random(len(blocks.starts)) < self.how.causal
-        return self._join(super().of_step(blocks, seed, step, progress), blocks, torch.from_numpy(~causal_B))
+        """With kinds and masks of this step.
+
+        Which sequences are causal is a draw at even distances: each is with the probability of its share, and of any
+        number of neighbours as many are as that comes to, or one more.
+        """
+        first = _generator(KINDS, seed, step).random()
+        passed = np.floor(first + self.how.causal * np.arange(len(blocks.starts) + 1))
+        return self._both(blocks, self._of_step(blocks, seed, step), progress, np.diff(passed) == 0)
 
     def of_items(self, blocks: Blocks) -> Batch:
         """Each block twice, the first half of the batch for its next tokens."""
         twice = Blocks(*(np.concatenate([part, part]) for part in blocks[:-1]), blocks.split)
-        full_B = torch.arange(2 * len(blocks.starts)) >= len(blocks.starts)
-        return self._join(super().of_items(twice), twice, full_B)
+        full_B = np.arange(len(twice.starts)) >= len(blocks.starts)
+        return self._both(twice, self._of_items(twice), 1.0, full_B)
 
-    @staticmethod
-    def _join(masked: Batch, blocks: Blocks, full_B: Tensor) -> Batch:
-        following = NEXT_TOKEN.of_items(blocks)
-        to_the_left_BT = masked.targets_BT.roll(-1, dims=1)
-        to_the_left_BT[:, -1] = IGNORE  # what was the first, and has nothing to its left
-        inputs_BT, targets_BT = (
-            torch.where(full_B[:, None], hidden, plain)
-            for hidden, plain in (
-                (masked.inputs_BT, following.inputs_BT),
-                (to_the_left_BT, following.targets_BT),
-            )
+    def _both(self, blocks: Blocks, drawn_BT3: np.ndarray, progress: float, full_B: np.ndarray) -> Batch:
+        """The first token has nothing to its left to be asked for at."""
+        may_BT = full_B[:, None] & (np.arange(blocks.tokens.shape[1] - 1) > 0)
+        asked_BT, inputs_BT = self._hide(blocks, drawn_BT3, progress, may_BT)
+        hidden = self._batch(blocks, asked_BT, inputs_BT)
+        full_B1 = torch.from_numpy(full_B)[:, None]
+        targets_BT = torch.where(
+            full_B1, hidden.targets_BT.roll(-1, dims=1), NEXT_TOKEN.of_items(blocks).targets_BT
         )
-        return Batch.of(inputs_BT, targets_BT, blocks.starts, blocks.split, full_B)
+        return Batch.of(hidden.inputs_BT, targets_BT, blocks.starts, blocks.split, full_B1[:, 0])
 
     def most(self, positions: int) -> int:
-        """All of them, where by chance no sequence is masked."""
+        """All but those of masked sequences that are not asked for."""
         return positions
 
 

@@ -18,6 +18,23 @@ CONTROLLED = {
     "z_loss": "was trained with another z-loss than",
 }
 """Inputs that a control shares with its student, and what is said where it does not."""
+NEXT_TOKEN = {
+    "kind": "next_token",
+    "share": 0.15,
+    "random": 0.1,
+    "keep": 0.1,
+    "whole_words": False,
+    "causal": 0.5,
+}
+NEXT_TOKEN |= {"masked_weight": None}
+"""What the config of a run says of its targets that asks for nothing else."""
+ALIKE = ("measured_on", "tie_rule", "window", "items")
+"""What two results must have alike to be compared."""
+UNLIKE = {
+    "measured_on": "on other files",
+    "tie_rule": "by an earlier version",
+    "backend": "by another --backend",
+}
 ON_THE_WAY = {"revisions", "words_scale"}
 """Fields that decide what a run exports before its end, and no weight of what it exports then."""
 
@@ -107,7 +124,8 @@ def settings(run: Run, control: Run) -> dict:
     the two configs have to agree in those too.
     """
     apart = {"name", "comment", "teachers", "losses", *ON_THE_WAY, *control.summary.get("operational", [])}
-    return {key: value for key, value in plain_config(run).items() if key not in apart}
+    config = {"targets": NEXT_TOKEN} | plain_config(run)  # which older versions had no word for
+    return {key: value for key, value in config.items() if key not in apart}
 
 
 def circumstances(run: Run) -> dict[str, str]:
@@ -121,11 +139,11 @@ def circumstances(run: Run) -> dict[str, str]:
 
 def refuse_other_items(run: Run, student: Run) -> None:
     """Two scores are comparable only on the same items; `--limit` or another text would make them unlike."""
+    # a teacher may have learned something else; a difference is taken from the control alone
+    keys = (*ALIKE, "backend") if run.role == "control" else ALIKE
     for task, result in student.scores["tasks"].items():
         other = run.scores["tasks"].get(task)
-        if other and any(
-            result.get(key) != other.get(key) for key in ("measured_on", "tie_rule", "window", "items")
-        ):
+        if other and any(result.get(key) != other.get(key) for key in keys):
             raise UserError(
                 f"{run.name} was scored {unlike(other, result, task, student.name)}: "
                 "score both with the same options of `python -m eval`"
@@ -140,17 +158,8 @@ def unlike(result: dict, other: dict, task: str, name: str) -> str:
     rules = result.get("tie_rule"), other.get("tie_rule")
     if None not in rules and len(set(rules)) > 1:
         return f"on {task} with --ties {rules[0]}, {name} with --ties {rules[1]}"
-    key = next(
-        key for key in ("tie_rule", "measured_on", "window", "items") if result.get(key) != other.get(key)
-    )
-    what = (
-        "on other files"
-        if key == "measured_on"
-        else "by an earlier version"
-        if key == "tie_rule"
-        else f"with another {key}"
-    )
-    return f"{what} of {task} than {name}"
+    key = next(key for key in (*ALIKE, "backend") if result.get(key) != other.get(key))
+    return f"{UNLIKE.get(key, f'with another {key}')} of {task} than {name}"
 
 
 def extent(result: dict) -> str:

@@ -75,8 +75,12 @@ class Run:
     @property
     def backend(self) -> str:
         """How it was scored, or would be."""
-        told = (result["backend"] for result in self.scores["tasks"].values() if "backend" in result)
-        return next(told, backend_of(self.summary))
+        told = {result["backend"] for result in self.scores["tasks"].values() if "backend" in result}
+        if len(told) > 1:
+            raise UserError(
+                f"{self.folder / 'eval'} has scores by {' and by '.join(sorted(told))}: evaluate all by one --backend"
+            )
+        return next(iter(told), backend_of(self.summary))
 
     @property
     def starts(self) -> list[dict]:

@@ -23,7 +23,7 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from babylm_data.causality import sees_later_tokens
+from babylm_data.causality import reads_by_mask, sees_later_tokens
 from babylm_data.errors import UserError
 from babylm_data.memory import is_full_memory, keep_freed_memory
 from babylm_data.models import longest_input
@@ -71,6 +71,10 @@ class Scorer:
         self.longest = None if turns_positions(model) else longest_input(model)
         self.told = False  # that it does not read trees
         self.both_ways = backend == "mntp" and not sees_later_tokens(model, self.longest)
+        if self.both_ways and not reads_by_mask(model, self.longest):
+            raise UserError(
+                f"a {model.config.model_type} reads from left to right whatever it is told: --backend causal"
+            )
         keep_freed_memory()
 
     def encode(self, choices: Sequence[Choice], names: Sequence[str] | None = None) -> list[Encoded]:
