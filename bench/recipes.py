@@ -71,14 +71,14 @@ def train_teachers(path: Path) -> None:
     """Train those that a twin names and that are not there, where they have a config."""
     from distill.config import DistillConfig
     from train_teachers.config import load_config
+    from train_teachers.stand_ins import config_of_run
 
     for teacher in load_config(DistillConfig, path).teachers.values():
-        name, seed = Path(teacher.path).parent.name, []
-        config = TEACHERS / f"{name}.yaml"
-        if not config.is_file() and (found := re.fullmatch(r"(.+)-seed(\d+)", name)):
-            config, seed = TEACHERS / f"{found[1]}.yaml", [f"seed={found[2]}", f"name={name}"]
-        if config.is_file() and not Path(teacher.path).is_dir():
-            words = [sys.executable, "-m", "train_teachers", str(config), *seed]
+        name = Path(teacher.path).parent.name
+        if (config := config_of_run(TEACHERS, name)) and not Path(teacher.path).is_dir():
+            seed = re.search(r"-seed(\d+)$", name)
+            words = [sys.executable, "-m", "train_teachers", str(config), f"name={name}"]
+            words += [f"seed={seed[1]}"] if seed else []
             subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
 
 

@@ -82,14 +82,14 @@ def made_by(path):
 def test_the_teachers_of_a_recipe_are_made_by_a_config_for_its_data(recipe):
     from distill.config import DistillConfig
     from train_teachers.config import TrainConfig, load_config
+    from train_teachers.stand_ins import config_of_run
 
     student = load_config(DistillConfig, CONFIGS[recipe])
     for name, teacher in student.teachers.items():
         if not (path := made_by(teacher.path)):
             assert teacher.model, f"--check needs a shape for {teacher.path}"
             continue
-        path = path if path.is_file() else path.with_stem(path.stem.rsplit("-", 1)[0] + "-seed1")
-        config = load_config(TrainConfig, path)
+        config = load_config(TrainConfig, config_of_run(path.parent, path.stem))
         assert (config.data.path, config.data.vocab_size or student.data.vocab_size) == (
             student.data.path,
             student.data.vocab_size,

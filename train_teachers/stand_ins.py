@@ -6,6 +6,7 @@ comes of them says anything.
 
 import contextlib
 import random
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -92,11 +93,18 @@ def declared_shape(path: str, given: Model | None, what: str) -> Model:
         return given
     name = Path(path).parent.name if Path(path).name == "export" else Path(path).name
     for stage in ("train_teachers", "distill"):
-        if (config := Path(stage) / "configs" / f"{name}.yaml").is_file():
+        if config := config_of_run(Path(stage) / "configs", name):
             return _shape(config)
     raise UserError(
         f"{what}: {path} is not there and no config is called {name}.yaml: add its shape as `model: …`"
     )
+
+
+def config_of_run(folder: Path, name: str) -> Path | None:
+    """The config of that name in a folder, or for NAME-seed2 that of NAME or of NAME-seed1."""
+    other = re.sub(r"-seed\d+$", "", name)
+    candidates = (folder / f"{each}.yaml" for each in (name, other, f"{other}-seed1"))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _shape(path: Path) -> Model:
