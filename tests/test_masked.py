@@ -7,6 +7,7 @@ import torch
 from conftest import PAIRS, VOCAB
 from test_distill import EVERY, distil, metrics
 from test_loop import curve, weights
+from test_processes import FSDP2
 from test_targets import MASK, PLAIN_V, make_blocks
 
 from babylm_data.fingerprint import fingerprint
@@ -143,6 +144,47 @@ def test_two_processes_have_the_masks_of_one(make_config, train_tiny, on_two, ki
     options = {"log_every": 1, **KINDS[kind]}
     alone = train_tiny(name="alone", **options)
     both = on_two("train_teachers", make_config(name="both", **options))
+    for mine, theirs in zip(curve(alone), curve(both), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_shards_a_run_is_what_it_is_alone(make_config, train_tiny, on_two, kind):
+    """With Muon, and a head between final states and outputs that is called from outside of the model."""
+    options = {"log_every": 1, "optim": {"optimizer": "muon"}, **KINDS[kind]}
+    alone = train_tiny(name="alone", **options)
+    both = on_two("train_teachers", make_config(name="both", **options), engine=FSDP2)
+    for mine, theirs in zip(curve(alone), curve(both), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_distil_a_hybrid_as_one_does(make_distill, on_two, data_folder, tmp_path):
+    """Of a step of four sequences each process has two, of which one is masked."""
+    tokenizer = load_tokenizer(data_folder / "tokenizer")
+    shape = {
+        "hidden_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 32,
+    }
+    for name, family in (("a", "llama"), ("b", "bert")):
+        export(
+            build(Model(family=family, **shape), tokenizer, seed=5),
+            data_folder / "tokenizer",
+            tmp_path / name,
+        )
+    reads = {"a": "causal", "b": "masked"}
+    taught = {name: {"path": str(tmp_path / name), "reads": how} for name, how in reads.items()}
+    losses = {
+        "hard": {"weight": 0.5},
+        "soft": {"weight": {"a": 0.3, "b": 0.3}},
+        "hidden": LAYERED | {"at": "all"},
+    }
+    options = {"teachers": taught, "losses": losses, "targets": "hybrid", "log_every": 1, "revisions": False}
+    alone = distil(make_distill(name="alone", micro_batch_size=2, **options))
+    both = on_two("distill", make_distill(name="both", micro_batch_size=2, **options))
     for mine, theirs in zip(curve(alone), curve(both), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-4)
 

@@ -13,6 +13,7 @@ from babylm_data.sealed import sha256
 from eval.report.page import page
 from eval.runs.lineup import read_lineup
 from eval.runs.run_folder import read_summary
+from train_teachers.config import Data, Model, Optim, Targets, TrainConfig, dump_config
 
 
 @pytest.fixture
@@ -118,6 +119,27 @@ def test_a_control_that_went_on_on_another_kind_of_device_is_refused(student):
     add_start(student.parent / "nursery-control", device="NVIDIA H100")
     with pytest.raises(UserError, match="its device is CPU and GPU, not CPU"):
         read_lineup(student)
+
+
+def test_a_control_of_a_newer_version_has_a_word_for_targets_that_the_student_has_not(student):
+    config = TrainConfig(
+        model=Model(family="llama", hidden_size=8, num_hidden_layers=1, num_attention_heads=1),
+        data=Data(path="x", seq_len=8, words=8),
+        optim=Optim(lr=0.1),
+        batch_size=8,
+    )
+    path = student.parent / "nursery-control" / "config.yaml"
+    for targets, fine in ((config.targets, True), (Targets(kind="masked"), False)):
+        said = dump_config(config.model_copy(update={"targets": targets}))
+        part = said[said.index("targets:") : said.index("optim:")]
+        before = path.read_text(encoding="utf-8")
+        path.write_text(before + part, encoding="utf-8")
+        if fine:
+            assert read_lineup(student).control.name == "nursery-control"
+        else:
+            with pytest.raises(UserError, match="targets in their configs differs"):
+                read_lineup(student)
+        path.write_text(before, encoding="utf-8")
 
 
 def test_a_control_may_be_done_in_another_way(student):

@@ -14,6 +14,7 @@ from babylm_data.sealed import sha256
 from eval.compare.paired import choice_difference, correlation_difference, weights_of
 from eval.report.page import page
 from eval.runs.lineup import read_lineup
+from eval.runs.run_folder import read_run
 from eval.runs.verdicts import Difference, differences, verdicts
 from eval.submission.card import model_card
 from eval.submission.collate import Collected
@@ -104,6 +105,24 @@ def test_items_that_the_score_does_not_sum_up_are_refused(student):
         UserError, match=r"items.json is not the file that .*scores.json sums up: score the model"
     ):
         page(read_lineup(student))
+
+
+def test_a_control_that_is_scored_by_another_backend_is_refused(student):
+    for run, backend in ((student, "mntp"), (student.parent / "nursery-control", "causal")):
+        scores = read_scores(run)
+        scores["tasks"]["nursery"]["backend"] = backend
+        write_json(run / "eval/scores.json", scores)
+    with pytest.raises(UserError, match="by another --backend of nursery than nursery: score both"):
+        read_lineup(student)
+
+
+def test_scores_of_two_backends_in_one_folder_are_no_submission(student):
+    scores = read_scores(student)
+    for backend in ("mntp", "causal"):
+        scores["tasks"][backend] = scores["tasks"]["nursery"] | {"backend": backend}
+    write_json(student / "eval/scores.json", scores)
+    with pytest.raises(UserError, match="has scores by causal and by mntp: evaluate all by one --backend"):
+        _ = read_run(student, "student").backend
 
 
 def test_a_control_whose_ties_are_counted_otherwise_is_refused(student):
