@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from babylm_data.stopping import Stopped, listen
 from babylm_data.threads import give_way
@@ -65,11 +66,13 @@ def _importing(error: Exception) -> str | None:
     return modules[-1].f_globals["__name__"].split(".")[0]
 
 
-def tell_failure() -> None:
-    """Leave a mark beside the file in which whoever started the program wants its status: it is no use to go on."""
+def leave_mark(ended: Literal["failed", "stopped"]) -> None:
+    """Say how it ended beside the file in which whoever started the program wants its status: of several tasks the one
+    exit status that a launcher tells may be that of another.
+    """
     if place := os.environ.get(STATUS):
         with contextlib.suppress(OSError):
-            Path(f"{place}.failed").touch()
+            Path(f"{place}.{ended}").touch()
 
 
 def run_stage(main: Callable[[list[str]], int | None]) -> None:
@@ -90,21 +93,22 @@ def run_stage(main: Callable[[list[str]], int | None]) -> None:
         sys.exit(141)
     except Stopped as stopped:
         print(stopped.said, file=sys.stderr)
+        leave_mark("stopped")
         raise
     except UnicodeEncodeError as error:  # a name that Python could not read in this locale
         name = error.object.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         fault = f"{name[:200]!r} is no text in this locale: export LC_ALL=C.UTF-8 and try again"
     except OSError as error:  # a full disk, a folder that may not be written
-        fault = f"{error.filename or 'the file system'}: {error.strerror or error}"
+        fault = f"{error.filename or type(error).__name__}: {error.strerror or error}"
     except Exception as error:
         if not (library := _importing(error)):
-            tell_failure()
+            leave_mark("failed")
             raise
         reason = " ".join(str(error).split())
         fault = f"{library} cannot be imported ({reason}): look at the environment variables that it reads"
     finally:
         gc.freeze()
-    tell_failure()
+    leave_mark("failed")
     fault = fault.replace("\n", "\\n")  # a name may have one in it
     if len(fault) > LONGEST:  # it quotes a monster: what to do stands at the end
         fault = f"{fault[: LONGEST // 2]} … {fault[-LONGEST // 3 :]}"

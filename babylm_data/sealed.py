@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -147,7 +148,8 @@ def lock(path: Path) -> TextIO:
         holder = file.read().strip() or "another process"
         file.close()
         raise UserError(
-            f"{path.parent} is in use by {holder}: wait for it, or choose another folder"
+            f"{path.parent} is in use by {holder}: wait for it, choose another folder, or if that is dead (a node that "
+            f"failed) delete {path}"
         ) from None
     except OSError as error:
         print(
@@ -155,7 +157,9 @@ def lock(path: Path) -> TextIO:
         )
     with suppress(OSError):  # on a full disk it is held without a name
         os.ftruncate(file.fileno(), 0)
-        os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
+        job = f", job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}{job}, since {since}".encode())
     return file
 
 
@@ -172,14 +176,15 @@ def _clear_leftovers(path: Path) -> None:
 def damage(path: str | Path) -> str | None:
     """Say in a few words what is wrong with a sealed folder, or None if every file is as it was sealed."""
     try:
-        return _damage(Path(path))
+        return proven_damage(Path(path))
     except PermissionError:  # it may be sound, and nobody should lose it
         raise
     except OSError as error:  # a broken disk
         return f"{path} cannot be read ({error.strerror})"
 
 
-def _damage(path: Path) -> str | None:
+def proven_damage(path: Path) -> str | None:
+    """As `damage`, of what could be read; OSError if it cannot be."""
     if not (path / SEAL).is_file():
         return f"{path} is incomplete (no {SEAL})"
     try:

@@ -33,6 +33,8 @@ submit() {  # NAME DEPENDENCY OPTIONS… -- COMMANDS…
     "${sbatch_options[@]}" "${options[@]}" slurm/line.slurm "$@"
 }
 sbatch_options=("$@")
+trap 'scancel $data $teachers $control $student; echo "error: not all jobs could be submitted; none is left" >&2' ERR
+data="" teachers="" control="" student=""
 data=$(submit data "" -- "${line[0]}" "${line[1]}")
 teachers=$(submit teachers "$data" --array=0-1 -- "${line[2]}" "${line[3]}")
 control=$(submit control "$data" -- "${line[5]}")

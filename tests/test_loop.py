@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from babylm_data.stopping import STOPPED
-from train_teachers import loop, revisions
+from train_teachers import checkpoint, loop, revisions
 from train_teachers.__main__ import main
 from train_teachers.config import dump_config
 from train_teachers.objective import Terms
@@ -589,3 +590,30 @@ def test_a_run_that_an_older_version_began_goes_on_and_is_finished_where_it_was(
     assert "is finished already" in capsys.readouterr().out and weights(folder) == before
     with pytest.raises(UserError, match="begun with another config: optim.lr"):
         train_tiny(name="older", optim={"lr": 0.5})
+
+
+def test_a_checkpoint_that_cannot_be_read_is_put_aside_and_not_lost(train_tiny, stop_at, monkeypatch, capsys):
+    whole = train_tiny(name="whole", checkpoint_seconds=1e-9)
+    revive = stop_at(6)
+    with pytest.raises(Stopped):
+        train_tiny(name="x", checkpoint_seconds=1e-9)
+    revive()
+    state = Path("runs/x/state")
+    (state / "step-backup").mkdir()
+    honest, bad = checkpoint.proven_damage, max(path.name for path in state.glob("step-0*"))
+
+    def stale(path):
+        if path.name in unreadable:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return honest(path)
+
+    monkeypatch.setattr(checkpoint, "proven_damage", stale)
+    unreadable = {path.name for path in state.glob("step-0*")}
+    with pytest.raises(UserError, match="cannot be read, and no other is sound: look at the disk"):
+        train_tiny(name="x", checkpoint_seconds=1e-9)
+    assert unreadable <= {path.name for path in state.iterdir()}
+    unreadable = {bad}
+    train_tiny(name="x", checkpoint_seconds=1e-9)
+    assert "cannot be read (Stale file handle): going back" in capsys.readouterr().err
+    assert (state / f"unread-{bad}").is_dir() and (state / "step-backup").is_dir()
+    assert weights(Path("runs/x")) == weights(whole)

@@ -190,3 +190,19 @@ def test_where_wandb_cannot_write_at_all_training_goes_on_without_it(track, monk
     track("online")
     said = capsys.readouterr().err
     assert "going on offline" in said and "No space left on device; going on without it" in said
+
+
+@pytest.mark.parametrize("what", ["log", "finish"])
+def test_a_service_that_dies_in_mid_run_is_said_once_and_stops_nothing(track, monkeypatch, capsys, what):
+    import wandb
+
+    class Dying:
+        def log(self, record, step):
+            self.finish() if what == "log" else None
+
+        def finish(self):
+            raise ConnectionResetError("Connection lost")
+
+    monkeypatch.setattr(wandb, "init", lambda **_: Dying())
+    track("offline")
+    assert capsys.readouterr().err.count("warning: wandb: Connection lost; going on without it") == 1

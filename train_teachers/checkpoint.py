@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
 from babylm_data.files import BAD_JSON
-from babylm_data.sealed import damage, sealed_folder, verify
+from babylm_data.sealed import proven_damage, sealed_folder, verify
 from train_teachers.sharding import gathered, part_of
 
 FORMAT = 1
@@ -67,7 +67,7 @@ def save_state(
             "scaler": scaler.state_dict() if scaler else None,
         }
         (temporary / "state.json").write_text(json.dumps(record), encoding="utf-8")
-    for old in sorted(folder.glob("step-*"))[:-KEEP]:
+    for old in _checkpoints(folder)[:-KEEP]:
         doomed = old.with_name(f".{old.name}.deleted")
         os.rename(old, doomed)  # a kill in the middle of the removal must not leave half a checkpoint
         shutil.rmtree(doomed)
@@ -82,13 +82,37 @@ def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
+def _checkpoints(folder: Path) -> list[Path]:
+    """Those of a run, the oldest first; what somebody else has put beside them is left alone."""
+    return sorted(path for path in folder.glob(f"step-{'[0-9]' * 8}") if path.is_dir())
+
+
 def newest(folder: Path) -> Path | None:
-    """The newest intact checkpoint, if there is one; those that are damaged are removed, and that is said."""
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        if not (found := damage(path)):
-            return path
+    """The newest intact checkpoint, if there is one; those that are damaged are removed, and that is said.
+
+    One that cannot be read may be sound, on a disk that comes back: it is put out of the way. UserError if there is
+    no other.
+    """
+    unread = []
+    for path in reversed(_checkpoints(folder)):
+        try:
+            found = proven_damage(path)
+        except PermissionError:
+            raise
+        except OSError as error:
+            found = f"{path} cannot be read ({error.strerror})"
+            unread.append(path)
+        else:
+            if not found:
+                for other in unread:
+                    os.rename(other, other.with_name(f"unread-{other.name}"))
+                return path
+            shutil.rmtree(path, ignore_errors=True)  # else it would count as one of the newest for ever
         print(f"warning: {found}: going back to the checkpoint before it, if any", file=sys.stderr)
-        shutil.rmtree(path, ignore_errors=True)  # else it would count as one of the newest for ever
+    if unread:
+        raise UserError(
+            f"{unread[0]} cannot be read, and no other is sound: look at the disk, then start this again"
+        )
     return None
 
 

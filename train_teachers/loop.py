@@ -246,6 +246,13 @@ class Agreed:
         return stopping, saving
 
     def look(self) -> None:
-        """Leave by GivenUp if this process was asked to stop, and no other one would wait for it."""
-        if self.accelerator.num_processes == 1 and asked():
+        """Leave by GivenUp if any process was asked to stop; every process looks as often as the others."""
+        if self.accelerator.num_processes == 1:
+            if asked():
+                raise GivenUp
+            return
+        told = torch.tensor([asked(), False], dtype=torch.float32, device=self.accelerator.device)
+        heard = self.accelerator.reduce(told, "sum")
+        if heard[0]:
+            self.before = heard  # so that all stop at this very step
             raise GivenUp

@@ -109,12 +109,13 @@ def accumulating(module: nn.Module, accelerator: Accelerator) -> Iterator[None]:
 
 def within(trained: nn.Module, call: Callable[[], Found]) -> Found:
     """What `call` gives, where it may read the parameters and run the student; for every process."""
-    found = trained.within(call)
-    if isinstance(trained, FSDPModule):
-        for part in trained.modules():
-            if isinstance(part, FSDPModule):
-                part.reshard()
-    return found
+    try:
+        return trained.within(call)
+    finally:
+        if isinstance(trained, FSDPModule):
+            for part in trained.modules():
+                if isinstance(part, FSDPModule):
+                    part.reshard()
 
 
 def clip(parameters: Iterator[nn.Parameter], most: float) -> Tensor:

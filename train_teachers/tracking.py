@@ -59,15 +59,33 @@ def tracking(config: TrainConfig, run: Run, *, on: bool) -> Iterator[Callable[[d
     elif config.wandb is None or (mode := wandb_mode(config)) == "disabled":
         yield run.log
     else:
-        tracker = _tracker(config, run, mode)
+        tracker = Tracker(_tracker(config, run, mode))
 
         def log(record: dict) -> None:
             run.log(record)
-            if tracker:
-                tracker.log(record, step=record["step"])
+            tracker.attempt("log", record, step=record["step"])
 
-        with tracker or contextlib.nullcontext():
+        try:
             yield log
+        finally:
+            tracker.attempt("finish")
+
+
+class Tracker:
+    """A run of wandb, or none: whatever it raises, as where its service was killed, is said once and stops nothing."""
+
+    def __init__(self, run: "WandbRun | None") -> None:
+        self.run = run
+
+    def attempt(self, what: str, *arguments: object, **options: object) -> None:
+        """Have it do something, if it is still there."""
+        if self.run is None:
+            return
+        try:
+            getattr(self.run, what)(*arguments, **options)
+        except Exception as error:
+            self.run, reason = None, " ".join(str(error).split()) or type(error).__name__
+            print(f"warning: wandb: {reason}; going on without it, metrics.jsonl has all", file=sys.stderr)
 
 
 def refuse_silent_server(address: str) -> None:

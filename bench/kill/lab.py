@@ -116,13 +116,10 @@ class Lab:
         """What the last program has said."""
         return (self.place.parent / SAID).read_text(errors="replace").strip()
 
-    def told(self) -> tuple[int | None, bool]:
-        """How far the last program that told of it has come, and whether anything is left to do."""
+    def told(self) -> dict | None:
+        """What the last program that told how far it is has said."""
         place = self.place.parent / TOLD
-        if not place.exists():
-            return None, True
-        status = json.loads(place.read_text())
-        return status["done"], status["goes_on"] or status["done"] < status["of"]
+        return json.loads(place.read_text()) if place.exists() else None
 
     def left_alone(self, name: str) -> tuple[dict[str, str], float]:
         """The files that a stage leaves if nobody touches it, and the seconds that it takes."""
@@ -142,8 +139,9 @@ class Lab:
         except RuntimeError as error:
             tally.wrong.append(str(error))
         else:
-            if self.told()[1]:
-                tally.wrong.append("status.json says that something is left to do")
+            told = self.told()
+            if told is None or told["goes_on"] or told["done"] != told["of"]:
+                tally.wrong.append(f"status.json does not say that all is done: {told}")
             tally.wrong += differences(self.files(), self.left_alone(tally.name)[0])
 
     def survive(

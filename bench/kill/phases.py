@@ -102,9 +102,11 @@ def ask_in(lab: Lab, name: str, signals: Sequence[signal.Signals] = SIGNALS) -> 
         tally.longest = max(tally.longest, time.time() - asked.stat().st_mtime)
         if status != STOPPED or SAID not in lab.said() or AT_ONCE in lab.said():
             tally.wrong.append(f"{number.name}: status {status}: {last_line(lab.said())}")
-        done, goes_on = lab.told()
-        if done not in phase.done or not goes_on:
-            tally.wrong.append(f"{number.name}: status.json tells of {done}, not of {phase.done}")
+        told = lab.told() or {"done": None, "goes_on": True}
+        if told["done"] not in phase.done or not told["goes_on"]:
+            tally.wrong.append(
+                f"{number.name}: status.json says {told}, not {phase.done} and that it goes on"
+            )
         lab.end(stage, tally, None)
     tally.name = name
     return tally
