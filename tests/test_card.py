@@ -148,7 +148,7 @@ def test_ages_of_other_surprisals_than_the_revisions_have_now_are_not_shown(stud
         edit(student / name, surprisals={"chck_1M": "chck_1M"})
     else:
         (student / name).unlink()
-    ages = read_evaluated(read_lineup(student).student).ages
+    ages = read_evaluated(read_lineup(student)).ages
     assert "aoa/aoa.json is of other surprisals than the revisions have now" in ages.text
     assert "0.2500" not in ages.text and ages.call is None
 

@@ -286,7 +286,7 @@ class Scripted:
 
     def validate(self, network, settings):
         score = next(self.scores)
-        return {"accuracy": score}, {"score": score}
+        return tuning.Validation(0.5, {"accuracy": score}, {"score": score})
 
 
 class Flat(torch.nn.Module):
@@ -298,14 +298,57 @@ class Flat(torch.nn.Module):
         return (self.weight * self.value).sum()
 
 
-def test_the_first_best_epoch_is_kept_or_the_last_alone_is_judged():
+def test_the_first_best_epoch_is_kept_or_the_last_and_every_epoch_is_judged():
     best = tuning.tune(
         Flat(1.0), Scripted("best", [0.2, 0.7, 0.7, 0.1]), settings(epochs=4), seed=0, label="x"
     )
     assert (best["kept_epoch"], best["predictions"]) == (2, {"score": 0.7})
     assert [entry["accuracy"] for entry in best["epochs"]] == [0.2, 0.7, 0.7, 0.1]
-    last = tuning.tune(Flat(1.0), Scripted("last", [0.3]), settings(epochs=4), seed=0, label="x")
+    scores = [0.2, 0.9, 0.7, 0.3]
+    last = tuning.tune(Flat(1.0), Scripted("last", scores), settings(epochs=4), seed=0, label="x")
     assert (last["kept_epoch"], last["metrics"], last["steps"]) == (4, {"accuracy": 0.3}, 4)
+    assert [entry["accuracy"] for entry in last["epochs"]] == scores
+
+
+def test_the_validation_loss_is_the_mean_over_rows_without_dropout_whatever_the_batches(models, monkeypatch):
+    config, tokenizer = backbone.read_config(models / "bert"), load_tokenizer(models / "bert")
+    rows = [glue.Example("dog " * (1 + n % 5), None, n % 2) for n in range(11)]
+    problem = classify.prepare("sst2", rows, rows, tokenizer, config, settings())
+    network = problem.network(backbone.load_backbone(models / "bert", config), settings()).train()
+    monkeypatch.setattr(encoding, "EVAL_BATCH", 4)
+    found = problem.validate(network, settings()).loss
+    network.eval()
+    with torch.no_grad():
+        alone = [network.loss(*problem.valid.batch([row], "cpu")).item() for row in range(11)]
+    assert found == pytest.approx(sum(alone) / 11, rel=1e-5)
+
+
+def test_to_validate_changes_nothing_of_the_training(models):
+    config, tokenizer = backbone.read_config(models / "bert"), load_tokenizer(models / "bert")
+    rows = [glue.Example("dog " * (1 + n % 5), None, n % 2) for n in range(24)]
+    problem = classify.prepare("sst2", rows, rows, tokenizer, config, settings())
+    blind = classify.prepare("sst2", rows, rows, tokenizer, config, settings())
+    blind.validate = Scripted("best", [0.5, 0.5]).validate
+    ends = []
+    for each in (problem, blind):
+        torch.manual_seed(0)
+        network = each.network(backbone.load_backbone(models / "bert", config), settings())
+        tuning.tune(network, each, settings(), seed=0, label="x")
+        ends.append(network.state_dict())
+    assert all(torch.equal(weight, ends[1][name]) for name, weight in ends[0].items())
+
+
+def test_a_result_tells_losses_and_scores_of_every_epoch_and_the_seconds_of_training_and_validation(
+    models, tmp_path
+):
+    write_sst2(tmp_path / "data")
+    run(models, tmp_path / "data", tmp_path / "out", "--tasks", "sst2", family="bert")
+    found = read(tmp_path / "out/sst2/seed-42/result.json")
+    assert [entry["epoch"] for entry in found["epochs"]] == [1, 2]
+    assert all(entry.keys() >= {"loss", "validation_loss", "accuracy", "f1"} for entry in found["epochs"])
+    assert found["training_seconds"] > 0 < found["validation_seconds"]
+    assert found["training_seconds"] + found["validation_seconds"] < found["seconds"] + 0.1
+    assert "validation_loss" not in found["metrics"], "a loss is no score"
 
 
 def test_a_loss_that_is_not_finite_is_refused():

@@ -195,7 +195,5 @@ def test_the_words_that_teachers_read_for_a_cache_are_listed_and_are_no_training
     (line,) = [entry for entry in found["entries"] if entry["role"] == "soft targets"]
     assert (line["name"], line["words_seen"], line["passes"]) == ("runs/soft, of llama", 300_000, 1.0)
     lineup = read_lineup(student)
-    written = [
-        line.text for line in commands(lineup, read_evaluated(lineup.student)) if "cache" in line.purpose
-    ]
+    written = [line.text for line in commands(lineup, read_evaluated(lineup)) if "cache" in line.purpose]
     assert written == ["python -m distill.cache c.yaml"]

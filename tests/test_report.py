@@ -101,7 +101,7 @@ def test_the_page_shows_commands_in_the_order_in_which_they_ran(html):
 
 def listed(student: Path) -> list[Command]:
     lineup = read_lineup(student)
-    return commands(lineup, read_evaluated(lineup.student))
+    return commands(lineup, read_evaluated(lineup))
 
 
 def test_each_further_start_with_another_command_or_commit_is_listed(student):

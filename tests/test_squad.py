@@ -140,12 +140,12 @@ def test_a_planted_answer_is_found_over_all_windows(family):
     chosen = settings(max_length=40, stride=12, head="span", pool=None)
     made = spans.make_windows(loaded, Config(), questions, chosen)
     problem = spans.Extraction(made.encoded, made, questions, [])
-    found, answers = problem.validate(Planted(first, last), chosen)
+    found = problem.validate(Planted(first, last), chosen)
     assert (
-        answers == {str(n): question.answers[0][0] for n, question in enumerate(questions)}
+        found.predictions == {str(n): question.answers[0][0] for n, question in enumerate(questions)}
         or family == "llama"
     )
-    assert found["exact_match"] == 1.0
+    assert found.metrics["exact_match"] == 1.0
 
 
 class Infinite(Planted):
@@ -167,10 +167,27 @@ def test_span_logits_must_be_finite_but_on_padding():
     made = windows("bert", *questions)
     assert len({len(ids) for ids in made.encoded.ids}) == 2, "one window is padded"
     problem = spans.Extraction(made.encoded, made, questions, [])
-    assert set(problem.validate(Infinite(0.0), settings())[1]) == {"short", "long"}
+    assert set(problem.validate(Infinite(0.0), settings()).predictions) == {"short", "long"}
     for value in (float("nan"), float("inf")):
         with pytest.raises(FloatingPointError):
             problem.validate(Infinite(value), settings())
+
+
+def test_the_validation_loss_of_spans_is_the_mean_over_windows():
+    made = windows("bert", ask("The cat.", "cat", uid="short"), ask(LONG, "word31 word32", uid="long"))
+    problem = spans.Extraction(made.encoded, made, [ask("The cat.", "cat"), ask(LONG, "word31 word32")], [])
+
+    class Flat(Planted):
+        def forward(self, inputs):
+            flat = torch.zeros(inputs["input_ids"].shape).masked_fill(
+                inputs["attention_mask"] == 0, -torch.inf
+            )
+            return flat, flat
+
+    by_hand = [torch.tensor(float(len(ids))).log().item() for ids in made.encoded.ids]
+    assert len(set(by_hand)) > 1, "windows of unlike lengths"
+    found = problem.validate(Flat(0, 0), settings()).loss
+    assert found == pytest.approx(sum(by_hand) / len(by_hand), rel=1e-5)
 
 
 def article(*questions: squad.Question) -> dict:
@@ -251,6 +268,8 @@ def test_squad_is_learned_through_the_program(tmp_path, capsys):
     assert set(answers) == {f"q{n}" for n in range(20)}
     assert result["metrics"] == squad.metrics(answers, asked[:20])
     assert result["metrics"]["exact_match"] > 0.95
+    assert [entry["f1"] for entry in result["epochs"]][-1] == result["metrics"]["f1"]
+    assert all("validation_loss" in entry for entry in result["epochs"]), "every epoch is judged"
     assert "exact match" in capsys.readouterr().out
 
 

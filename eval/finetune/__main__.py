@@ -20,7 +20,8 @@ reads   MODEL             a Hugging Face folder or hub name: a causal model (lla
         --data DIR ...    the official evaluation_data, or folders with <task>.train.jsonl and <task>.valid.jsonl,
                           sst2/train.tsv and dev.tsv, squad/train-v1.1.json and dev-v1.1.json
 writes  --out DIR         DIR/<task>/seed-<n>/{predictions.json, result.json}, and DIR/finetune.json: mean and spread,
-                          and which seed a submission holds: the first of --seeds
+                          and which seed a submission holds: the first of --seeds. A report shows RUN/finetune of a
+                          student, its teachers and control, and RUN/finetune-random of --random-weights
         --results DIR     DIR/<model>/<revision>/finetune/<task>/predictions.json for the official collator,
                           of the seven tasks that it knows
 

@@ -1,5 +1,6 @@
 """A (Super)GLUE task as something to fine-tune on: its token sequences, its network and its scores."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from eval.finetune.loop import Settings
+    from eval.finetune.loop import Settings, Validation
 
 
 def metrics(gold: Sequence[int], predicted: Sequence[int], labels: int) -> dict[str, float]:
@@ -72,18 +73,20 @@ class Classification:
 
         return Classifier(backbone, labels=TASKS[self.task].labels, head=settings.head, pool=settings.pool)
 
-    def validate(self, network: "nn.Module", settings: "Settings") -> tuple[dict[str, float], dict]:
-        """Metrics on the validation rows, and the predictions in the official form."""
-        from eval.finetune.loop import outputs
+    def validate(self, network: "nn.Module", settings: "Settings") -> "Validation":
+        """Loss and metrics on the validation rows, and the predictions in the official form."""
+        from eval.finetune.heads import label_loss
+        from eval.finetune.loop import Validation, outputs
 
-        predicted = [0] * len(self.valid)
-        for rows, logits in outputs(network, self.valid, settings):
+        predicted, losses = [0] * len(self.valid), []
+        for rows, logits, targets in outputs(network, self.valid, settings):
+            losses.append(len(rows) * label_loss(logits, targets).item())
             for row, label in zip(rows, logits.argmax(dim=-1).tolist(), strict=True):
                 predicted[row] = label
         gold = [target[0] for target in self.valid.targets]
         listed = [{"id": f"{self.task}_{row}", "pred": label} for row, label in enumerate(predicted)]
         found = metrics(gold, predicted, TASKS[self.task].labels)
-        return found, {self.task: {"predictions": listed}}
+        return Validation(math.fsum(losses) / len(self.valid), found, {self.task: {"predictions": listed}})
 
 
 def majority(train: Encoded, valid: Encoded, labels: int) -> dict[str, float]:

@@ -23,6 +23,17 @@ def pool_tokens(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
+def label_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of (B, labels) logits; `targets` (B, 1) are the labels."""
+    return F.cross_entropy(logits.float(), targets[:, 0])
+
+
+def span_loss(ends: tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
+    """Mean of the cross-entropies, in nats, of (B, T) logits of first and of last token; `targets` (B, 2): places."""
+    start, end = ends
+    return (F.cross_entropy(start, targets[:, 0]) + F.cross_entropy(end, targets[:, 1])) / 2
+
+
 def official_head(width: int, labels: int) -> nn.Sequential:
     """The head of the challenge's program: its layer norms have no weights of their own."""
     return nn.Sequential(
@@ -56,7 +67,7 @@ class Classifier(nn.Module):
 
     def loss(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor:
         """Mean cross-entropy in nats; `targets` (B, 1) are the labels."""
-        return F.cross_entropy(self(inputs).float(), targets[:, 0])
+        return label_loss(self(inputs), targets)
 
 
 class SpanExtractor(nn.Module):
@@ -76,5 +87,4 @@ class SpanExtractor(nn.Module):
 
     def loss(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor:
         """Mean of the two cross-entropies in nats; `targets` (B, 2) are the places of first and last token."""
-        start, end = self(inputs)
-        return (F.cross_entropy(start, targets[:, 0]) + F.cross_entropy(end, targets[:, 1])) / 2
+        return span_loss(self(inputs), targets)

@@ -7,6 +7,7 @@ overridden methods and a callback there. What the library has is taken from it: 
 
 import math
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -50,6 +51,17 @@ class Settings:
         return self.head != "official"
 
 
+@dataclass(frozen=True)
+class Validation:
+    """What one pass over the validation set found."""
+
+    loss: float
+    """Mean over its sequences, in nats, without dropout."""
+    metrics: dict[str, float]
+    predictions: dict
+    """What predictions.json holds."""
+
+
 class Problem(Protocol):
     """A task, tokenised for one model."""
 
@@ -64,8 +76,8 @@ class Problem(Protocol):
     def network(self, backbone: PreTrainedModel, settings: Settings) -> nn.Module:
         """The backbone with a new head; has a method `loss(inputs, targets)`."""
 
-    def validate(self, network: nn.Module, settings: Settings) -> tuple[dict[str, float], dict]:
-        """Metrics, and what predictions.json holds."""
+    def validate(self, network: nn.Module, settings: Settings) -> Validation:
+        """Loss, metrics and predictions on the validation set; draws nothing from any generator."""
 
 
 def autocast(settings: Settings, device: torch.device) -> torch.autocast:
@@ -74,15 +86,18 @@ def autocast(settings: Settings, device: torch.device) -> torch.autocast:
 
 
 @torch.inference_mode()
-def outputs(network: nn.Module, encoded: Encoded, settings: Settings) -> Iterator[tuple[list[int], Any]]:
-    """What the network gives for each batch of rows, without dropout; FloatingPointError if it is not finite.
+def outputs(
+    network: nn.Module, encoded: Encoded, settings: Settings
+) -> Iterator[tuple[list[int], Any, Tensor]]:
+    """Rows of each batch, what the network gives for them without dropout, and their targets.
 
-    Of such logits argmax still names a label and max a span: a broken model would get a score.
+    FloatingPointError if what it gives is not finite: of such logits argmax still names a label and max a span, and a
+    broken model would get a score.
     """
     network.eval()
     device = next(network.parameters()).device
     for rows in tqdm(encoded.sorted_batches(), desc="validation", disable=None, leave=False):
-        inputs, _ = encoded.batch(rows, device)
+        inputs, targets = encoded.batch(rows, device)
         with autocast(settings, device):
             found = network(inputs)
         real = inputs[
@@ -91,7 +106,7 @@ def outputs(network: nn.Module, encoded: Encoded, settings: Settings) -> Iterato
         parts = [part[real] for part in found] if isinstance(found, tuple) else [found]
         if not all(part.isfinite().all() for part in parts):
             raise FloatingPointError
-        yield rows, found
+        yield rows, found, targets
 
 
 def optimiser(
@@ -106,7 +121,7 @@ def optimiser(
 
 
 def tune(network: nn.Module, problem: Problem, settings: Settings, *, seed: int, label: str) -> dict:
-    """Train `network` in place; {"metrics", "predictions", "kept_epoch", "epochs": one entry each}.
+    """Train `network` in place; {"metrics", "predictions", "kept_epoch", "epochs": one entry each, "steps", seconds}.
 
     Draws from torch's generator, which the caller seeds; the order of the rows comes from `seed` alone.
     """
@@ -114,29 +129,27 @@ def tune(network: nn.Module, problem: Problem, settings: Settings, *, seed: int,
     lengths = [len(ids) for ids in encoded.ids]
     steps = max(1, len(encoded) // settings.batch_size) * settings.epochs
     optimizer, schedule = optimiser(network, settings, steps)
-    history, kept = [], {}
+    history, kept, trained, validated = [], {}, 0.0, 0.0
     with tqdm(total=steps, desc=label, unit=" steps", disable=None, leave=False) as progress:
         for epoch in range(1, settings.epochs + 1):
             batches = epoch_batches(lengths, settings.batch_size, rng, grouped=settings.grouped)
+            begun = time.perf_counter()
             loss = _train_epoch(network, encoded, batches, optimizer, schedule, settings, progress)
+            between = time.perf_counter()
             if not math.isfinite(loss):
                 raise _not_finite(f"{label}: the loss is", epoch)
-            entry: dict = {"epoch": epoch, "loss": loss}
-            if problem.keep == "best" or epoch == settings.epochs:
-                try:
-                    found, predictions = problem.validate(network, settings)
-                except FloatingPointError:
-                    raise _not_finite(f"{label}: the validation logits are", epoch) from None
-                entry |= found
-                progress.set_postfix({problem.metric: f"{found[problem.metric]:.3f}"})
-                if (
-                    not kept
-                    or problem.keep == "last"
-                    or found[problem.metric] > kept["metrics"][problem.metric]
-                ):
-                    kept = {"kept_epoch": epoch, "metrics": found, "predictions": predictions}
-            history.append(entry)
-    return kept | {"epochs": history, "steps": steps}
+            try:
+                found = problem.validate(network, settings)
+            except FloatingPointError:
+                raise _not_finite(f"{label}: the validation logits are", epoch) from None
+            trained, validated = trained + between - begun, validated + time.perf_counter() - between
+            score = found.metrics[problem.metric]
+            progress.set_postfix({problem.metric: f"{score:.3f}"})
+            if not kept or problem.keep == "last" or score > kept["metrics"][problem.metric]:
+                kept = {"kept_epoch": epoch, "metrics": found.metrics, "predictions": found.predictions}
+            history.append({"epoch": epoch, "loss": loss, "validation_loss": found.loss} | found.metrics)
+    seconds = {"training_seconds": round(trained, 3), "validation_seconds": round(validated, 3)}
+    return kept | {"epochs": history, "steps": steps} | seconds
 
 
 def _not_finite(what: str, epoch: int) -> UserError:

@@ -1,15 +1,19 @@
-"""What model card and report show of a student's fine-tuning."""
+"""What model card and report show of a model's fine-tuning."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from eval.finetune import squad
 from eval.finetune.glue import TASKS
 from eval.finetune.standard_errors import mean_standard_error
+from eval.finetune.training import Training, mean_of, read_training
 from eval.finetune.tuning_folder import FILE, TITLES, read_tuned
-from eval.results.json_files import read_json, require
+from eval.results.json_files import require
 from eval.scorer.model import model_sha256
 
+FOLDER, FROM_RANDOM = "finetune", "finetune-random"
+"""Where a run folder has the results of its export, and those of the same config with random weights."""
 REMEDY = "delete it and fine-tune again"
 RESULT = ("metric", "score", "spread", "mean", "by_seed", "majority", "settings", "notes", "truncated")
 RESULT += ("examples",)
@@ -40,21 +44,36 @@ class TunedTask:
     seeds: int
     examples: int
     """Of the validation file."""
+    exact_match: float | None = None
+    """Of SQuAD alone: mean over seeds."""
+    parameters: int | None = None
+    """Of the whole network, the new head among them; None, like what follows, where an older version did not tell."""
+    seconds: float | None = None
+    """From the texts to the predictions, mean over seeds."""
+    trained_a_second: float | None = None
+    """Examples, while training alone; mean over seeds."""
+    validated_a_second: float | None = None
+    """Examples, while validating alone; mean over seeds."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """A student's fine-tuning, of the weights in its export."""
+    """A model's fine-tuning, of the weights in its export or from random ones."""
 
     results: dict[str, dict] = field(default_factory=dict)
     """task -> its summary over seeds; {} where nothing was fine-tuned."""
-    calls: list[tuple[str, str]] = field(default_factory=list)
-    """(time, command) of each call that a result came from, in order."""
+    trainings: dict[str, list[Training]] = field(default_factory=dict)
+    """task -> how each of its seeds was trained."""
+
+    @property
+    def calls(self) -> list[tuple[str, str]]:
+        """(time, command) of each call that a result came from, in order."""
+        return sorted({(seed.created, seed.command) for seeds in self.trainings.values() for seed in seeds})
 
     @property
     def rows(self) -> list[TunedTask]:
         """A row a task."""
-        return [row(task, result) for task, result in self.results.items()]
+        return [row(task, result, self.trainings.get(task, ())) for task, result in self.results.items()]
 
     @property
     def settings(self) -> list[str]:
@@ -83,20 +102,18 @@ class Tuning:
         ]
 
 
-def read_tuning(run_folder: Path) -> Tuning:
-    """What a run's finetune/ holds; a UserError for results of other weights than its export has."""
-    folder = run_folder / "finetune"
+def read_tuning(run_folder: Path, *, random_weights: bool = False) -> Tuning:
+    """What a run has in finetune/ or finetune-random/; a UserError for results of other weights than its export."""
+    folder = run_folder / (FROM_RANDOM if random_weights else FOLDER)
     if not (folder / FILE).exists():
         return Tuning()
-    results = read_tuned(folder, model_sha256(run_folder / "export"))
-    calls = set()
+    results = read_tuned(folder, model_sha256(run_folder / "export"), random_weights=random_weights)
+    trainings = {}
     for task, result in results.items():
         require(result, RESULT, f"{folder / FILE}, {task},", REMEDY)
-        for seed in result["by_seed"]:
-            path = folder / task / f"seed-{seed}" / "result.json"
-            made = read_json(path, REMEDY, ("created", "command"))
-            calls.add((made["created"], made["command"]))
-    return Tuning(results, sorted(calls))
+        places = (folder / task / f"seed-{seed}" / "result.json" for seed in result["by_seed"])
+        trainings[task] = [read_training(place, REMEDY) for place in places]
+    return Tuning(results, trainings)
 
 
 def title(task: str) -> str:
@@ -104,7 +121,7 @@ def title(task: str) -> str:
     return squad.EVERY[task].title if task in squad.EVERY else task
 
 
-def row(task: str, result: dict) -> TunedTask:
+def row(task: str, result: dict, seeds_trained: Sequence[Training] = ()) -> TunedTask:
     """The summary over seeds as a row of the table."""
     metric, seeds = result["metric"], list(result["by_seed"].values())
     # F1 of SQuAD is a mean over questions, that of three labels one over labels: neither is of one share
@@ -119,6 +136,11 @@ def row(task: str, result: dict) -> TunedTask:
         (result["majority"] or {}).get(metric),
         len(seeds),
         examples,
+        result["mean"].get("exact_match"),
+        seeds_trained[0].parameters if seeds_trained else None,
+        mean_of(seeds_trained, "seconds"),
+        mean_of(seeds_trained, "trained_a_second"),
+        mean_of(seeds_trained, "validated_a_second"),
     )
 
 

@@ -6,6 +6,7 @@ all windows of its question, at most 30 tokens long, found exactly and not among
 Devlin et al. (2019), arXiv:1810.04805, section 4.2.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,13 +17,13 @@ from torch import Tensor, nn
 
 from babylm_data.errors import UserError
 from eval.finetune.encoding import Encoded, cut_note, reads_segments, separate_pairs
-from eval.finetune.heads import SpanExtractor
+from eval.finetune.heads import SpanExtractor, span_loss
 from eval.finetune.squad import TASK, Question, metrics
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from eval.finetune.loop import Settings
+    from eval.finetune.loop import Settings, Validation
 
 ANSWER, SHORTEST = 30, 16  # tokens: an answer's most, a window's least
 CHUNK = 1000  # questions tokenised at a time: the characters of every token of 88,000 would fill gigabytes
@@ -154,12 +155,14 @@ class Extraction:
         """The backbone with a new head."""
         return SpanExtractor(backbone)
 
-    def validate(self, network: nn.Module, settings: "Settings") -> tuple[dict[str, float], dict]:
-        """Exact match and F1, and the answers in the form of SQuAD's own script: {question id: text}."""
-        from eval.finetune.loop import outputs
+    def validate(self, network: nn.Module, settings: "Settings") -> "Validation":
+        """Loss, exact match and F1, and the answers in the form of SQuAD's own script: {question id: text}."""
+        from eval.finetune.loop import Validation, outputs
 
         best: dict[int, tuple[float, str]] = {}
-        for rows, (start, end) in outputs(network, self.valid.encoded, settings):
+        losses = []
+        for rows, (start, end), targets in outputs(network, self.valid.encoded, settings):
+            losses.append(len(rows) * span_loss((start, end), targets).item())
             parts = [self.valid.parts[row] for row in rows]
             allowed = torch.zeros(start.shape, dtype=torch.bool)
             for line, part in enumerate(parts):
@@ -173,7 +176,8 @@ class Extraction:
         answers = {
             question.uid: best.get(number, (0.0, ""))[1] for number, question in enumerate(self.questions)
         }
-        return metrics(answers, self.questions), answers
+        loss = math.fsum(losses) / len(self.valid.encoded)
+        return Validation(loss, metrics(answers, self.questions), answers)
 
 
 def prepare(

@@ -23,17 +23,18 @@ def asked(files: tuple[Path, Path], settings: dict) -> str:
     return digest([[sha256(path) for path in files], settings])
 
 
-def read_tuned(folder: Path, model_sha256: str) -> dict[str, dict]:
+def read_tuned(folder: Path, model_sha256: str, *, random_weights: bool = False) -> dict[str, dict]:
     """task -> its summary over seeds; {} where nothing was fine-tuned.
 
-    UserError for results that are not of the model with this hash, as it was trained.
+    UserError for results that are not of the model with this hash, as it was trained or, if asked, from random weights.
     """
     path, remedy = folder / FILE, "delete it and fine-tune again"
     if not path.exists():
         return {}
     content = read_json(path, remedy, ("model_sha256", "random_weights", "tasks"))
-    if content["random_weights"]:
-        raise UserError(f"{path} is of random weights, not of export/: {remedy}")
+    if content["random_weights"] != random_weights:
+        found = ("export/", "random weights") if random_weights else ("random weights", "export/")
+        raise UserError(f"{path} is of {found[0]}, not of {found[1]}: {remedy}")
     if content["model_sha256"] != model_sha256:
         raise UserError(f"{path} is of another model than export/: {remedy}")
     for task, result in content["tasks"].items():
@@ -116,6 +117,13 @@ class TuningFolder:
 SHARED = ("metric", "majority", "notes", "examples", "truncated", "settings", "data")
 
 
+def mean_and_spread(values: list[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation over seeds; None of one seed."""
+    mean = math.fsum(values) / len(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return mean, math.sqrt(squares / (len(values) - 1)) if values[1:] else None
+
+
 def summarise(results: dict[int, dict]) -> dict:
     """Mean and sample standard deviation over seeds (None of one seed) of every metric of a task."""
     first = next(iter(results.values()))
@@ -123,9 +131,7 @@ def summarise(results: dict[int, dict]) -> dict:
     mean, spread = {}, {}
     for name in names:
         values = [result["metrics"][name] for result in results.values()]
-        mean[name] = math.fsum(values) / len(values)
-        squares = math.fsum((value - mean[name]) ** 2 for value in values)
-        spread[name] = math.sqrt(squares / (len(values) - 1)) if values[1:] else None
+        mean[name], spread[name] = mean_and_spread(values)
     return {
         "score": mean[first["metric"]],
         "spread": spread[first["metric"]],

@@ -22,10 +22,10 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 def page(lineup: Lineup, known: dict | None = None) -> str:
     """The whole report as one HTML text that loads nothing; `known`: its `facts`, where somebody has found them."""
-    from eval.report import charts
+    from eval.report import charts, tuning_charts
 
     known = known or facts(lineup)
-    curves = learning_curves(known["evaluated"].revisions)
+    curves, tunings = learning_curves(known["evaluated"].revisions), known["evaluated"].tunings
     return (
         templates()
         .get_template("report.html")
@@ -41,7 +41,9 @@ def page(lineup: Lineup, known: dict | None = None) -> str:
             terms_chart=charts.terms_chart(lineup),
             marks={
                 run.name: (charts.mark(lineup, run)[1], charts.css_colour(lineup, run)) for run in lineup.runs
-            },
+            }
+            | tuning_charts.tuning_marks(lineup, tunings),
+            tuning_charts={task: tuning_charts.tuning_chart(lineup, tunings, task) for task in tunings.tasks},
         )
     )
 
@@ -66,7 +68,7 @@ def revision_charts(lineup: Lineup, curves: dict[str, list[tuple[int, dict]]]) -
 def facts(lineup: Lineup) -> dict:
     """What the page and the model card both say."""
     found, words, summary = differences(lineup), ledger(lineup), lineup.student.summary
-    evaluated = read_evaluated(lineup.student)
+    evaluated = read_evaluated(lineup)
     return {
         "lineup": lineup,
         "student": lineup.student,
@@ -104,6 +106,7 @@ def templates():
         "signed": lambda fraction: f"{100 * fraction:+.2f}".replace("-", "\N{MINUS SIGN}"),
         "count": lambda number: f"{number:,}",
         "duration": duration,
+        "speed": speed,
         "hardware": hardware,
         "title": title,
         "verdict": verdict,
@@ -132,6 +135,13 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def speed(value: float | None) -> str:
+    """A number of things a second with two digits that count, or all before the point: 0.034, 7.2, 1,250."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def text_figures(lineup: Lineup) -> dict | None:

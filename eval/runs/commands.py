@@ -38,7 +38,11 @@ def commands(lineup: Lineup, evaluated: Evaluated) -> list[Command]:
     ]
     lines += scoring_of_revisions(evaluated.revisions)
     name = lineup.student.name
-    lines += [Command(time, f"fine-tune {name}", command) for time, command in evaluated.tuning.calls]
+    lines += [
+        Command(time, f"fine-tune {model.name}", command)
+        for model in evaluated.tunings.models
+        for time, command in model.tuning.calls
+    ]
     if evaluated.ages and evaluated.ages.call:
         time, command = evaluated.ages.call
         lines.append(Command(time, f"find the ages of acquisition of {name}", command))
