@@ -39,7 +39,7 @@ ranks() {
     return
   fi
   MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-  export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000)) WORLD_SIZE=$tasks
+  export MASTER_ADDR MASTER_PORT=$((20000 + SLURM_JOB_ID % 12000)) WORLD_SIZE=$tasks
   if [ -n "${ENGINE:-}" ]; then  # what `accelerate launch` would put into the environment
     [ -f "$ENGINE" ] || { echo "error: ENGINE=$ENGINE is no file" >&2; exit 2; }
     ! grep -q "distributed_type: FSDP" "$ENGINE" || export ACCELERATE_USE_FSDP=true
