@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import IO, NamedTuple
+from unittest.mock import patch
 
 from babylm_data.sealed import seal
 from bench.kill.lab import Lab, Tally
@@ -23,7 +24,7 @@ def writing_in_place() -> None:
         seal(path)
 
     checkpoint.sealed_folder = open_folder
-    checkpoint.damage = lambda path: None
+    patch.object(checkpoint, "proven_damage", lambda path: None).start()  # refuses a name that is not there
 
 
 def forgetting_the_optimiser() -> None:
