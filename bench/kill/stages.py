@@ -81,7 +81,8 @@ ALIKE = [name for name, stage in STAGES.items() if stage.training and name != "s
 ALIKE += ["nursery", "evaluate"]
 """Those that write what another one writes."""
 CLOCK = re.compile(
-    r'"(seconds|seconds_in_sums|training_seconds|validation_seconds|tokens_per_second|created|started|starts|commit|dirty)": ?("[^"]*"|[^,}\]]*)'
+    r'"((training_|validation_)?seconds|seconds_in_sums|tokens_per_second|created|started|starts|commit|dirty)": ?'
+    r'("[^"]*"|[^,}\]]*)'
 )
 """What differs between two runs that nobody interrupts."""
 OF_ONE_START = {"environment.json", "tracking_id.txt", LOCK, SEAL, "command.txt"}
