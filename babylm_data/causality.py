@@ -19,12 +19,8 @@ def reads_by_mask(model: PreTrainedModel, positions: int | None = None) -> bool:
     """Whether a model sees later tokens when a mask says that every token sees all."""
     try:
         return sees_later_tokens(model, positions, told=True)
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        IndexError,
-    ):  # as each model refuses a mask that it does not take
+    # as each model refuses a mask that it does not take
+    except (RuntimeError, ValueError, TypeError, IndexError):
         return False
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from babylm_data.errors import UserError
-from distill.config import Layered, LayerPair, Losses, PerTeacher, Projected, Ted
+from distill.config import Layered, LayerPair, Losses, Projected, Ted
 from distill.filters import Filter
 from distill.heads import OutputHead
 from distill.projector import Projector
@@ -97,12 +97,13 @@ class Learners(nn.Module):
     def critic_losses(self, see: Signals) -> dict[str, Tensor]:
         """What each critic minimises, on the target positions."""
         loss, losses = self.losses.wasserstein, {}
+        everywhere = loss.at == "all"
         for place in self._seen("wasserstein", see.teachers):
             with torch.no_grad():
                 student_ND = place.project(see.student.hidden_ND[place.pair.student])
-                student_ND = see.counting(student_ND, loss, place.reads)
+                student_ND = see.counting(student_ND, place.reads, everywhere=everywhere)
             teacher_ND = see.teachers[place.teacher].hidden_ND[place.pair.teacher]
-            teacher_ND = see.counting(teacher_ND, loss, place.reads)
+            teacher_ND = see.counting(teacher_ND, place.reads, everywhere=everywhere)
             losses[f"critic.{place.label}"] = critic_loss(
                 place.learner, student_ND, teacher_ND, gradient_penalty=loss.gradient_penalty
             )
@@ -126,9 +127,8 @@ class Learners(nn.Module):
         one = see.targets_N.new_ones((), dtype=torch.float32)
         given = (see.asked, see.targets_N, see.places_N)
         totals, _ = in_chunks(values, dict.fromkeys(outputs, one), outputs, *given)
-        of_targets = PerTeacher(weight=self.losses.ted.weight)
         return {
-            name: total / see.counting_N(of_targets, places[name].reads).sum().clamp_min(1)
+            name: total / see.counting_N(places[name].reads).sum().clamp_min(1)
             for name, total in totals.items()
         }
 

@@ -142,9 +142,8 @@ def info_nce_N(
     """
     with torch.autocast(student_ND.device.type, enabled=False):  # three digits of bf16, over 0.1, are too few
         similarity_NN = F.normalize(wide(student_ND), dim=-1) @ F.normalize(wide(teacher_ND), dim=-1).T
-    least = torch.finfo(
-        similarity_NN.dtype
-    ).min  # not minus infinity: where nothing counts, its gradient is none
+    # not minus infinity: where nothing counts, the gradient of that is no number
+    least = torch.finfo(similarity_NN.dtype).min
     similarity_NN = (similarity_NN / temperature).masked_fill(~is_target_N, least)
     own_N = torch.where(is_target_N, similarity_NN.diagonal(), 0.0)
     return torch.logsumexp(similarity_NN, dim=-1) - own_N

@@ -247,7 +247,8 @@ class DistillObjective(Objective):
         if self.asked.get("soft") and self.losses.soft.looks_at_micro_batch:
             with torch.no_grad():
                 _, found = self.in_chunks(self.evidence, {}, {"student": see.student.output}, *given)
-            counts_N = see.counting_N(self.losses.soft, self._counts_where("soft")[0])
+            reads, everywhere = self._counts_where("soft")
+            counts_N = see.counting_N(reads, everywhere=everywhere)
             self.evidence_K = torch.stack(list(found.values())) / counts_N.sum().clamp_min(1)
         totals, sums = self.in_chunks(self.output_terms, counted, outputs, *given)
         total = totals.pop("student")
@@ -332,7 +333,7 @@ class DistillObjective(Objective):
     def layers(self, name: str, see: Signals) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A term per teacher that compares layers, the mean over its pairs; and each pair's value."""
         kind = "attention_NT" if name == "attention" else "hidden_ND"
-        loss = self.losses.layered[name]
+        everywhere = name in self.everywhere
         totals: dict[str, list[Tensor]] = {}
         each: dict[str, Tensor] = {}
         for place in self.learners.places[name]:
@@ -340,12 +341,11 @@ class DistillObjective(Objective):
                 continue
             mine = place.project(getattr(see.student, kind)[place.pair.student])
             theirs = getattr(see.teachers[place.teacher], kind)[place.pair.teacher]
-            counts_N = see.counting_N(loss, place.reads)
+            counts_N = see.counting_N(place.reads, everywhere=everywhere)
             values = self.compare[name](mine, theirs, counts_N, place.learner)
             values_N = values.expand(len(mine))
             if see.asked and place.reads == "both":
-                of_kinds = self.of_kinds[int(loss.at == "all")]
-                values_N = values_N * torch.where(see.asked[CAUSAL].flags_N, *of_kinds)
+                values_N = values_N * torch.where(see.asked[CAUSAL].flags_N, *self.of_kinds[int(everywhere)])
             total = torch.where(counts_N, values_N, 0.0).sum()
             totals.setdefault(term, []).append(total)
             each[f"{name}.{place.label}"] = total

@@ -12,7 +12,7 @@ from babylm_data.causality import reads_by_mask
 from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
 from babylm_data.models import longest_input
-from distill.config import READS, Attention, DistillConfig, Layered, PerTeacher
+from distill.config import READS, Attention, DistillConfig, Layered
 from distill.soft_targets import Kept, SoftTargets, identity_of, read_cache
 from train_teachers import pretrained
 from train_teachers.language_model import reading
@@ -80,19 +80,19 @@ class Signals(NamedTuple):
     asked: dict[str, Flags]
     """By how a teacher reads ("@causal", "@masked") the positions at which it is asked; {}: all are at all."""
 
-    def counting_N(self, loss: PerTeacher, reads: str) -> Tensor:
-        """Whether a position counts in the loss of a teacher who reads that."""
+    def counting_N(self, reads: str, *, everywhere: bool = False) -> Tensor:
+        """Whether a position counts for a teacher who reads that: those with a target, or all."""
         is_target_N = self.targets_N != IGNORE
-        counts_N = torch.ones_like(is_target_N) if loss.at == "all" else is_target_N
+        counts_N = torch.ones_like(is_target_N) if everywhere else is_target_N
         asked = self.asked.get(f"@{reads}")
         return counts_N & asked.flags_N if asked else counts_N
 
-    def counting(self, states_ND: Tensor, loss: PerTeacher, reads: str) -> Tensor:
-        """The states of the positions that count in it."""
+    def counting(self, states_ND: Tensor, reads: str, *, everywhere: bool) -> Tensor:
+        """The states of the positions that count."""
         if f"@{reads}" in self.asked:
-            return states_ND[self.counting_N(loss, reads)]
+            return states_ND[self.counting_N(reads, everywhere=everywhere)]
         # known before: a GPU need not be waited for
-        return states_ND if loss.at == "all" or self.places_N is None else states_ND[self.places_N]
+        return states_ND if everywhere or self.places_N is None else states_ND[self.places_N]
 
 
 class Teachers:

@@ -125,6 +125,26 @@ def train_tiny(workplace, make_config):
     return train
 
 
+@pytest.fixture
+def die_once(monkeypatch):
+    """die_once(n): of the steps taken from now on the one after n others dies; the list that has one entry a step."""
+    from train_teachers.step import Stepper
+
+    def arm(after):
+        honest, taken = Stepper.__call__, []
+
+        def step(*given):
+            taken.append(given)
+            if len(taken) == after + 1:
+                raise KeyboardInterrupt
+            return honest(*given)
+
+        monkeypatch.setattr(Stepper, "__call__", step)
+        return taken
+
+    return arm
+
+
 @pytest.fixture(scope="session")
 def teachers_folder(data_folder, tmp_path_factory):
     """Two untrained teachers: a llama of three layers, a gpt2 of another width."""

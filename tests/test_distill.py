@@ -175,26 +175,17 @@ def test_filters_learn_first_and_are_matched_then(make_setting):
         *(pytest.param([name], id=name, marks=pytest.mark.slow) for name in EVERY),
     ],
 )
-def test_a_run_with_any_loss_trains_stops_and_goes_on(make_distill, workplace, monkeypatch, names):
+def test_a_run_with_any_loss_trains_stops_and_goes_on(make_distill, workplace, die_once, names):
     """Through the loop: own optimisers, terms that come and go, and the checkpoint of all of it."""
     losses = {**BOTH_USED, **{name: EVERY[name] for name in names}}
     whole = distil(make_distill(name="whole", losses=losses, data={"words": 200}))
     config = make_distill(name="killed", losses=losses, data={"words": 200}, checkpoint_seconds=1e-9)
-    steps = iter(range(99))
-
-    def dying(self, step, tokens, take=Stepper.__call__):
-        if next(steps) == 3:
-            raise KeyboardInterrupt
-        return take(self, step, tokens)
-
-    with monkeypatch.context() as planted:
-        planted.setattr(Stepper, "__call__", dying)
-        with pytest.raises(KeyboardInterrupt):
-            distil(config)
-        killed = distil(config)
-    assert (
-        next(steps) == 1 + json.loads((whole / "summary.json").read_text())["steps"]
-    )  # none was taken twice
+    taken = die_once(3)
+    with pytest.raises(KeyboardInterrupt):
+        distil(config)
+    killed = distil(config)
+    # none was taken twice
+    assert len(taken) == 1 + json.loads((whole / "summary.json").read_text())["steps"]
     assert sha256(killed / "export" / "model.safetensors") == sha256(whole / "export" / "model.safetensors")
 
 

@@ -18,7 +18,6 @@ from train_teachers import config
 from train_teachers.checkpoint import export
 from train_teachers.config import Model
 from train_teachers.language_model import build
-from train_teachers.step import Stepper
 from train_teachers.targets import IGNORE, Masked
 
 BERT = {"family": "bert", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -103,9 +102,6 @@ def test_its_control_sees_the_same_masks(make_masked, workplace, monkeypatch):
 
     seen = []
 
-    def look(self, batch, honest=DistillObjective.forward):
-        return honest(self, batch)
-
     def note(self, blocks, seed, step, progress, honest=Masked.of_step):
         batch = honest(self, blocks, seed, step, progress)
         seen.append((step, batch.inputs_BT.sum().item()))
@@ -121,20 +117,13 @@ def test_its_control_sees_the_same_masks(make_masked, workplace, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_that_was_killed_goes_on_with_the_same_masks(train_tiny, monkeypatch, kind):
-    whole, steps = train_tiny(name="whole", **KINDS[kind]), iter(range(99))
-
-    def dying(self, step, blocks, honest=Stepper.__call__):
-        if next(steps) == 5:
-            raise KeyboardInterrupt
-        return honest(self, step, blocks)
-
-    with monkeypatch.context() as planted:
-        planted.setattr(Stepper, "__call__", dying)
-        options = {"name": "killed", "checkpoint_seconds": 1e-9, **KINDS[kind]}
-        with pytest.raises(KeyboardInterrupt):
-            train_tiny(**options)
-        killed = train_tiny(**options)
+def test_a_run_that_was_killed_goes_on_with_the_same_masks(train_tiny, die_once, kind):
+    whole = train_tiny(name="whole", **KINDS[kind])
+    options = {"name": "killed", "checkpoint_seconds": 1e-9, **KINDS[kind]}
+    die_once(5)
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(**options)
+    killed = train_tiny(**options)
     assert curve(killed) == curve(whole) and weights(killed) == weights(whole)
 
 

@@ -63,7 +63,7 @@ class Progress:
         What an objective gives beside the terms that have a weight is logged apart from the losses.
         """
         means = {name: float(value) / max(1, self.tokens_in_sums[name]) for name, value in self.sums.items()}
-        hard = weighted(means, objective.targets.parts)
+        hard = hard_of(means, objective)
         norm = float(result.grad_norm)
         self.seconds += self.seconds_in_sums
         line = {
@@ -166,9 +166,9 @@ def train(
                 bar.set_postfix(loss=f"{line['loss/hard']:.3f}", tok_s=speed, refresh=False)
 
 
-def weighted(values: dict[str, float], shares: dict[str, float]) -> float:
-    """The sum of what has a share, times it."""
-    return sum(share * values[name] for name, share in shares.items())
+def hard_of(terms: dict[str, float], objective: Objective) -> float:
+    """The hard loss, from its terms."""
+    return sum(share * terms[name] for name, share in objective.targets.parts.items())
 
 
 class Stopwatch:
@@ -209,7 +209,7 @@ def validate(
         hard = held_out_terms(student, HardObjective(objective.targets), held_out, **options)
         if objective.weights.keys() - hard:
             beside = held_out_terms(student, objective, held_out.some(FEW), **options)
-    loss = weighted(hard, objective.targets.parts)
+    loss = hard_of(hard, objective)
     line = {"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss}
     log({f"val/{name}": value for name, value in (beside | hard).items()} | line)
     return loss

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
-from transformers import PreTrainedModel, logging
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, logging
 
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
@@ -176,8 +176,9 @@ class Ready:
         be_deterministic(PartialState(cpu=not torch.cuda.is_available()).device)
         decided = _decided(config)
         self.accelerator = _accelerator(config, decided["precision"])
+        tokenizer = load_tokenizer(data / "tokenizer")
         with memory_advice("for the model itself: lower the sizes below model:"):
-            self.student, origin = _student(config, data / "tokenizer")
+            self.student, origin = _student(config, tokenizer)
         self.student.to(self.accelerator.device)
         if config.gradient_checkpointing:
             checkpoint_activations(self.student)
@@ -185,7 +186,7 @@ class Ready:
             self.student,
             fingerprint(data / "tokenizer"),
             self.accelerator.device,
-            targets=targets_of(config.targets, load_tokenizer(data / "tokenizer")),
+            targets=targets_of(config.targets, tokenizer),
         )
         self.objective.to(self.accelerator.device)
         if config.targets.kind != "hybrid":  # where a mask says which token sees which
@@ -248,25 +249,27 @@ class Ready:
         return "\n".join(lines)
 
 
-def _student(config: TrainConfig, tokenizer: Path) -> tuple[PreTrainedModel, dict[str, str]]:
+def _student(
+    config: TrainConfig, tokenizer: PreTrainedTokenizerBase
+) -> tuple[PreTrainedModel, dict[str, str]]:
     """The model at the start of the run, and the hash of what its weights come from, if not from the seed."""
-    loaded, asked = load_tokenizer(tokenizer), config.data.vocab_size
-    if asked and len(loaded) != asked:
+    place, asked = Path(config.data.path) / "tokenizer", config.data.vocab_size
+    if asked and len(tokenizer) != asked:
         raise UserError(
-            f"{tokenizer} has {len(loaded)} entries, data.vocab_size says {asked}: "
+            f"{place} has {len(tokenizer)} entries, data.vocab_size says {asked}: "
             f"prepare the data with --vocab-size {asked}, or change it here"
         )
     if config.init is None:
-        return build(config.model, loaded, seed=config.seed), {}
+        return build(config.model, tokenizer, seed=config.seed), {}
     folder = find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path))
-    refuse_other_tokenizer(folder, fingerprint(tokenizer), f"init ({config.init.path})")
+    refuse_other_tokenizer(folder, fingerprint(place), f"init ({config.init.path})")
     if (there := read_model_config(folder).model_type) != config.model.family:
         raise UserError(f"init: {config.init.path} is a {there}, model.family says {config.model.family}")
     student = build_from(
         load_pretrained(folder, kind=kind_of(config.targets)),
         config.model,
         config.init,
-        entries=len(loaded),
+        entries=len(tokenizer),
         seed=config.seed,
     )
     return student, {"init": weights_hash(folder)}

@@ -38,18 +38,23 @@ SCORE += ("official_score", "limit", "partial", "predictions_sha256")
 HELD_OUT = ("window", "stride", "files", "splits", "all", "max_words")
 
 
-BACKENDS = {"next_token": ("causal",), "masked": ("mlm",), "hybrid": ("causal", "mntp")}
-"""How a model can be scored, by the kind of its targets; the usual way first."""
+FITTING = {"next_token": ("causal",), "masked": ("mlm",), "hybrid": ("causal", "mntp")}
+"""The backends by which a model can be scored, by the kind of its targets; the usual one first."""
+
+
+def targets_kind(summary: dict) -> str:
+    """The kind of targets that a run was trained on; older versions knew one."""
+    return summary.get("targets", "next_token")
 
 
 def backend_of(summary: dict, asked: str | None = None) -> str:
     """The way in which a run is scored: the one asked for, or the usual one; a UserError for one that is none."""
-    kind = summary.get("targets", "next_token")
-    if asked and asked not in BACKENDS[kind]:
+    kind = targets_kind(summary)
+    if asked and asked not in FITTING[kind]:
         raise UserError(
-            f"{summary['name']} was trained on {kind}: score it with --backend {' or '.join(BACKENDS[kind])}"
+            f"{summary['name']} was trained on {kind}: score it with --backend {' or '.join(FITTING[kind])}"
         )
-    return asked or BACKENDS[kind][0]
+    return asked or FITTING[kind][0]
 
 
 @dataclass(frozen=True)

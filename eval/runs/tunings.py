@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from babylm_data.errors import UserError
 from eval.finetune.overview import SETTINGS, TunedTask, Tuning, read_tuning, title
 from eval.runs.lineup import Lineup
-from eval.runs.run_folder import Run
+from eval.runs.run_folder import Run, targets_kind
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def comparable(model: TunedModel, student: Run) -> tuple[TunedModel, list[str]]:
         found = read_tuning(model.run.folder, random_weights=model.random_weights)
     except UserError as error:  # of other weights, or damaged: the others are told of all the same
         return TunedModel(model.run, Tuning(), model.random_weights), [f"{model.name}: {error}"]
-    same_kind = kind(model.run) == kind(student)
+    same_kind = targets_kind(model.run.summary) == targets_kind(student.summary)
     faults = {
         task: unlike(found.results[task], result, same_kind=same_kind)
         for task, result in ours.items()
@@ -121,11 +121,6 @@ def comparable(model: TunedModel, student: Run) -> tuple[TunedModel, list[str]]:
     )
     lines = [f"{model.name}, {title(task)}: {fault}" for task, fault in faults.items() if fault]
     return TunedModel(model.run, alike, model.random_weights), lines
-
-
-def kind(run: Run) -> str:
-    """What the run's model was trained on: the kind of its targets."""
-    return run.summary.get("targets", "next_token")
 
 
 def unlike(theirs: dict, ours: dict, *, same_kind: bool) -> str | None:

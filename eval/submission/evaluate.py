@@ -32,7 +32,8 @@ from eval.results.workers import alone, score_each
 from eval.runs.lineup import read_lineup
 from eval.runs.origins import taught_by
 from eval.runs.revisions import SCORES, revisions
-from eval.runs.run_folder import BACKENDS, Run, backend_of, read_run, read_summary
+from eval.runs.run_folder import FITTING, Run, backend_of, read_run, read_summary, targets_kind
+from eval.scorer.model import BACKENDS
 from eval.submission.bundled_tree import own_tree
 from eval.submission.leaderboard import gather, lacking
 from eval.submission.rules import Rules, add_rules, load_rules
@@ -46,7 +47,6 @@ from eval.submission.scope import (
 )
 
 TRIAL = "trial"
-WAYS = tuple(dict.fromkeys(way for ways in BACKENDS.values() for way in ways))
 GIB = 2**30
 A_PROCESS = 1.5 * GIB  # libraries, a batch and its logits
 TIMES_WEIGHTS = 4  # float32 weights, a bfloat16 copy, activations
@@ -66,7 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the final model and those beside it [those of the rules]",
     )
     add("--fast", nargs="+", metavar="TASK", help="of every revision [those of the rules, and aoa]")
-    add("--backend", choices=WAYS, help="how choices are scored, where a student learned two ways [causal]")
+    add(
+        "--backend",
+        choices=BACKENDS,
+        help="how choices are scored, where a student learned two ways [causal]",
+    )
     add("--glue", nargs="*", metavar="TASK", help="to fine-tune the final model on [those of the rules]")
     add(
         "--seeds",
@@ -221,8 +225,7 @@ def score_requests(run: Run, scope: Scope, request: EvaluateRequest) -> list[Sco
 
 def like(backend: str, summary: dict) -> str:
     """The way in which a model is scored beside one that is scored in this: the same, if it can be."""
-    kind = summary.get("targets", "next_token")
-    return backend_of(summary, backend if backend in BACKENDS[kind] else None)
+    return backend_of(summary, backend if backend in FITTING[targets_kind(summary)] else None)
 
 
 def tasks_for(names: Sequence[str], request: EvaluateRequest, backend: str, *, text: bool = False) -> TaskSet:

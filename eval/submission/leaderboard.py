@@ -9,7 +9,8 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.runs.caveats import outside, trial
 from eval.runs.revisions import FOLDER, revisions
-from eval.runs.run_folder import BACKENDS, Run
+from eval.runs.run_folder import Run
+from eval.scorer.model import BACKENDS
 from eval.submission.bundled_tree import copy_tree, not_in_tree
 from eval.submission.check.file import check_file
 from eval.submission.collate import AGAIN, Collected, collate
@@ -24,8 +25,7 @@ MARKS = ("INCOMPLETE_", "SYNTHETIC_", "TRIAL_", "OUTSIDE_")
 def file_pattern() -> str:
     """A regular expression for the names of the leaderboard's file: of any rules, with any marks."""
     names = {load_rules(name).file for name in known_rules()}
-    ways = {way for of_kind in BACKENDS.values() for way in of_kind}
-    files = sorted(re.escape(name.format(backend=way)) for name in names for way in ways)
+    files = sorted(re.escape(name.format(backend=backend)) for name in names for backend in BACKENDS)
     return f"({'|'.join(MARKS)})*({'|'.join(files)})"
 
 
