@@ -59,9 +59,9 @@ def main(argv: list[str]) -> int:
             elif game == "operations":
                 names = [name for group in chosen for name in group if name not in ALIKE]
                 most = shares(args.most, len(names)) if args.most else [None] * len(names)
-                plays = (lab.operations(name, most=m) for name, m in zip(names, most, strict=True))
+                plays = (lab.operations(name, rng, most=m) for name, m in zip(names, most, strict=True))
             else:
-                plays = (unprotected(lab, name, args.kills, rng) for name in PROTECTIONS)
+                plays = (unprotected(lab, name, rng) for name in PROTECTIONS)
             bad |= told(game, plays)
     return int(bad)
 
@@ -81,13 +81,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"{', '.join(GAMES)} [kills]",
     )
     add("--stages", nargs="+", choices=[*GROUPS, *STAGES], default=GROUPS, metavar="STAGE", help=stages)
-    add(
-        "--kills",
-        type=positive,
-        default=20,
-        metavar="N",
-        help="of each group of stages, and of a control [20]",
-    )
+    add("--kills", type=positive, default=20, metavar="N", help="of each group of stages [20]")
     add("--most", type=positive, metavar="N", help="operations, spread evenly; phases, one signal each [all]")
     add("--seed", type=from_zero, default=0, metavar="N", help="of the instants [0]")
     add("--signal", choices=("KILL", "TERM", "INT", "USR1"), default="KILL", help="[KILL]")

@@ -131,7 +131,7 @@ class Lab:
             self._alone[name] = self.files(), seconds
         return self._alone[name]
 
-    def end(self, stage: Stage, tally: Tally, plant: Callable[[], object] | None) -> None:
+    def end(self, stage: Stage, tally: Tally, plant: Callable[[], object] | None = None) -> None:
         """Carry a stage out that was interrupted, and see whether the place is as it would have left it by itself."""
         tally.lines += 1
         try:
@@ -150,7 +150,6 @@ class Lab:
         kills: int,
         rng: Random,
         number: signal.Signals = signal.SIGKILL,
-        plant: Callable[[], object] | None = None,
     ) -> Tally:
         """Play a stage with so many kills: as often as that takes, each time to its end."""
         stage, tally = STAGES[name], Tally(name)
@@ -159,24 +158,17 @@ class Lab:
         while tally.kills < kills and len(tally.wrong) < SHOWN:
             self.reset(stage)
             while tally.kills < kills and self.interrupt(
-                stage, tally, rng.uniform(0, BEYOND * usual), number, plant
+                stage, tally, rng.uniform(0, BEYOND * usual), number
             ):
                 tally.kills += 1
-            self.end(stage, tally, plant)
+            self.end(stage, tally)
             bar.update(tally.kills - bar.n)
         bar.close()
         return tally
 
-    def interrupt(
-        self,
-        stage: Stage,
-        tally: Tally,
-        after: float,
-        number: signal.Signals,
-        plant: Callable[[], object] | None,
-    ) -> bool:
+    def interrupt(self, stage: Stage, tally: Tally, after: float, number: signal.Signals) -> bool:
         """Begin a stage and send it a signal after so many seconds; False if it ended before."""
-        pid = self.start(stage, plant)
+        pid = self.start(stage)
         end = time.monotonic() + after
         while time.monotonic() < end:
             found, status = os.waitpid(pid, os.WNOHANG)
@@ -202,11 +194,12 @@ class Lab:
             tally.wrong.append(f"status {status}: {last_line(self.said())}")
 
     def operations(
-        self, name: str, *, most: int | None = None, plant: Callable[[], object] = lambda: None
+        self, name: str, rng: Random, *, most: int | None = None, plant: Callable[[], object] = lambda: None
     ) -> Tally:
         """Play a stage once for each operation on a file, or for so many of them, dying before it.
 
-        The second start dies as well, before an operation of going on.
+        The second start dies as well, before an operation of going on. In any order: where a protection is missing,
+        what is wrong lies close together.
         """
         stage, tally = STAGES[name], Tally(name)
         count = Operations()
@@ -219,7 +212,9 @@ class Lab:
         self.finish(stage, planted)
         seen = count.seen
         chosen = range(1, seen + 1) if most is None else [1 + seen * i // most for i in range(most)]
-        for at in tqdm(chosen, desc=name, unit=" operations", disable=None, leave=False):
+        for at in tqdm(
+            rng.sample(chosen, len(chosen)), desc=name, unit=" operations", disable=None, leave=False
+        ):
             if len(tally.wrong) >= SHOWN:
                 break
             self.reset(stage)

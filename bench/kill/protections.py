@@ -78,32 +78,29 @@ def plain_files() -> None:
 
 
 class Protection(NamedTuple):
-    """How one is taken away, the stage that needs it, and whether dying before each operation shows it."""
+    """How one is taken away, and the stage that needs it."""
 
     take_away: Callable[[], None]
     stage: str
-    by_operations: bool = False
 
 
 PROTECTIONS = {
-    "folders under other names until they are whole": Protection(
-        writing_in_place, "teacher", by_operations=True
-    ),
+    "folders under other names until they are whole": Protection(writing_in_place, "teacher"),
     "the optimiser's state": Protection(forgetting_the_optimiser, "teacher"),
     "no line twice": Protection(keeping_later_lines, "teacher"),
-    "caches cut back": Protection(appending_only, "cache", by_operations=True),
-    "files under other names until they are whole": Protection(plain_files, "score", by_operations=True),
+    "caches cut back": Protection(appending_only, "cache"),
+    "files under other names until they are whole": Protection(plain_files, "score"),
 }
 
 
-def unprotected(lab: Lab, name: str, kills: int, rng: Random) -> Tally:
-    """Play the stage that needs a protection without it; what is wrong then is what should be."""
-    take_away, stage, by_operations = PROTECTIONS[name]
+def unprotected(lab: Lab, name: str, rng: Random) -> Tally:
+    """Play the stage that needs a protection without it; what is wrong then is what should be.
+
+    Dying before each operation, not at random instants: whether those hit what is unprotected would be luck.
+    """
+    take_away, stage = PROTECTIONS[name]
     lab.reset(STAGES[stage])
     lab.finish(STAGES[stage], take_away)  # without an interruption nobody misses it
-    if by_operations:
-        tally = lab.operations(stage, plant=take_away)
-    else:
-        tally = lab.survive(stage, kills, rng, plant=take_away)
+    tally = lab.operations(stage, rng, plant=take_away)
     tally.name = f"without {name}"
     return tally

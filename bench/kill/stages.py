@@ -17,6 +17,7 @@ OFTEN = [
 ]  # a checkpoint at every step: writing is most of what is done
 SHORT = ["data.words=200"]
 REVISIONS = ["revisions=true", "words_scale=3e-5"]
+MASKED = ["model.family=bert", "targets=masked"]
 
 
 class Stage(NamedTuple):
@@ -55,6 +56,20 @@ STAGES = {
         "distill", ["student.yaml", "micro_batch_size=2", *OFTEN, *SHORT, *REVISIONS], training=True
     ),
     "control": Stage("distill", ["student.yaml", "--control", *OFTEN, *SHORT], training=True),
+    "masked teacher": Stage(
+        "train_teachers", ["teacher.yaml", "name=masked", *MASKED, *OFTEN, *SHORT, *REVISIONS], training=True
+    ),
+    "masked student": Stage(
+        "distill",
+        ["student.yaml", "teachers.a.path=runs/masked/export", *MASKED, *OFTEN, *SHORT],
+        training=True,
+        after=("masked teacher",),
+    ),
+    "hybrid student": Stage(
+        "distill",
+        ["student.yaml", "targets=hybrid", "teachers.a.reads=causal", *OFTEN, *SHORT],
+        training=True,
+    ),
     **_students(),
     "data": Stage("babylm_data", PROGRAMS["babylm_data"].arguments),
     "nursery": Stage("babylm_data", ["--source", "nursery", "--words", "4000", "--out", "nursery"]),
