@@ -1,5 +1,6 @@
 """Clean text to the three arrays of a split: token ids, words per token, document starts."""
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from babylm_data.tokenizer import OWN_MARKS, Marks
+from babylm_data.tokenizer import OWN_MARKS, Marks, is_byte_level
 from babylm_data.tokens import token_dtype
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 BATCH_CHARACTERS = 1_000_000
 # How byte-level BPE writes white space; clean text holds " " and "\n" only.
 WHITE_SPACE = {chr(256 + byte) for byte in b" \n"}
+WORD = re.compile(r"\S+")
 
 
 def batched(documents: Iterable[str]) -> Iterator[list[str]]:
@@ -33,7 +35,10 @@ def batched(documents: Iterable[str]) -> Iterator[list[str]]:
 
 
 class WordCounter:
-    """Counts at each token the whitespace words that have their first byte in it, from token ids alone."""
+    """Counts at each token the whitespace words that have their first byte in it, from token ids alone.
+
+    Of a byte-level BPE: others do not write white space.
+    """
 
     def __init__(self, tokenizer: "Tokenizer", start: str = OWN_MARKS.start):
         added = {token.content: token.special for token in tokenizer.get_added_tokens_decoder().values()}
@@ -56,6 +61,17 @@ class WordCounter:
         """(n,) uint8 for a stream of ids that begins with the start of a document."""
         after_space = np.concatenate([[False], self.ends_in_space[ids[:-1]]])
         return self.inside[ids] + (self.starts_in_word[ids] & after_space)
+
+
+def words_of_spans(text: str, spans: list[tuple[int, int]]) -> np.ndarray:
+    """(n,) uint8: the whitespace words of a text that begin in each of its tokens, from where these stand in it.
+
+    A word that has no token, such as one of signs that the tokenizer takes away, counts at the next one that there is.
+    """
+    starts = np.array([word.start() for word in WORD.finditer(text)], dtype=np.int64)
+    ends = np.array([end for _, end in spans], dtype=np.int64)
+    ends[-1] = len(text) + 1  # the last is the mark at the end, which stands nowhere
+    return np.bincount(np.searchsorted(ends, starts, side="right"), minlength=len(ends)).astype(np.uint8)
 
 
 def document_encoder(tokenizer: "Tokenizer", marks: Marks = OWN_MARKS) -> "Tokenizer":
@@ -81,7 +97,9 @@ def encode_split(
     marks: Marks = OWN_MARKS,
 ) -> dict[str, int]:
     """Write the arrays of one split; returns how many words, tokens and documents they hold."""
-    encoder, count_words = document_encoder(tokenizer, marks), WordCounter(tokenizer, marks.start)
+    encoder = document_encoder(tokenizer, marks)
+    by_tokens = WordCounter(tokenizer, marks.start) if is_byte_level(tokenizer) else None
+    encode = encoder.encode_batch_fast if by_tokens else encoder.encode_batch  # the fast one tells no places
     dtype = np.dtype(token_dtype(tokenizer.get_vocab_size())).newbyteorder("<")
     counts = {"words": 0, "tokens": 0, "documents": 0}
     with (
@@ -90,10 +108,16 @@ def encode_split(
         open(folder / f"{split}.documents.bin", "wb") as documents_file,
     ):
         for batch in batched(documents):
-            encoded = [encoding.ids for encoding in encoder.encode_batch_fast(batch)]
+            encoded = encode(batch)
             lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
-            ids = np.fromiter(chain.from_iterable(encoded), dtype=dtype, count=int(lengths.sum()))
-            words = count_words(ids)
+            every = chain.from_iterable(encoding.ids for encoding in encoded)
+            ids = np.fromiter(every, dtype=dtype, count=int(lengths.sum()))
+            if by_tokens:
+                words = by_tokens(ids)
+            else:
+                words = np.concatenate(
+                    [words_of_spans(text, part.offsets) for text, part in zip(batch, encoded, strict=True)]
+                )
             # not by NumPy's `tofile`: on a full disk it loses the last of it and says nothing
             tokens_file.write(ids.tobytes())
             words_file.write(words.tobytes())

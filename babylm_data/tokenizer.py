@@ -1,7 +1,9 @@
 """The byte-level BPE tokenizer: train it, or adopt one, and save it.
 
 Any text survives it (all 256 bytes are in the vocabulary). In one trained here special ids are fixed, and `<s>` is
-put in front by the tokenizer itself, so that training and evaluation cannot disagree about it.
+put in front by the tokenizer itself, so that training and evaluation cannot disagree about it. For masked models `<s>`
+and `</s>` are what BERT calls [CLS] and [SEP], and `<mask>` its [MASK]. A WordPiece, as BERT has it, can be adopted:
+letters that it has no entry for are lost, and so may be case and accents.
 """
 
 import json
@@ -24,6 +26,8 @@ LONG_PIECE, CUT = re.compile(rf"\S{{{LONG_WORD}}}(?=\S)"), "\0"  # no clean text
 LARGEST = 2**20
 SMALLEST = len(SPECIAL_TOKENS) + 256
 NAMES = ("pad_token", "bos_token", "eos_token", "unk_token", "mask_token")
+NAMES_OF_BERT = {"cls_token": "bos_token", "sep_token": "eos_token"}
+"""Names of a masked model for what stands where those of a causal one do."""
 
 
 class Marks(NamedTuple):
@@ -95,7 +99,8 @@ def save_tokenizer(tokenizer: "Tokenizer", folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write(tokenizer, folder)
-    _write_config(folder, dict(zip(NAMES, SPECIAL_TOKENS, strict=True)))
+    named = dict(zip(NAMES, SPECIAL_TOKENS, strict=True))
+    _write_config(folder, named | {name: named[same] for name, same in NAMES_OF_BERT.items()})
 
 
 def _write(tokenizer: "Tokenizer", folder: Path) -> None:
@@ -116,21 +121,25 @@ def _write_config(folder: Path, special_tokens: dict[str, str]) -> None:
 def adopt_tokenizer(source: str | Path, folder: Path) -> tuple["Tokenizer", Marks]:
     """Copy the tokenizer of `source`, a folder, into `folder`; returns it and its marks.
 
-    UserError if it is no byte-level BPE, which the words of exposure are counted by, cannot write every text, or has
-    nothing to end a document with.
+    UserError if it is neither a byte-level BPE that writes every text nor a WordPiece that marks what it cannot write,
+    or has nothing to end a document with.
     """
     loaded = load_tokenizer(source)
     _refuse_unfit(loaded.backend_tokenizer, source)
-    if not isinstance(loaded.eos_token, str):
+    if not isinstance(loaded.eos_token or loaded.sep_token, str):
         raise UserError(
-            f"{source}: names no eos_token in tokenizer_config.json: a document would have no end"
+            f"{source}: names no eos_token and no sep_token in tokenizer_config.json: a document would have no end"
         )
     marks = marks_of(loaded)
     tokenizer, left_out = _without_appended(bare(loaded), marks)
     if left_out:
         names = ", ".join(map(repr, left_out))
         print(f"{names} behind the vocabulary of {source}: left out, for no text has it")
-    named = {name: token for name in NAMES if (token := getattr(loaded, name)) and token not in left_out}
+    named = {
+        name: token
+        for name in (*NAMES, *NAMES_OF_BERT)
+        if (token := getattr(loaded, name)) and token not in left_out
+    }
     folder.mkdir(parents=True, exist_ok=True)
     _write(tokenizer, folder)
     _write_config(folder, named)
@@ -139,8 +148,15 @@ def adopt_tokenizer(source: str | Path, folder: Path) -> tuple["Tokenizer", Mark
 
 def marks_of(loaded: "PreTrainedTokenizerFast") -> Marks:
     """What a document begins and ends with, by what a tokenizer names."""
-    start, end = loaded.bos_token or loaded.eos_token, loaded.eos_token
+    end = loaded.eos_token or loaded.sep_token
+    start = loaded.bos_token or (end if loaded.eos_token else loaded.cls_token or end)
     return Marks(start, None if start == end else end)
+
+
+def is_byte_level(tokenizer: "Tokenizer") -> bool:
+    """Whether it is a BPE of bytes, white space among them, so that its tokens alone tell where words begin."""
+    content = json.loads(tokenizer.to_str())  # whatever older form the file has
+    return content["model"]["type"] == "BPE" and '"ByteLevel"' in json.dumps(content["pre_tokenizer"])
 
 
 def _without_appended(tokenizer: "Tokenizer", marks: Marks) -> tuple["Tokenizer", list[str]]:
@@ -158,14 +174,30 @@ def _without_appended(tokenizer: "Tokenizer", marks: Marks) -> tuple["Tokenizer"
 
 
 def _refuse_unfit(tokenizer: "Tokenizer", source: str | Path) -> None:
-    """UserError unless it is a byte-level BPE that writes every byte, and has an entry for every id."""
+    """UserError unless it writes every byte or marks what it cannot write, and has an entry for every id."""
+    from tokenizers.models import WordPiece
+
+    entries = tokenizer.get_vocab(with_added_tokens=False)
+    if is_byte_level(tokenizer):
+        _refuse_lossy(tokenizer, source)
+    elif not isinstance(tokenizer.model, WordPiece) or tokenizer.model.unk_token not in entries:
+        raise UserError(
+            f"{source}: neither a byte-level BPE nor a WordPiece with an entry for what it cannot write: use another "
+            "tokenizer"
+        )
+    ids = set(tokenizer.get_vocab().values())
+    if len(ids) != max(ids) + 1:
+        gap = next(index for index in range(len(ids)) if index not in ids)
+        raise UserError(
+            f"{source}: its ids have gaps, {len(ids)} entries reach to {max(ids)} and none is {gap}: "
+            "use another tokenizer"
+        )
+
+
+def _refuse_lossy(tokenizer: "Tokenizer", source: str | Path) -> None:
+    """UserError unless a byte-level BPE writes every byte."""
     from tokenizers.pre_tokenizers import ByteLevel
 
-    content = json.loads(tokenizer.to_str())  # whatever older form the file has
-    if content["model"]["type"] != "BPE" or '"ByteLevel"' not in json.dumps(content["pre_tokenizer"]):
-        raise UserError(
-            f"{source}: not a byte-level BPE, so its words cannot be counted: use another tokenizer"
-        )
     entries, letters = tokenizer.get_vocab(with_added_tokens=False), sorted(ByteLevel.alphabet())
     if absent := [letter for letter in letters if letter not in entries]:
         shown = " ".join(absent[:8])  # plain letters and signs stand for themselves, and come first
@@ -181,11 +213,4 @@ def _refuse_unfit(tokenizer: "Tokenizer", source: str | Path) -> None:
         raise UserError(
             f"{source}: cannot write all text: its entries do not spell what they stand for (a prefix inside words, "
             "an empty entry): use another tokenizer"
-        )
-    ids = set(tokenizer.get_vocab().values())
-    if len(ids) != max(ids) + 1:
-        gap = next(index for index in range(len(ids)) if index not in ids)
-        raise UserError(
-            f"{source}: its ids have gaps, {len(ids)} entries reach to {max(ids)} and none is {gap}: "
-            "use another tokenizer"
         )

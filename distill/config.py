@@ -71,10 +71,6 @@ class Cache(Strict):
         return self.top or self.drawn
 
 
-READS = {"next_token": "causal", "masked": "masked", "hybrid": "both"}
-"""What a model can be asked that has learned a kind of targets."""
-
-
 class Teacher(Strict):
     """A frozen model that shares the student's tokenizer."""
 
@@ -385,26 +381,32 @@ class DistillConfig(TrainConfig):
         return self
 
     @property
+    def answering(self) -> frozenset[str]:
+        """The teachers of whose outputs something is made; of the others it is of hidden states or attention alone."""
+        losses = [loss for loss in self.losses.used.values() if not isinstance(loss, Layered)]
+        per_teacher = [set(loss.weight) for loss in losses if isinstance(loss, PerTeacher)]
+        return frozenset().union(*per_teacher, self.losses.heads.soft if self.losses.heads else ())
+
+    @property
     def reads(self) -> dict[str, str]:
         """By teacher, what it is asked."""
-        asked = READS[self.targets.kind]
-        return {name: teacher.reads or asked for name, teacher in self.teachers.items()}
+        return {name: teacher.reads or self.targets.reads for name, teacher in self.teachers.items()}
 
     @model_validator(mode="after")
     def _teachers_can_answer(self) -> Self:
-        kind, reads, soft = self.targets.kind, self.reads, self.losses.soft
+        mine, reads, soft = self.targets.reads, self.reads, self.losses.soft
         for name, there in reads.items():
-            if kind != "hybrid" and there != READS[kind]:
+            if mine not in ("both", there):
                 raise ValueError(
-                    f"teacher '{name}' reads {there}, and this student is asked for {kind}: between the two kinds only "
-                    "a student with targets: hybrid learns"
+                    f"teacher '{name}' reads {there}, and this student is asked for {self.targets.kind}: between the "
+                    "two kinds only a student with targets: hybrid learns"
                 )
         if soft and soft.is_one_term and len({reads[name] for name in soft.weight if name in reads}) > 1:
             raise ValueError(
                 "losses.soft makes one target of teachers that read otherwise: write combine: separate, and no adaptive"
             )
         if (
-            kind == "hybrid"
+            mine == "both"
             and self.losses.heads
             and any(reads.get(k) != "both" for k in self.losses.heads.soft)
         ):
@@ -412,7 +414,7 @@ class DistillConfig(TrainConfig):
         for name, loss in self.losses.layered.items():
             for teacher in loss.weight:
                 pairs = loss.map_of(teacher)
-                masked = kind == "hybrid" and reads.get(teacher) == "masked" and isinstance(pairs, list)
+                masked = mine == "both" and reads.get(teacher) == "masked" and isinstance(pairs, list)
                 if masked and any(pair.teacher == 0 for pair in pairs):
                     raise ValueError(
                         f"losses.{name}.layer_map.{teacher}: what a masked teacher has at a position is compared with "

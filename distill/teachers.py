@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from babylm_data.causality import reads_by_mask
 from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
-from babylm_data.models import longest_input
-from distill.config import READS, Attention, DistillConfig, Layered
+from babylm_data.models import longest_input, looks_ahead
+from distill.config import Attention, DistillConfig, Layered
 from distill.soft_targets import Kept, SoftTargets, identity_of, read_cache
 from train_teachers import pretrained
 from train_teachers.language_model import reading
@@ -27,8 +27,8 @@ from train_teachers.targets import IGNORE, Batch
 class Signal(NamedTuple):
     """What a model gives for a batch of N positions; a frozen teacher's is the teacher signal."""
 
-    output: Output | Logits | Kept
-    """Of a teacher that is read from a cache, what that has of it."""
+    output: Output | Logits | Kept | None
+    """Of a teacher that is read from a cache, what that has of it; None: of one without an output matrix."""
     hidden_ND: tuple[Tensor, ...]
     """HF `hidden_states` (0 = embeddings, L = last block and final norm), where asked for."""
     attention_NT: tuple[Tensor | None, ...]
@@ -45,7 +45,8 @@ class Signal(NamedTuple):
         attention: bool,
         to_the_left: bool = False,
     ) -> "Signal":
-        """One forward pass through `body`, that of a model with a plain output matrix; None: it makes logits itself.
+        """One forward pass through `body`, that of a model with a plain output matrix or none; None: the model makes
+        its logits itself.
 
         `to_the_left`: what is said of a position stands at the one before it.
         """
@@ -60,12 +61,13 @@ class Signal(NamedTuple):
         maps = (None, *(flat(wide(part).mean(1)) for part in out.attentions)) if attention else ()
         if body is None:
             return cls(Logits(flat(out.logits)), states, maps)
-        return cls(output_of(model, flat(out.last_hidden_state)), states, maps)
+        has_head = model.get_output_embeddings() is not None
+        return cls(output_of(model, flat(out.last_hidden_state)) if has_head else None, states, maps)
 
     # a teacher may have more entries than the tokenizer: padding, which no tokenizer writes
     def of_entries(self, vocab_size: int) -> "Signal":
         """With the outputs of the first `vocab_size` tokens."""
-        return self._replace(output=self.output.of_entries(vocab_size))
+        return self._replace(output=self.output.of_entries(vocab_size)) if self.output else self
 
 
 class Signals(NamedTuple):
@@ -108,7 +110,8 @@ class Teachers:
         self.vocab_size, self.reads = vocab_size, config.reads
         self.models: dict[str, PreTrainedModel] = {}
         self.plain: dict[str, bool] = {}
-        """Whether a teacher's logits are the product of its final states with its output matrix, and no more."""
+        """Whether a teacher's logits are the product of its final states with its output matrix and no more, or it is
+        asked for none."""
         self.sources: dict[str, str] = {}
         self.with_hidden = teachers_of(config, lambda loss: not isinstance(loss, Attention))
         self.with_attention = teachers_of(config, lambda loss: isinstance(loss, Attention))
@@ -123,20 +126,23 @@ class Teachers:
             folder = folder_of(config, name, student_fingerprint)
             # only the plain form of attention keeps its maps
             attention = "eager" if name in self.with_attention else None
+            kind = "masked" if config.reads[name] == "masked" else "causal"
             model = pretrained.load_pretrained(
                 folder,
-                kind="masked" if config.reads[name] == "masked" else "causal",
+                kind=kind if name in config.answering else "body",
                 precision=teacher.precision,
                 attention=attention,
             )
+            if name not in config.answering and kind == "causal" and looks_ahead(folder, model):
+                raise UserError(f"teacher '{name}' sees the very tokens that the student is asked for")
             _check_shape(name, model, config, vocab_size)
-            if config.targets.kind == "hybrid":
+            if config.targets.reads == "both":
                 _check_reads(name, folder, model, config)
             if attention and not getattr(model.config, "num_attention_heads", None):
                 raise UserError(
                     f"losses.attention: teacher '{name}' ({model.config.model_type}) has no attention"
                 )
-            self.plain[name] = has_plain_output(model)
+            self.plain[name] = name not in config.answering or has_plain_output(model)
             self.models[name] = model.to(device).requires_grad_(False)
             self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
 
@@ -197,10 +203,10 @@ def folder_of(config: DistillConfig, name: str, student_fingerprint: str) -> Pat
 
 def _check_reads(name: str, folder: Path, model: PreTrainedModel, config: DistillConfig) -> None:
     """UserError unless the teacher of a hybrid can be asked what it is asked."""
-    reads, learned = config.reads[name], (json_table(folder.parent / "summary.json") or {}).get("targets")
-    if learned in READS and READS[learned] not in (reads, "both"):
+    reads, learned = config.reads[name], (json_table(folder.parent / "summary.json") or {}).get("reads")
+    if learned in ("causal", "masked") and learned != reads:
         raise UserError(
-            f"teacher '{name}' has learned {learned} and is asked for {reads}: write reads: {READS[learned]}"
+            f"teacher '{name}' has learned to be asked {learned}, and is asked {reads}: write reads: {learned}"
         )
     if not learned and config.teachers[name].reads is None:
         raise UserError(
@@ -221,7 +227,7 @@ def _check_shape(name: str, model: PreTrainedModel, config: DistillConfig, vocab
     shape = model.config.get_text_config()
     if shape.vocab_size < vocab_size:  # more are padding, which no tokenizer writes
         raise UserError(
-            f"teacher '{name}' has {shape.vocab_size} outputs, the student {vocab_size}: take another of the two"
+            f"teacher '{name}' knows {shape.vocab_size} tokens, the student {vocab_size}: take another of the two"
         )
     longest = longest_input(model)
     if longest and longest < config.data.seq_len:

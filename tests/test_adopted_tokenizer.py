@@ -76,7 +76,7 @@ def test_it_is_the_same_tokenizer_to_every_later_stage(raw, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"byte_level": False}, "not a byte-level BPE"), ({"bos": None, "eos": None}, "names no eos_token")],
+    [({"byte_level": False}, "neither a byte-level BPE"), ({"bos": None, "eos": None}, "names no eos_token")],
 )
 def test_a_tokenizer_that_cannot_serve_is_refused_and_leaves_nothing(raw, tmp_path, changes, message):
     folder = save(tmp_path / "bad", **changes)

@@ -636,7 +636,7 @@ def lose_positions(folder):
     [
         (swap_two_merges, "teacher 'a' .* has another tokenizer than the data: .* or prepare data for it"),
         (swap_the_marks, "teacher 'a' .* has another tokenizer than the data"),
-        (lose_outputs, "teacher 'a' has 299 outputs, the student 300"),
+        (lose_outputs, "teacher 'a' knows 299 tokens, the student 300"),
         (lose_positions, "teacher 'a' reads 8 positions: lower data.seq_len from 16"),
     ],
 )

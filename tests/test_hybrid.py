@@ -28,7 +28,7 @@ from train_teachers.language_model import build, reading
 from train_teachers.objective import HardObjective
 from train_teachers.targets import IGNORE, Hybrid
 
-HYBRIDS = [name for name, family in FAMILIES.items() if "hybrid" in family.targets]
+HYBRIDS = [name for name, family in FAMILIES.items() if "both" in family.reads]
 LOSSES = {
     "hard": {"weight": 0.5},
     "soft": {"weight": {"a": 0.2, "m": 0.3, "h": 0.4}},
@@ -248,8 +248,8 @@ def test_what_cannot_be_is_refused(make_hybrid, changes, told):
 @pytest.mark.parametrize(
     ("learned", "reads", "told"),
     [
-        ("next_token", None, "has learned next_token and is asked for both: write reads: causal"),
-        ("masked", "causal", "has learned masked and is asked for causal: write reads: masked"),
+        ("causal", None, "has learned to be asked causal, and is asked both: write reads: causal"),
+        ("masked", "causal", "has learned to be asked masked, and is asked causal: write reads: masked"),
         (None, None, "nobody knows what it has learned: write reads: causal, masked or both"),
     ],
 )
@@ -260,7 +260,7 @@ def test_a_teacher_is_not_asked_what_it_has_not_learned(
     run.mkdir()
     (tmp_path / "a").rename(run / "export")
     if learned:
-        (run / "summary.json").write_text(json.dumps({"targets": learned}))
+        (run / "summary.json").write_text(json.dumps({"reads": learned}))
     taught = {"a": {"path": str(run / "export"), "reads": reads}}
     asked = make_distill(
         teachers=taught, losses={"hard": {"weight": 1.0}, "soft": {"weight": {"a": 0.5}}}, targets="hybrid"

@@ -39,7 +39,7 @@ def test_an_export_loads_alone_with_equal_logits_and_no_remote_code(family, toke
 
     model = build(shape(family), tokenizer, seed=0).eval()
     export(model, data_folder / "tokenizer", tmp_path / "export")
-    auto = AutoModelForMaskedLM if FAMILIES[family].targets == ("masked",) else AutoModelForCausalLM
+    auto = AutoModelForMaskedLM if FAMILIES[family].reads == ("masked",) else AutoModelForCausalLM
     loaded, info = auto.from_pretrained(tmp_path / "export", output_loading_info=True)
     ids = AutoTokenizer.from_pretrained(tmp_path / "export")(
         "The dog sees the cat.", return_tensors="pt"

@@ -10,6 +10,7 @@ from test_loop import curve, weights
 from test_processes import FSDP2
 from test_targets import MASK, PLAIN_V, make_blocks
 
+from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
 from babylm_data.tokenizer_files import load_tokenizer
 from distill.objective import DistillObjective
@@ -94,6 +95,38 @@ def test_a_masked_student_learns_by_every_loss(make_masked, workplace, name):
         before, *_, after = metrics(folder, f"val/{term}")
         assert after < before, term
     assert mine
+
+
+@pytest.fixture
+def body(data_folder, tmp_path):
+    """A bert that was saved without its head, as encoders of sentences are."""
+    tokenizer = load_tokenizer(data_folder / "tokenizer")
+    model = build(
+        Model(**BERT | {"hidden_size": 48, "num_hidden_layers": 3}, max_position_embeddings=32),
+        tokenizer,
+        seed=5,
+    )
+    export(model.base_model, data_folder / "tokenizer", tmp_path / "body")
+    return {"a": {"path": str(tmp_path / "body")}}
+
+
+def test_a_body_without_a_head_teaches_what_it_sees(make_masked, body, workplace):
+    compared = {"weight": {"a": 0.2}, "layer_map": {"a": PAIRS}}
+    folder = distil(make_masked(teachers=body, losses={"hard": {"weight": 0.5}, "hidden": compared}))
+    before, *_, after = metrics(folder, "val/hidden.a")
+    assert after < before
+
+
+def test_a_body_without_a_head_is_asked_for_no_outputs(make_masked, body, workplace):
+    losses = {"hard": {"weight": 0.5}, "soft": {"weight": {"a": 0.5}}}
+    with pytest.raises(UserError, match="was saved without its output head .* can answer nothing"):
+        distil(make_masked(teachers=body, losses=losses))
+
+
+def test_a_body_that_looks_ahead_does_not_teach_a_causal_student(make_distill, body, workplace):
+    compared = {"weight": {"a": 0.2}, "layer_map": {"a": PAIRS}}
+    with pytest.raises(UserError, match="teacher 'a' sees the very tokens that the student is asked for"):
+        distil(make_distill(teachers=body, losses={"hard": {"weight": 0.5}, "hidden": compared}))
 
 
 def test_its_control_sees_the_same_masks(make_masked, workplace, monkeypatch):

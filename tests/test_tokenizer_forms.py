@@ -19,7 +19,7 @@ from tokenizers import (
 from transformers import AutoTokenizer
 
 from babylm_data.clean import write_documents
-from babylm_data.encode import WordCounter, document_encoder, encode_split
+from babylm_data.encode import document_encoder, encode_split
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
 from babylm_data.tokenizer import adopt_tokenizer
@@ -168,13 +168,31 @@ OTHER = {
 }
 
 
-def word_piece(folder):
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def word_piece(folder, unknown="[UNK]", **named):
+    """As BERT has it."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token=unknown))
+    tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(
-        TEXTS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=["[UNK]", END])
-    )
-    return save(tokenizer, folder)
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=list(BERT), show_progress=False)
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    names = {"cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    return save(tokenizer, folder, **names | {"bos_token": None, "eos_token": None} | named)
+
+
+def vocab_txt(folder):
+    """As BERT was published."""
+    tokenizer = Tokenizer.from_file(str(word_piece(folder) / "tokenizer.json"))
+    entries = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in entries), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
+    return folder
+
+
+OTHER |= {"WordPiece": word_piece, "WordPiece in a list": vocab_txt}
 
 
 def unigram(folder):
@@ -206,9 +224,16 @@ def without_vocabulary(folder):
 
 
 REFUSED = {
-    "WordPiece": (word_piece, "not a byte-level BPE"),
-    "Unigram": (unigram, "not a byte-level BPE"),
-    "SentencePiece's BPE": (sentence_piece, "not a byte-level BPE"),
+    "Unigram": (unigram, "neither a byte-level BPE nor a WordPiece"),
+    "SentencePiece's BPE": (sentence_piece, "neither a byte-level BPE nor a WordPiece"),
+    "WordPiece that marks nothing": (
+        lambda folder: word_piece(folder, unknown="<nothing>"),
+        "neither a byte-level BPE nor a WordPiece with an entry for what it cannot write",
+    ),
+    "WordPiece without an end": (
+        lambda folder: word_piece(folder, sep_token=None),
+        "no eos_token and no sep_token",
+    ),
     "a hole in its ids": (edited(with_a_hole), "its ids have gaps, 330 entries reach to 399 and none is 329"),
     "without all bytes": (
         edited(lambda content: None, alphabet=False, size=90),
@@ -275,7 +300,7 @@ def lines(count=1000):
 def test_what_is_adopted_gives_the_ids_of_transformers_and_the_words_of_the_text(tmp_path, name):
     folder = (SAME | OTHER)[name](tmp_path / "from")
     tokenizer, marks = adopt_tokenizer(folder, tmp_path / "copy")
-    encoder, count = document_encoder(tokenizer, marks), WordCounter(tokenizer, marks.start)
+    encoder = document_encoder(tokenizer, marks)
     copies = [tmp_path / "copy"] if name == "dropout left on" else [folder, tmp_path / "copy"]
     for copy in copies:
         theirs = AutoTokenizer.from_pretrained(copy, split_special_tokens=True)
@@ -288,7 +313,18 @@ def test_what_is_adopted_gives_the_ids_of_transformers_and_the_words_of_the_text
     words = write_documents(tmp_path / "text.txt", documents)["words"]
     counts = encode_split(documents, tokenizer, tmp_path, "train", marks)
     assert counts["words"] == words
-    assert sum(int(count(np.array(encoder.encode(d).ids)).sum()) for d in documents) == words
+
+
+def test_a_word_of_a_word_piece_counts_at_its_first_token_or_the_next_that_there_is(tmp_path):
+    tokenizer, marks = adopt_tokenizer(word_piece(tmp_path / "from"), tmp_path / "copy")
+    document = "The bird's  \u200b cat \u200b"
+    (tmp_path / "split").mkdir()
+    counts = encode_split([document], tokenizer, tmp_path / "split", "train", marks)
+    tokens = np.fromfile(tmp_path / "split" / "train.tokens.bin", "<u2")
+    words = np.fromfile(tmp_path / "split" / "train.words.bin", "u1")
+    assert [tokenizer.id_to_token(int(i)) for i in tokens] == "[CLS] the bird ' s cat [SEP]".split()
+    assert words.tolist() == [0, 1, 1, 0, 0, 2, 1]
+    assert counts["words"] == len(document.split())
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -118,7 +118,7 @@ def test_an_encoder_may_be_read_at_another_token_than_a_causal_model_and_the_pag
     tuned(student, settings=SETTINGS | {"pool": "last"})
     for other in (teacher, student.parent / "nursery-control"):
         tuned(other, settings=SETTINGS | {"pool": "first"})
-    edit(teacher / "summary.json", targets="masked")
+    edit(teacher / "summary.json", reads="masked")
     found = beside(student)
     assert [model.name for model in found.models] == ["nursery-gpt2", "nursery"]
     assert found.readings == "first (nursery-gpt2); last (nursery)"

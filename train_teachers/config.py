@@ -10,7 +10,7 @@ import re
 import types
 import typing
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -180,12 +180,29 @@ def _below_one(share: Number) -> Number:
     return share
 
 
+class TargetsKind(NamedTuple):
+    """A kind of targets; `train_teachers/targets.py` makes its batches."""
+
+    reads: Literal["causal", "masked", "both"]
+    """What a model that has learned it can be asked: next tokens, hidden ones, or both."""
+    fields: tuple[str, ...] = ()
+    """The fields of `Targets` beside `kind` that it knows."""
+
+
+HIDING = ("share", "random", "keep", "whole_words")
+TARGETS = {
+    "next_token": TargetsKind("causal"),
+    "masked": TargetsKind("masked", HIDING),
+    "hybrid": TargetsKind("both", (*HIDING, "causal", "masked_weight")),
+}
+
+
 class Targets(Strict):
     """What a model is asked: the next token, tokens that are hidden (BERT, Devlin et al. 2019), or of each sequence one
     of the two, so that one model learns both (GPT-BERT, Charpentier and Samuel 2024).
     """
 
-    kind: Literal["next_token", "masked", "hybrid"] = "next_token"
+    kind: Literal[tuple(TARGETS)] = "next_token"
     """next_token: each token after those before it. masked: some tokens, drawn anew at each step and hidden, where they
     were. hybrid: a masked sequence is read in both directions too, and its tokens are asked for one position to the
     left, where the next token is."""
@@ -205,9 +222,14 @@ class Targets(Strict):
     1; null: as many as the sequences are."""
 
     @property
+    def reads(self) -> Literal["causal", "masked", "both"]:
+        """What a model that has learned them can be asked."""
+        return TARGETS[self.kind].reads
+
+    @property
     def parts(self) -> dict[str, float]:
         """The terms of the hard loss, and what each counts."""
-        if self.kind != "hybrid":
+        if self.reads != "both":
             return {"hard": 1.0}
         masked = self.masked_weight or 1 - self.causal
         return {"hard.causal": 1 - masked, "hard.masked": masked}
@@ -221,9 +243,8 @@ class Targets(Strict):
     def _possible(self) -> Self:
         if self.random + self.keep > 1:
             raise ValueError(f"random {self.random} and keep {self.keep} are together at most 1")
-        known = {"next_token": (), "masked": ("share", "random", "keep", "whole_words")}
         fields = type(self).model_fields
-        for name in fields.keys() - {"kind", *known.get(self.kind, fields)}:
+        for name in fields.keys() - {"kind", *TARGETS[self.kind].fields}:
             if getattr(self, name) != fields[name].default:
                 raise ValueError(f"{name} says nothing about kind: {self.kind}")
         return self
@@ -342,13 +363,15 @@ class TrainConfig(Strict):
                 f"data.seq_len {self.data.seq_len} exceeds model.max_position_embeddings "
                 f"{self.model.max_position_embeddings}"
             )
-        if self.targets.kind not in FAMILIES[self.model.family].targets:
-            fitting = " or ".join(FAMILIES[self.model.family].targets)
+        if self.targets.reads not in FAMILIES[self.model.family].reads:
+            fitting = " or ".join(
+                name for name, kind in TARGETS.items() if kind.reads in FAMILIES[self.model.family].reads
+            )
             raise ValueError(
                 f"a {self.model.family} cannot be asked for {self.targets.kind}: write `targets: {fitting}`"
             )
         fewest = min(self.targets.causal, 1 - self.targets.causal) * self.batch_size
-        if self.targets.kind == "hybrid" and fewest < 1:
+        if self.targets.reads == "both" and fewest < 1:
             raise ValueError(
                 f"targets.causal {self.targets.causal} leaves steps of batch_size {self.batch_size} without a sequence "
                 "of one kind: raise batch_size, or write a share nearer to 0.5"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from train_teachers.config import Model
 
-CAUSAL, MASKED = ("next_token", "hybrid"), ("masked",)
+CAUSAL, MASKED = ("causal", "both"), ("masked",)
 BERT_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 GPT_DROPOUT = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
 
@@ -22,8 +22,9 @@ class Family(NamedTuple):
     """Its class with an output head."""
     blocks: str
     """Where the list of its blocks is, below the body."""
-    targets: tuple[str, ...] = CAUSAL
-    """Kinds of targets that it takes."""
+    reads: tuple[str, ...] = CAUSAL
+    """What it can be asked: next tokens, or both these and hidden ones, where a mask says which token sees which; or
+    hidden ones alone."""
     head: tuple[str, ...] = ()
     """What is between its final states and its output matrix: modules one after the other, `gelu` the function."""
     behind_pad: bool = False
@@ -76,20 +77,20 @@ FAMILIES = {
     "opt": Family(
         "OPTForCausalLM",
         "decoder.layers",
-        targets=("next_token",),
+        reads=("causal",),
         inner="ffn_dim",
         dropout=("dropout", "attention_dropout"),
         beside=lambda shape: {"word_embed_proj_dim": shape.hidden_size},
     ),
     # a recurrence in the place of attention (Gu and Dao 2023)
     "mamba": Family(
-        "MambaForCausalLM", "layers", targets=("next_token",), inner=None, heads=False, undecayed="A_log"
+        "MambaForCausalLM", "layers", reads=("causal",), inner=None, heads=False, undecayed="A_log"
     ),
     # layer norm behind each part, token types (Devlin et al. 2019)
     "bert": Family(
         "BertForMaskedLM",
         "encoder.layer",
-        targets=MASKED,
+        reads=MASKED,
         head=("cls.predictions.transform",),
         idle="cls.predictions.bias",
         dropout=BERT_DROPOUT,
@@ -98,7 +99,7 @@ FAMILIES = {
     "roberta": Family(
         "RobertaForMaskedLM",
         "encoder.layer",
-        targets=MASKED,
+        reads=MASKED,
         head=("lm_head.dense", "gelu", "lm_head.layer_norm"),
         idle="lm_head.bias",
         dropout=BERT_DROPOUT,
@@ -108,7 +109,7 @@ FAMILIES = {
     "modernbert": Family(
         "ModernBertForMaskedLM",
         "layers",
-        targets=MASKED,
+        reads=MASKED,
         head=("head",),
         dropout=("embedding_dropout", "mlp_dropout", "attention_dropout"),
         rotary=True,
@@ -118,7 +119,7 @@ FAMILIES = {
     "electra": Family(
         "ElectraForMaskedLM",
         "encoder.layer",
-        targets=MASKED,
+        reads=MASKED,
         head=("generator_predictions",),
         dropout=BERT_DROPOUT,
         beside=lambda shape: {"embedding_size": shape.hidden_size},

@@ -168,7 +168,7 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
 
 def num_parameters(model: PreTrainedModel) -> tuple[int, int]:
     """(all parameters, those outside the input and output embeddings); a tied matrix counts once."""
-    embeddings = {id(p) for p in model.get_input_embeddings().parameters()}
-    embeddings |= {id(p) for p in model.get_output_embeddings().parameters()}
+    ends = filter(None, (model.get_input_embeddings(), model.get_output_embeddings()))
+    embeddings = {id(p) for part in ends for p in part.parameters()}
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if id(p) not in embeddings)

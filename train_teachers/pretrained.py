@@ -24,7 +24,7 @@ def refuse_other_tokenizer(folder: Path, expected: str, what: str) -> None:
 
 def kind_of(targets: Targets) -> Kind:
     """As what models are loaded that are asked these targets."""
-    return "masked" if targets.kind == "masked" else "causal"
+    return "masked" if targets.reads == "masked" else "causal"
 
 
 def load_pretrained(

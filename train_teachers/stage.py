@@ -189,7 +189,7 @@ class Ready:
             targets=targets_of(config.targets, tokenizer),
         )
         self.objective.to(self.accelerator.device)
-        if config.targets.kind != "hybrid":  # where a mask says which token sees which
+        if config.targets.reads != "both":  # where a mask says which token sees which
             for model in (self.student, *self.objective.frozen):
                 choose_attention(model, decided["precision"], self.accelerator.device)
         self.flops = _training_flops(config, self.student, self.objective, self.batches)
@@ -345,7 +345,7 @@ def _training_flops(
     shape, targets = config.model, config.targets
     tokens = batches.steps_for(config.data.words) * config.batch_size * config.data.seq_len
     outputs = shape.hidden_size * student.config.vocab_size * objective.judged(tokens) / tokens
-    full = {"next_token": 0.0, "masked": 1.0, "hybrid": 1 - targets.causal}[targets.kind]
+    full = {"causal": 0.0, "masked": 1.0, "both": 1 - targets.causal}[targets.reads]
     attention = (1 + full) * shape.num_hidden_layers * shape.hidden_size * config.data.seq_len
     return tokens * (6.0 * (num_parameters(student)[1] + outputs + attention) + objective.flops_per_token)
 
@@ -359,6 +359,7 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "status": "finished",
         "family": config.model.family,
         "targets": config.targets.kind,
+        "reads": config.targets.reads,
         "parameters": parameters,
         "parameters_without_embeddings": without_embeddings,
         "steps": progress.step,

@@ -248,5 +248,5 @@ def targets_of(asked: config.Targets, tokenizer: PreTrainedTokenizerBase) -> Tar
         )
     plain_V = np.ones(len(tokenizer), dtype=bool)
     plain_V[tokenizer.all_special_ids] = False
-    kind = Masked if asked.kind == "masked" else Hybrid
-    return kind(asked, tokenizer.mask_token_id, plain_V)
+    make = {"masked": Masked, "hybrid": Hybrid}[asked.kind]
+    return make(asked, tokenizer.mask_token_id, plain_V)

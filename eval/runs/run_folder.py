@@ -38,23 +38,23 @@ SCORE += ("official_score", "limit", "partial", "predictions_sha256")
 HELD_OUT = ("window", "stride", "files", "splits", "all", "max_words")
 
 
-FITTING = {"next_token": ("causal",), "masked": ("mlm",), "hybrid": ("causal", "mntp")}
-"""The backends by which a model can be scored, by the kind of its targets; the usual one first."""
+WAYS = {"causal": ("causal",), "masked": ("mlm",), "both": ("causal", "mntp")}
+"""The backends by which a model can be scored, by what it reads; the usual one first."""
 
 
-def targets_kind(summary: dict) -> str:
-    """The kind of targets that a run was trained on; older versions knew one."""
-    return summary.get("targets", "next_token")
+def reads_of(summary: dict) -> str:
+    """What a run has learned to read; older versions knew one way."""
+    return summary.get("reads", "causal")
 
 
 def backend_of(summary: dict, asked: str | None = None) -> str:
     """The way in which a run is scored: the one asked for, or the usual one; a UserError for one that is none."""
-    kind = targets_kind(summary)
-    if asked and asked not in FITTING[kind]:
+    fitting = WAYS[reads_of(summary)]
+    if asked and asked not in fitting:
         raise UserError(
-            f"{summary['name']} was trained on {kind}: score it with --backend {' or '.join(FITTING[kind])}"
+            f"{summary['name']} was trained on {summary['targets']}: score it with --backend {' or '.join(fitting)}"
         )
-    return asked or FITTING[kind][0]
+    return asked or fitting[0]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from babylm_data.errors import UserError
 from eval.finetune.overview import SETTINGS, TunedTask, Tuning, read_tuning, title
 from eval.runs.lineup import Lineup
-from eval.runs.run_folder import Run, targets_kind
+from eval.runs.run_folder import Run, reads_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def comparable(model: TunedModel, student: Run) -> tuple[TunedModel, list[str]]:
         found = read_tuning(model.run.folder, random_weights=model.random_weights)
     except UserError as error:  # of other weights, or damaged: the others are told of all the same
         return TunedModel(model.run, Tuning(), model.random_weights), [f"{model.name}: {error}"]
-    same_kind = targets_kind(model.run.summary) == targets_kind(student.summary)
+    same_kind = reads_of(model.run.summary) == reads_of(student.summary)
     faults = {
         task: unlike(found.results[task], result, same_kind=same_kind)
         for task, result in ours.items()
