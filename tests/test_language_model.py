@@ -107,6 +107,19 @@ def test_a_student_takes_the_blocks_it_is_told_to_and_all_that_is_no_block(famil
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_made_of_some_blocks_is_exported_and_loads_with_them(family, tokenizer, tmp_path):
+    """Blocks that see a few neighbours still do, wherever they come to stand."""
+    source = build(shape(family, num_hidden_layers=4), tokenizer, seed=5)
+    student = build_from(source, shape(family), Init(path="x", blocks=[2, 4]), entries=len(tokenizer), seed=0)
+    student.eval().save_pretrained(tmp_path)
+    loaded = type(student).from_pretrained(tmp_path).eval()
+    ids = torch.arange(5, 13)[None]
+    assert torch.equal(loaded(input_ids=ids).logits, student(input_ids=ids).logits)
+    if types := vars(source.config).get("layer_types"):
+        assert loaded.config.layer_types == [types[1], types[3]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_blocks_to_be_made_anew_come_from_the_seed_and_the_others_do_not(family, tokenizer):
     source = build(shape(family), tokenizer, seed=5)
     first, again, other = (

@@ -138,6 +138,8 @@ def build_from(
     if (config.pad_token_id or 0) >= entries:
         config.pad_token_id = None
     config.num_hidden_layers = shape.num_hidden_layers
+    if types := vars(config).get("layer_types"):  # a block sees as far as it did
+        config.layer_types = [types[block - 1] for block in blocks]
     for key in family.dropout:
         setattr(config, key, shape.dropout)
     model = _fresh(shape.family, config, seed)
