@@ -228,6 +228,12 @@ def test_revisions_that_will_be_one_model_are_told_before_the_first_step(train_t
     assert warning in said and said.index(warning) < said.index("held-out hard loss")
 
 
+def test_revisions_of_one_step_are_both_whole(train_tiny):
+    folder = train_tiny(**SCALED | {"words_scale": 1e-5}) / "revisions"
+    one, other = (folder / name / "model.safetensors" for name in ("chck_1M", "chck_2M"))
+    assert sha256(one) == sha256(other)
+
+
 def test_a_model_with_tied_embeddings_keeps_them_tied(train_tiny):
     folder = train_tiny(**SCALED | {"model": {"tie_word_embeddings": True}})
     last = folder / "revisions" / "chck_10M" / "model.safetensors"
