@@ -51,6 +51,8 @@ def report(out: Path, manifest: dict) -> None:
             f"  {split:5} {'all':18} {counts['words']:>12,} words {counts['documents']:>9,} documents "
             f"{counts['tokens']:>12,} tokens ({counts['tokens'] / counts['words']:.3f} a word)"
         )
+        if unknown := counts.get("unknown"):
+            print(f"  {split:5} {unknown:,} tokens stand for text that the tokenizer cannot write")
     if not any(part["files"] for part in manifest["splits"]["dev"]["sources"].values()):
         print("  no dev files: dev is the last 0.5 % of each source's train documents")
     if "test" not in manifest["splits"]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from babylm_data.errors import UserError
 from babylm_data.tokenizer import OWN_MARKS, Marks, is_byte_level
 from babylm_data.tokens import token_dtype
 
@@ -37,7 +38,7 @@ def batched(documents: Iterable[str]) -> Iterator[list[str]]:
 class WordCounter:
     """Counts at each token the whitespace words that have their first byte in it, from token ids alone.
 
-    Of a byte-level BPE: others do not write white space.
+    For byte-level BPEs: the tokens of other tokenizers have no white space in them.
     """
 
     def __init__(self, tokenizer: "Tokenizer", start: str = OWN_MARKS.start):
@@ -67,11 +68,18 @@ def words_of_spans(text: str, spans: list[tuple[int, int]]) -> np.ndarray:
     """(n,) uint8: the whitespace words of a text that begin in each of its tokens, from where these stand in it.
 
     A word that has no token, such as one of signs that the tokenizer takes away, counts at the next one that there is.
+    UserError if over 255 would begin in one.
     """
     starts = np.array([word.start() for word in WORD.finditer(text)], dtype=np.int64)
     ends = np.array([end for _, end in spans], dtype=np.int64)
     ends[-1] = len(text) + 1  # the last is the mark at the end, which stands nowhere
-    return np.bincount(np.searchsorted(ends, starts, side="right"), minlength=len(ends)).astype(np.uint8)
+    words = np.bincount(np.searchsorted(ends, starts, side="right"), minlength=len(ends))
+    if words.max() > 255:
+        raise UserError(
+            f"one token stands for {words.max()} words, from {text[spans[words.argmax()][0] :][:40]!r} on: use a "
+            "tokenizer that writes them"
+        )
+    return words.astype(np.uint8)
 
 
 def document_encoder(tokenizer: "Tokenizer", marks: Marks = OWN_MARKS) -> "Tokenizer":
@@ -96,12 +104,16 @@ def encode_split(
     split: str,
     marks: Marks = OWN_MARKS,
 ) -> dict[str, int]:
-    """Write the arrays of one split; returns how many words, tokens and documents they hold."""
+    """Write the arrays of one split; returns how many words, tokens and documents they hold, and of a tokenizer that
+    cannot write everything how many tokens are "unknown".
+    """
     encoder = document_encoder(tokenizer, marks)
     by_tokens = WordCounter(tokenizer, marks.start) if is_byte_level(tokenizer) else None
     encode = encoder.encode_batch_fast if by_tokens else encoder.encode_batch  # the fast one tells no places
     dtype = np.dtype(token_dtype(tokenizer.get_vocab_size())).newbyteorder("<")
     counts = {"words": 0, "tokens": 0, "documents": 0}
+    if not by_tokens:
+        counts["unknown"] = 0
     with (
         open(folder / f"{split}.tokens.bin", "wb") as tokens_file,
         open(folder / f"{split}.words.bin", "wb") as words_file,
@@ -118,6 +130,7 @@ def encode_split(
                 words = np.concatenate(
                     [words_of_spans(text, part.offsets) for text, part in zip(batch, encoded, strict=True)]
                 )
+                counts["unknown"] += int((ids == tokenizer.token_to_id(tokenizer.model.unk_token)).sum())
             # not by NumPy's `tofile`: on a full disk it loses the last of it and says nothing
             tokens_file.write(ids.tobytes())
             words_file.write(words.tobytes())

@@ -1,9 +1,9 @@
-"""The byte-level BPE tokenizer: train it, or adopt one, and save it.
+"""The tokenizer: train a byte-level BPE, or adopt one or a WordPiece, and save it.
 
-Any text survives it (all 256 bytes are in the vocabulary). In one trained here special ids are fixed, and `<s>` is
-put in front by the tokenizer itself, so that training and evaluation cannot disagree about it. For masked models `<s>`
-and `</s>` are what BERT calls [CLS] and [SEP], and `<mask>` its [MASK]. A WordPiece, as BERT has it, can be adopted:
-letters that it has no entry for are lost, and so may be case and accents.
+Any text survives a byte-level BPE (all 256 bytes are in the vocabulary). In one trained here special ids are fixed, and
+`<s>` is put in front by the tokenizer itself, so that training and evaluation cannot disagree about it. For masked
+models `<s>` and `</s>` are what BERT calls [CLS] and [SEP], and `<mask>` its [MASK]. Of what a WordPiece has no entry
+for nothing is left but a mark, and case and accents may be lost.
 """
 
 import json
@@ -27,7 +27,7 @@ LARGEST = 2**20
 SMALLEST = len(SPECIAL_TOKENS) + 256
 NAMES = ("pad_token", "bos_token", "eos_token", "unk_token", "mask_token")
 NAMES_OF_BERT = {"cls_token": "bos_token", "sep_token": "eos_token"}
-"""Names of a masked model for what stands where those of a causal one do."""
+"""BERT's names of the tokens around a text, and what they are called where text is continued."""
 
 
 class Marks(NamedTuple):
@@ -131,7 +131,7 @@ def adopt_tokenizer(source: str | Path, folder: Path) -> tuple["Tokenizer", Mark
             f"{source}: names no eos_token and no sep_token in tokenizer_config.json: a document would have no end"
         )
     marks = marks_of(loaded)
-    tokenizer, left_out = _without_appended(bare(loaded), marks)
+    tokenizer, left_out = _without_appended(bare(loaded), {*marks, _mask_of(loaded, Path(source))})
     if left_out:
         names = ", ".join(map(repr, left_out))
         print(f"{names} behind the vocabulary of {source}: left out, for no text has it")
@@ -140,6 +140,8 @@ def adopt_tokenizer(source: str | Path, folder: Path) -> tuple["Tokenizer", Mark
         for name in (*NAMES, *NAMES_OF_BERT)
         if (token := getattr(loaded, name)) and token not in left_out
     }
+    if not loaded.eos_token:  # a causal model asks for its marks by these names
+        named |= {"bos_token": marks.start, "eos_token": marks.end or marks.start}
     folder.mkdir(parents=True, exist_ok=True)
     _write(tokenizer, folder)
     _write_config(folder, named)
@@ -159,13 +161,21 @@ def is_byte_level(tokenizer: "Tokenizer") -> bool:
     return content["model"]["type"] == "BPE" and '"ByteLevel"' in json.dumps(content["pre_tokenizer"])
 
 
-def _without_appended(tokenizer: "Tokenizer", marks: Marks) -> tuple["Tokenizer", list[str]]:
-    """Without special tokens at its last ids that no document has: models made before them have no such ids."""
+def _mask_of(loaded: "PreTrainedTokenizerFast", folder: Path) -> str | None:
+    """What hides a token, unless the model in the folder was made before it and has no such id."""
+    path = folder / "config.json"
+    entries = json.loads(path.read_text(encoding="utf-8")).get("vocab_size") if path.is_file() else None
+    has_row = loaded.mask_token and (not isinstance(entries, int) or loaded.mask_token_id < entries)
+    return loaded.mask_token if has_row else None
+
+
+def _without_appended(tokenizer: "Tokenizer", used: set[str | None]) -> tuple["Tokenizer", list[str]]:
+    """Without special tokens at its last ids that nobody uses: models made before them have no such ids."""
     from tokenizers import Tokenizer
 
     content = json.loads(tokenizer.to_str())
     added = sorted(content["added_tokens"], key=lambda token: token["id"])
-    used, left_out = {*marks, *content["model"]["vocab"]}, []
+    used, left_out = {*used, *content["model"]["vocab"]}, []
     while added and added[-1]["special"] and added[-1]["content"] not in used:
         if added[-1]["id"] != tokenizer.get_vocab_size() - 1 - len(left_out):
             break

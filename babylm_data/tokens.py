@@ -1,7 +1,7 @@
 """The token stream of a split on disk, and the batch at (seed, step) as a pure function of it.
 
 A data folder holds for each split three plain arrays: `.tokens.bin` (one long stream, each document
-`<s> ids </s>`), `.words.bin` (how many whitespace words have their first byte in each token) and
+`<s> ids </s>`), `.words.bin` (how many whitespace words begin in each token) and
 `.documents.bin` (where each document starts). Nothing here has a state to save: a run that stopped after
 1,000 steps goes on with `batch(1000)`.
 """

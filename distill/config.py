@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from train_teachers.config import Model, Number, Schedule, Strict, TrainConfig, largest, value
+from train_teachers.config import Model, Number, Reads, Schedule, Strict, TrainConfig, largest, value
 
 
 def _not_negative(number: Number) -> Number:
@@ -75,8 +75,9 @@ class Teacher(Strict):
     """A frozen model that shares the student's tokenizer."""
 
     path: str
-    """Folder (or hub name) of a language model in safetensors, such as runs/NAME/export."""
-    reads: Literal["causal", "masked", "both"] | None = None
+    """Folder (or hub name) of a language model in safetensors, such as runs/NAME/export; one that only losses on layers
+    name needs no output head."""
+    reads: Reads | None = None
     """What it can be asked, where the student learns both (targets: hybrid): causal, next tokens; masked, hidden ones,
     by a class of masked models, whose states are then taken one position to the left; both, as the student. null: as
     the student, if its run has learned that."""
@@ -382,7 +383,7 @@ class DistillConfig(TrainConfig):
 
     @property
     def answering(self) -> frozenset[str]:
-        """The teachers of whose outputs something is made; of the others it is of hidden states or attention alone."""
+        """The teachers whose outputs a loss uses; of all others only hidden states or attention maps are used."""
         losses = [loss for loss in self.losses.used.values() if not isinstance(loss, Layered)]
         per_teacher = [set(loss.weight) for loss in losses if isinstance(loss, PerTeacher)]
         return frozenset().union(*per_teacher, self.losses.heads.soft if self.losses.heads else ())
@@ -460,7 +461,7 @@ class DistillConfig(TrainConfig):
         cached, soft = {name for names in self.caches.values() for name in names}, self.losses.soft
         if not cached:
             return self
-        if self.targets.kind != "next_token":
+        if self.targets.reads != "causal":
             raise ValueError(
                 f"targets: {self.targets.kind} hides other tokens at each step, and no cache has what teachers say then"
             )

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from babylm_data.causality import reads_by_mask
 from babylm_data.errors import UserError
 from babylm_data.hub import find_folder
-from babylm_data.models import longest_input, looks_ahead
+from babylm_data.models import Kind, longest_input, looks_ahead
 from distill.config import Attention, DistillConfig, Layered
 from distill.soft_targets import Kept, SoftTargets, identity_of, read_cache
 from train_teachers import pretrained
@@ -110,8 +110,8 @@ class Teachers:
         self.vocab_size, self.reads = vocab_size, config.reads
         self.models: dict[str, PreTrainedModel] = {}
         self.plain: dict[str, bool] = {}
-        """Whether a teacher's logits are the product of its final states with its output matrix and no more, or it is
-        asked for none."""
+        """Whether a teacher's logits are the product of its final states with its output matrix and no more, or no loss
+        uses its logits."""
         self.sources: dict[str, str] = {}
         self.with_hidden = teachers_of(config, lambda loss: not isinstance(loss, Attention))
         self.with_attention = teachers_of(config, lambda loss: isinstance(loss, Attention))
@@ -126,23 +126,23 @@ class Teachers:
             folder = folder_of(config, name, student_fingerprint)
             # only the plain form of attention keeps its maps
             attention = "eager" if name in self.with_attention else None
-            kind = "masked" if config.reads[name] == "masked" else "causal"
+            kind, answers = pretrained.kind_of(config.reads[name]), name in config.answering
             model = pretrained.load_pretrained(
                 folder,
-                kind=kind if name in config.answering else "body",
+                kind=kind if answers else "body",
                 precision=teacher.precision,
                 attention=attention,
             )
-            if name not in config.answering and kind == "causal" and looks_ahead(folder, model):
-                raise UserError(f"teacher '{name}' sees the very tokens that the student is asked for")
             _check_shape(name, model, config, vocab_size)
             if config.targets.reads == "both":
                 _check_reads(name, folder, model, config)
+            if not answers:
+                _check_direction(name, folder, model, kind)
             if attention and not getattr(model.config, "num_attention_heads", None):
                 raise UserError(
                     f"losses.attention: teacher '{name}' ({model.config.model_type}) has no attention"
                 )
-            self.plain[name] = name not in config.answering or has_plain_output(model)
+            self.plain[name] = not answers or has_plain_output(model)
             self.models[name] = model.to(device).requires_grad_(False)
             self.sources[f"teacher {name}"] = pretrained.weights_hash(folder)
 
@@ -214,6 +214,20 @@ def _check_reads(name: str, folder: Path, model: PreTrainedModel, config: Distil
         )
     if reads == "both" and not reads_by_mask(model):
         raise UserError(f"teacher '{name}' ({model.config.model_type}) reads one way whatever it is told")
+
+
+def _check_direction(name: str, folder: Path, model: PreTrainedModel, kind: Kind) -> None:
+    """UserError unless a body sees as far as models of this kind do: their classes, with a head, are not asked."""
+    ahead = looks_ahead(folder, model)
+    if kind == "causal" and ahead:
+        raise UserError(
+            f"teacher '{name}' ({folder}) sees the very tokens that the student is asked for: teach a masked student "
+            "with it, or write reads: masked, if targets is hybrid"
+        )
+    if kind == "masked" and not ahead:
+        raise UserError(
+            f"teacher '{name}' ({folder}) reads from left to right, and is asked for hidden tokens: name a masked one"
+        )
 
 
 def teachers_of(config: DistillConfig, which: Callable[[Layered], bool]) -> frozenset[str]:

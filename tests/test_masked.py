@@ -125,8 +125,32 @@ def test_a_body_without_a_head_is_asked_for_no_outputs(make_masked, body, workpl
 
 def test_a_body_that_looks_ahead_does_not_teach_a_causal_student(make_distill, body, workplace):
     compared = {"weight": {"a": 0.2}, "layer_map": {"a": PAIRS}}
-    with pytest.raises(UserError, match="teacher 'a' sees the very tokens that the student is asked for"):
+    with pytest.raises(UserError, match="teacher 'a' .* sees the very tokens that the student is asked for"):
         distil(make_distill(teachers=body, losses={"hard": {"weight": 0.5}, "hidden": compared}))
+
+
+def test_a_model_that_reads_from_left_to_right_does_not_teach_a_masked_student(
+    make_masked, teachers_folder, workplace
+):
+    compared = {"weight": {"a": 0.2}, "layer_map": {"a": PAIRS}}
+    causal = {"a": {"path": str(teachers_folder / "a")}}
+    with pytest.raises(UserError, match="teacher 'a' .* reads from left to right, and is asked for hidden"):
+        distil(make_masked(teachers=causal, losses={"hard": {"weight": 0.5}, "hidden": compared}))
+
+
+@pytest.mark.parametrize(("reads", "told"), [("masked", None), ("causal", "write reads: masked")])
+def test_a_hybrid_is_taught_by_a_masked_body_what_it_sees_of_hidden_tokens(
+    make_distill, body, workplace, reads, told
+):
+    compared = {"weight": {"a": 0.2}, "layer_map": {"a": PAIRS}}
+    options = {"losses": {"hard": {"weight": 0.5}, "hidden": compared}, "revisions": False, **KINDS["hybrid"]}
+    asked = make_distill(teachers={"a": body["a"] | {"reads": reads}}, **options)
+    if told:
+        with pytest.raises(UserError, match=told):
+            distil(asked)
+    else:
+        before, *_, after = metrics(distil(asked), "val/hidden.a")
+        assert after < before
 
 
 def test_its_control_sees_the_same_masks(make_masked, workplace, monkeypatch):

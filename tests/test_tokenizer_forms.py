@@ -315,6 +315,30 @@ def test_what_is_adopted_gives_the_ids_of_transformers_and_the_words_of_the_text
     assert counts["words"] == words
 
 
+def test_a_mask_behind_the_vocabulary_stays_where_a_model_has_a_row_for_it(tmp_path):
+    tokenizer = byte_level()
+    tokenizer.add_special_tokens(["[MASK]"])
+    folder = save(tokenizer, tmp_path / "from", mask_token="[MASK]")
+    for entries, mask in ((None, "[MASK]"), (331, "[MASK]"), (330, None)):
+        if entries:
+            (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", "vocab_size": entries}))
+        adopt_tokenizer(folder, tmp_path / f"copy-{entries}")
+        assert AutoTokenizer.from_pretrained(tmp_path / f"copy-{entries}").mask_token == mask
+
+
+def test_a_causal_model_finds_the_marks_of_a_word_piece_by_its_names(tmp_path):
+    adopt_tokenizer(word_piece(tmp_path / "from"), tmp_path / "copy")
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "copy")
+    assert (loaded.bos_token, loaded.eos_token) == ("[CLS]", "[SEP]")
+    assert fingerprint(tmp_path / "copy") == fingerprint(tmp_path / "from")
+
+
+def test_a_token_that_stands_for_too_many_words_is_refused(tmp_path):
+    tokenizer, marks = adopt_tokenizer(word_piece(tmp_path / "from"), tmp_path / "copy")
+    with pytest.raises(UserError, match="one token stands for 301 words"):
+        encode_split(["\u200b " * 300 + "cat"], tokenizer, tmp_path, "train", marks)
+
+
 def test_a_word_of_a_word_piece_counts_at_its_first_token_or_the_next_that_there_is(tmp_path):
     tokenizer, marks = adopt_tokenizer(word_piece(tmp_path / "from"), tmp_path / "copy")
     document = "The bird's  \u200b cat \u200b"

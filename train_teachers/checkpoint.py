@@ -165,9 +165,8 @@ def export(
     `weights`: others than it has by now. `exposure`: what exposure.json says of a revision.
     """
     with sealed_folder(path, _bytes_of(dict(model.named_parameters()))) as temporary:
-        model.save_pretrained(
-            temporary, state_dict=dict(weights) if weights else None
-        )  # it empties what it is given
+        # a table of its own: save_pretrained takes out of it what it has written
+        model.save_pretrained(temporary, state_dict=dict(weights) if weights else None)
         config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
         if "rope_theta" in (config.get("rope_parameters") or {}):  # transformers 4 reads the older name
             config["rope_theta"] = config["rope_parameters"]["rope_theta"]

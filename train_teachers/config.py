@@ -180,11 +180,15 @@ def _below_one(share: Number) -> Number:
     return share
 
 
+Reads = Literal["causal", "masked", "both"]
+"""What a model can be asked: next tokens, hidden ones, or both."""
+
+
 class TargetsKind(NamedTuple):
     """A kind of targets; `train_teachers/targets.py` makes its batches."""
 
-    reads: Literal["causal", "masked", "both"]
-    """What a model that has learned it can be asked: next tokens, hidden ones, or both."""
+    reads: Reads
+    """What a model that has learned it can be asked."""
     fields: tuple[str, ...] = ()
     """The fields of `Targets` beside `kind` that it knows."""
 
@@ -222,8 +226,8 @@ class Targets(Strict):
     1; null: as many as the sequences are."""
 
     @property
-    def reads(self) -> Literal["causal", "masked", "both"]:
-        """What a model that has learned them can be asked."""
+    def reads(self) -> Reads:
+        """What a model that has learned these targets can be asked."""
         return TARGETS[self.kind].reads
 
     @property

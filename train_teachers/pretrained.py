@@ -10,7 +10,7 @@ from babylm_data.hub import weight_files
 from babylm_data.models import Kind, load_model
 from babylm_data.sealed import SEAL, sha256, verify
 from babylm_data.speed import FORMATS
-from train_teachers.config import Targets
+from train_teachers.config import Reads
 
 
 def refuse_other_tokenizer(folder: Path, expected: str, what: str) -> None:
@@ -22,9 +22,9 @@ def refuse_other_tokenizer(folder: Path, expected: str, what: str) -> None:
         )
 
 
-def kind_of(targets: Targets) -> Kind:
-    """As what models are loaded that are asked these targets."""
-    return "masked" if targets.reads == "masked" else "causal"
+def kind_of(reads: Reads) -> Kind:
+    """As what a model is loaded that is asked this."""
+    return "masked" if reads == "masked" else "causal"
 
 
 def load_pretrained(

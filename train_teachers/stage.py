@@ -266,7 +266,7 @@ def _student(
     if (there := read_model_config(folder).model_type) != config.model.family:
         raise UserError(f"init: {config.init.path} is a {there}, model.family says {config.model.family}")
     student = build_from(
-        load_pretrained(folder, kind=kind_of(config.targets)),
+        load_pretrained(folder, kind=kind_of(config.targets.reads)),
         config.model,
         config.init,
         entries=len(tokenizer),

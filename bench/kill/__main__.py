@@ -82,8 +82,19 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--stages", nargs="+", choices=[*GROUPS, *STAGES], default=GROUPS, metavar="STAGE", help=stages)
     add("--kills", type=positive, default=20, metavar="N", help="of each group of stages [20]")
-    add("--most", type=positive, metavar="N", help="operations, spread evenly; phases, one signal each [all]")
-    add("--seed", type=from_zero, default=0, metavar="N", help="of the instants [0]")
+    add(
+        "--most",
+        type=positive,
+        metavar="N",
+        help="operations, spread evenly; phases, one signal each; controls take all [all]",
+    )
+    add(
+        "--seed",
+        type=from_zero,
+        default=0,
+        metavar="N",
+        help="of instants, and of the order of operations [0]",
+    )
     add("--signal", choices=("KILL", "TERM", "INT", "USR1"), default="KILL", help="[KILL]")
     return parse
 

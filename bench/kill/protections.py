@@ -78,7 +78,7 @@ def plain_files() -> None:
 
 
 class Protection(NamedTuple):
-    """How one is taken away, and the stage that needs it."""
+    """A protection: how to take it away, and the stage that needs it."""
 
     take_away: Callable[[], None]
     stage: str

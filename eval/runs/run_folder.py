@@ -38,7 +38,7 @@ SCORE += ("official_score", "limit", "partial", "predictions_sha256")
 HELD_OUT = ("window", "stride", "files", "splits", "all", "max_words")
 
 
-WAYS = {"causal": ("causal",), "masked": ("mlm",), "both": ("causal", "mntp")}
+BACKENDS_OF = {"causal": ("causal",), "masked": ("mlm",), "both": ("causal", "mntp")}
 """The backends by which a model can be scored, by what it reads; the usual one first."""
 
 
@@ -49,10 +49,11 @@ def reads_of(summary: dict) -> str:
 
 def backend_of(summary: dict, asked: str | None = None) -> str:
     """The way in which a run is scored: the one asked for, or the usual one; a UserError for one that is none."""
-    fitting = WAYS[reads_of(summary)]
+    fitting = BACKENDS_OF[reads_of(summary)]
     if asked and asked not in fitting:
         raise UserError(
-            f"{summary['name']} was trained on {summary['targets']}: score it with --backend {' or '.join(fitting)}"
+            f"{summary['name']} was trained on {summary.get('targets', 'next_token')}: score it with "
+            f"--backend {' or '.join(fitting)}"
         )
     return asked or fitting[0]
 

@@ -32,7 +32,7 @@ from eval.results.workers import alone, score_each
 from eval.runs.lineup import read_lineup
 from eval.runs.origins import taught_by
 from eval.runs.revisions import SCORES, revisions
-from eval.runs.run_folder import WAYS, Run, backend_of, read_run, read_summary, reads_of
+from eval.runs.run_folder import BACKENDS_OF, Run, backend_of, read_run, read_summary, reads_of
 from eval.scorer.model import BACKENDS
 from eval.submission.bundled_tree import own_tree
 from eval.submission.leaderboard import gather, lacking
@@ -225,7 +225,7 @@ def score_requests(run: Run, scope: Scope, request: EvaluateRequest) -> list[Sco
 
 def like(backend: str, summary: dict) -> str:
     """The way in which a model is scored beside one that is scored in this: the same, if it can be."""
-    return backend_of(summary, backend if backend in WAYS[reads_of(summary)] else None)
+    return backend_of(summary, backend if backend in BACKENDS_OF[reads_of(summary)] else None)
 
 
 def tasks_for(names: Sequence[str], request: EvaluateRequest, backend: str, *, text: bool = False) -> TaskSet:

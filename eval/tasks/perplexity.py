@@ -1,7 +1,8 @@
 """How well a model predicts running text: nats per token, bits per byte and per word.
 
 Nats per token and perplexity depend on the tokenizer; bits per byte and per word do not, so only those
-compare models with different vocabularies.
+compare models with different vocabularies. A tokenizer that loses a part of the text (a WordPiece: case, accents, what
+it has no entry for) asks its model for less, and its bits are not comparable: a line says so.
 
 A document is a run of lines between blank lines and is taken as it stands. It begins with the tokenizer's
 start token (what its post-processor puts first, else its BOS, else its EOS as for GPT-2), which is not
@@ -67,12 +68,15 @@ def measure(
 ) -> dict:
     """Cross-entropy of each text, of each split and of all together, as `scores.json` holds it."""
     from babylm_data.models import longest_input
+    from babylm_data.tokenizer import is_byte_level
 
     window = min(window, longest_input(model) or window)
     stride = window // 2
     start = start_token(tokenizer)
     cut: list[Window] = []
     tokens = []
+    if not is_byte_level(tokenizer.backend_tokenizer):
+        print("perplexity: the tokenizer may not write all of the text: bits per byte are of what it writes")
     for number, text in enumerate(texts):
         encoded = tokenizer(text.documents, add_special_tokens=False)["input_ids"]
         tokens.append(sum(map(len, encoded)))
