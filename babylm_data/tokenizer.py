@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from babylm_data.errors import UserError
+from babylm_data.files import BAD_JSON
 from babylm_data.tokenizer_files import bare, load_tokenizer
 
 if TYPE_CHECKING:
@@ -163,8 +164,10 @@ def is_byte_level(tokenizer: "Tokenizer") -> bool:
 
 def _mask_of(loaded: "PreTrainedTokenizerFast", folder: Path) -> str | None:
     """What hides a token, unless the model in the folder was made before it and has no such id."""
-    path = folder / "config.json"
-    entries = json.loads(path.read_text(encoding="utf-8")).get("vocab_size") if path.is_file() else None
+    try:
+        entries = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    except (OSError, *BAD_JSON, KeyError, TypeError):  # a tokenizer alone, or a model that nobody could load
+        entries = None
     has_row = loaded.mask_token and (not isinstance(entries, int) or loaded.mask_token_id < entries)
     return loaded.mask_token if has_row else None
 
