@@ -3,16 +3,22 @@
 The parent must not have computed anything: threads do not come along with a fork.
 """
 
+import faulthandler
 import importlib
 import os
 import runpy
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from tqdm import tqdm
+
 from babylm_data.stopping import SIGNALS
+
+LONGEST = 600  # seconds that a child may live: one that hangs ends with status 1 and tells where
 
 LIBRARIES = ("train_teachers.stage", "distill.objective", "distill.cache_writer", "eval.finetune.loop")
 LIBRARIES += (
@@ -25,6 +31,9 @@ LIBRARIES += (
 
 def load_libraries() -> None:
     """Load once what every program would."""
+    # tqdm's own lock is one for all processes of a fork: killed while it holds it, a child would stop all others
+    tqdm.set_lock(threading.RLock())
+    tqdm.monitor_interval = 0  # nor a thread that might hold it in the instant of a fork
     for module in LIBRARIES:
         importlib.import_module(module)
 
@@ -42,6 +51,7 @@ def begin(action: Callable[[], object], place: Path, said: Path) -> int:
         file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(file, stream)
+        faulthandler.dump_traceback_later(LONGEST, exit=True)
         signal.set_wakeup_fd(-1)  # that of the parent
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)

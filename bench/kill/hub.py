@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.kill import forked
 from bench.kill.hub_server import serve
 
-TOKEN, ADDRESS, HELD = "hf_TokenOfNobody", "hub.txt", "hub"
+TOKEN, ADDRESS, SAID, HELD = "hf_TokenOfNobody", "hub.txt", "hub-said.txt", "hub"
 
 
 class LocalHub:
@@ -16,8 +16,10 @@ class LocalHub:
 
     def __init__(self, place: Path) -> None:
         self.address = place.parent / ADDRESS
-        self.pid = forked.begin(self._serve, place, place.parent / "hub-said.txt")
+        self.pid = forked.begin(self._serve, place, place.parent / SAID)
         while not self.address.is_file():
+            if os.waitpid(self.pid, os.WNOHANG)[0]:
+                raise RuntimeError(f"the hub ended: {(place.parent / SAID).read_text()}")
             time.sleep(0.01)
 
     def _serve(self) -> None:
