@@ -369,24 +369,25 @@ class DistillConfig(TrainConfig):
 
     @model_validator(mode="after")
     def _teachers_are_used(self) -> Self:
-        weighted = {
-            name: set(loss.weight) for name, loss in self.losses.used.items() if isinstance(loss, PerTeacher)
-        }
-        if self.losses.heads:
-            weighted["heads"] = set(self.losses.heads.soft)
-        for name, teachers in weighted.items():
+        for name, teachers in self.named.items():
             if unknown := sorted(teachers - set(self.teachers)):
                 raise ValueError(f"losses.{name} names a teacher '{unknown[0]}' that is not under teachers")
-        if idle := sorted(set(self.teachers) - set().union(*weighted.values())):
+        if idle := sorted(set(self.teachers) - set().union(*self.named.values())):
             raise ValueError(f"teacher '{idle[0]}' has a weight in no loss: give it one or remove it")
         return self
 
     @property
+    def named(self) -> dict[str, set[str]]:
+        """By loss, the teachers that it uses."""
+        used, heads = self.losses.used.items(), self.losses.heads
+        named = {name: set(loss.weight) for name, loss in used if isinstance(loss, PerTeacher)}
+        return named | ({"heads": set(heads.soft)} if heads else {})
+
+    @property
     def answering(self) -> frozenset[str]:
         """The teachers whose outputs a loss uses; of all others only hidden states or attention maps are used."""
-        losses = [loss for loss in self.losses.used.values() if not isinstance(loss, Layered)]
-        per_teacher = [set(loss.weight) for loss in losses if isinstance(loss, PerTeacher)]
-        return frozenset().union(*per_teacher, self.losses.heads.soft if self.losses.heads else ())
+        layered = {name for name, loss in self.losses.used.items() if isinstance(loss, Layered)}
+        return frozenset().union(*(teachers for name, teachers in self.named.items() if name not in layered))
 
     @property
     def reads(self) -> dict[str, str]:

@@ -198,6 +198,8 @@ def folder_of(config: DistillConfig, name: str, student_fingerprint: str) -> Pat
     path, what = config.teachers[name].path, f"teacher '{name}'"
     folder = find_folder(path, absent=f"{what}: {path} does not exist: train it first")
     pretrained.refuse_other_tokenizer(folder, student_fingerprint, f"{what} ({path})")
+    if config.reads[name] != "causal":
+        pretrained.refuse_other_mask(folder, Path(config.data.path) / "tokenizer", f"{what} ({path})")
     return folder
 
 

@@ -25,6 +25,7 @@ from eval.compare.paired import (
 from eval.scorer.items import Choice, Item
 from eval.tasks.choices import Choices
 from eval.tasks.correlation import spearman
+from eval.tasks.perplexity import LOSSY
 
 ROOT = Path(__file__).parent.parent
 
@@ -281,6 +282,20 @@ def test_two_folders_become_a_table_and_a_file(folders, tmp_path, capsys):
     assert lines["reading"].endswith("+1.00  no interval: the difference alone")
     assert found["left_out"] == [f"comps is left out: it is not scored in {folders[1]}"]
     assert found["left_out"][0] in printed and "noise of training is in none" in printed
+
+
+def test_bits_per_byte_of_a_part_of_the_text_are_marked(tmp_path, capsys):
+    whole = {"all": {"bits_per_byte": 1.5}, "whole_text": True}
+    sides = [whole, whole | {"whole_text": False}, whole]
+    a, b, c = (
+        str(write_folder(tmp_path / name, {"perplexity": (result, None)}))
+        for name, result in zip("abc", sides, strict=True)
+    )
+    main([a, c])
+    assert LOSSY not in capsys.readouterr().out
+    for words in ([a, b], [b, a], ["--a", a, b, "--b", c]):
+        main(words)
+        assert f"perplexity: of one or more of the models {LOSSY}" in capsys.readouterr().out
 
 
 def test_a_star_is_for_the_corrected_p_value():

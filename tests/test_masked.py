@@ -138,6 +138,33 @@ def test_a_model_that_reads_from_left_to_right_does_not_teach_a_masked_student(
         distil(make_masked(teachers=causal, losses={"hard": {"weight": 0.5}, "hidden": compared}))
 
 
+def hide_behind_unk(folder):
+    """As a tokenizer that hides tokens behind another one, and does the same to every text."""
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mask_token": "<unk>"}))
+    (folder / "SHA256.json").unlink(missing_ok=True)
+
+
+def test_a_teacher_or_first_weights_that_know_another_mask_are_refused(make_masked, workplace, tmp_path):
+    asked = make_masked()
+    hide_behind_unk(tmp_path / "a")
+    told = (
+        r"has learned to see <unk> \(3\) where a token is hidden, and the data hides them behind <mask> \(4\)"
+    )
+    with pytest.raises(UserError, match=f"teacher 'a' .* {told}"):
+        distil(asked)
+    shape = asked.model.model_dump() | {"hidden_size": 48}
+    begun = {
+        "init": {"path": str(tmp_path / "a")},
+        "model": shape,
+        "teachers": {"b": {"path": str(tmp_path / "b")}},
+    }
+    begun["competition"] = False  # nobody knows what those have read
+    with pytest.raises(UserError, match=f"init .* {told}"):
+        distil(make_masked(**begun, losses={"hard": {"weight": 1.0}, "soft": {"weight": {"b": 1.0}}}))
+    assert not (workplace / "runs").exists()
+
+
 @pytest.mark.parametrize(("reads", "told"), [("masked", None), ("causal", "write reads: masked")])
 def test_a_hybrid_is_taught_by_a_masked_body_what_it_sees_of_hidden_tokens(
     make_distill, body, workplace, reads, told

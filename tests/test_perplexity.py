@@ -5,9 +5,12 @@ import math
 import pytest
 import tiny_models
 import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from babylm_data.errors import UserError
-from eval.tasks.perplexity import measure, rates, runs, start_token, windows
+from eval.results.scores_table import scores_table
+from eval.tasks.perplexity import LOSSY, is_lossy, measure, rates, runs, start_token, windows
 from eval.tasks.texts import Text, find_texts, read_text
 
 LONG = " ".join(tiny_models.SENTENCES * 6)
@@ -103,6 +106,27 @@ def test_a_tokenizer_with_only_an_end_token_starts_documents_with_it():
     tokenizer.eos_token = None
     with pytest.raises(UserError, match="no BOS and no EOS"):
         start_token(tokenizer)
+
+
+def test_a_tokenizer_that_writes_a_part_of_the_text_is_told_below_the_figures():
+    def result(tokenizer):
+        return measure(tiny_models.model("gpt2"), tokenizer, TEXTS, window=16)
+
+    whole, part = result(tiny_models.tokenizer()), result(lower_case())
+    assert (is_lossy(whole), is_lossy(part)) == (False, True)
+    assert LOSSY not in scores_table({"perplexity": whole})
+    assert scores_table({"perplexity": part}).endswith(LOSSY)
+
+
+def lower_case() -> PreTrainedTokenizerFast:
+    """A WordPiece of 26 letters."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    entries = ["[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters)]
+    backend = Tokenizer(models.WordPiece({entry: n for n, entry in enumerate(entries)}, unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="[UNK]", bos_token="[CLS]", eos_token="[SEP]"
+    )
 
 
 def test_a_broken_model_is_refused():

@@ -17,6 +17,7 @@ from eval.runs.evaluations import read_evaluated
 from eval.runs.lineup import read_lineup
 from eval.submission.card import model_card
 from eval.submission.collate import Collected
+from eval.tasks.perplexity import LOSSY
 
 
 @pytest.fixture
@@ -40,6 +41,18 @@ def test_the_page_shows_the_score_of_every_run(html):
         assert f"{100 * result['score']:.2f} <span" in text
         if name != "nursery-gpt2":
             assert name in text
+
+
+def test_bits_per_byte_of_a_part_of_the_text_are_marked_wherever_they_stand(student):
+    def places():
+        lineup = read_lineup(student)
+        return page(lineup), model_card(lineup, Collected()).of_bundle, render([record(lineup, "make")])
+
+    assert all(LOSSY not in text for text in places())
+    found = read_scores(student.parent / "nursery-gpt2")
+    found["tasks"]["perplexity"]["whole_text"] = False
+    write_json(student.parent / "nursery-gpt2" / "eval" / "scores.json", found)
+    assert all(f"nursery-gpt2: {LOSSY}." in text for text in places())
 
 
 def test_a_correlation_without_a_known_error_stands_in_every_table_and_is_no_claim(student):

@@ -10,6 +10,7 @@ from babylm_data.hub import weight_files
 from babylm_data.models import Kind, load_model
 from babylm_data.sealed import SEAL, sha256, verify
 from babylm_data.speed import FORMATS
+from babylm_data.tokenizer_files import load_tokenizer
 from train_teachers.config import Reads
 
 
@@ -19,6 +20,20 @@ def refuse_other_tokenizer(folder: Path, expected: str, what: str) -> None:
         raise UserError(
             f"{what} has another tokenizer than the data: train it on the same data folder, or prepare data "
             f"for it with `python -m babylm_data --tokenizer {folder} …`"
+        )
+
+
+def refuse_other_mask(folder: Path, data_tokenizer: Path, what: str) -> None:
+    """UserError if the model in `folder` names another token as the mask than the data's tokenizer does.
+
+    No fingerprint has it: no text does.
+    """
+    theirs, ours = (load_tokenizer(place) for place in (folder, data_tokenizer))
+    if theirs.mask_token_id not in (None, ours.mask_token_id):
+        raise UserError(
+            f"{what} has learned to see {theirs.mask_token} ({theirs.mask_token_id}) where a token is hidden, and the "
+            f"data hides them behind {ours.mask_token} ({ours.mask_token_id}): train it "
+            f"on the same data folder, or prepare data for it with `python -m babylm_data --tokenizer {folder} …`"
         )
 
 

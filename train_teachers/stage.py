@@ -42,7 +42,13 @@ from train_teachers.device import (
 from train_teachers.language_model import build, build_from, checkpoint_activations, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Objective
-from train_teachers.pretrained import kind_of, load_pretrained, refuse_other_tokenizer, weights_hash
+from train_teachers.pretrained import (
+    kind_of,
+    load_pretrained,
+    refuse_other_mask,
+    refuse_other_tokenizer,
+    weights_hash,
+)
 from train_teachers.revisions import RevisionWriter, due_revisions, told
 from train_teachers.run import Run, begun, finished, json_table
 from train_teachers.sharding import engine, refuse_other_engines, whole_weights
@@ -262,7 +268,10 @@ def _student(
     if config.init is None:
         return build(config.model, tokenizer, seed=config.seed), {}
     folder = find_folder(config.init.path, absent=INIT_ABSENT.format(config.init.path))
-    refuse_other_tokenizer(folder, fingerprint(place), f"init ({config.init.path})")
+    what = f"init ({config.init.path})"
+    refuse_other_tokenizer(folder, fingerprint(place), what)
+    if config.targets.reads != "causal":
+        refuse_other_mask(folder, place, what)
     if (there := read_model_config(folder).model_type) != config.model.family:
         raise UserError(f"init: {config.init.path} is a {there}, model.family says {config.model.family}")
     student = build_from(

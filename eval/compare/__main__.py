@@ -64,13 +64,14 @@ def paired(a: "Scored", b: "Scored", task: str) -> dict:
     """One task of two models: {"metric", "a", "b", "difference", …} and, of a choice task, its parts."""
     from eval.compare.paired import Z, columns_of, item_difference, weights_of
     from eval.compare.scored import headline
+    from eval.tasks.perplexity import is_lossy
 
     result = a.tasks[task]
     scores = {"a": headline(result), "b": headline(b.tasks[task])}
     found = {"metric": result.get("metric", "bits per byte"), **scores}
     found["difference"] = scores["a"] - scores["b"]
     if "score" not in result:
-        return found
+        return found | {"lossy": is_lossy(result) or is_lossy(b.tasks[task])}
     ours, theirs = a.items(task), b.items(task)
     check_alike(ours, theirs, f"{a.folder} and {b.folder} have other items of {task}")
     weights = weights_of(result)
@@ -123,10 +124,12 @@ def over_runs(a: "list[Scored]", b: "list[Scored]", task: str) -> dict:
     """One task of two sets of runs: the difference of their means, as a whole and by its parts."""
     from eval.compare.paired import holm, run_difference
     from eval.compare.scored import headline
+    from eval.tasks.perplexity import is_lossy
 
     sides = [[run.tasks[task] for run in side] for side in (a, b)]
     found = {"metric": sides[0][0].get("metric", "bits per byte")}
     found |= run_difference(*([headline(result) for result in side] for side in sides))
+    found["lossy"] = any(is_lossy(result) for side in sides for result in side)
     for kind in ("by_phenomenon", "by_subtask"):
         names = sorted(sides[0][0].get(kind, {}))
         cells = [

@@ -1,6 +1,7 @@
 """Comparisons of `python -m eval.compare` as text for a terminal. Scores are in percent, correlations times 100."""
 
 from eval.tasks import extent_note
+from eval.tasks.perplexity import LOSSY
 
 ITEMS = (
     "A star in the columns of intervals: 0 lies outside. In the last column: p < 0.05, for phenomena and subtasks "
@@ -28,6 +29,8 @@ def comparison_table(comparison: dict, results: dict[str, dict]) -> str:
         marks = [results[name].get(mark, False) for mark in ("partial", "synthetic")]
         if note := extent_note(results[name].get("limit"), *marks):
             lines += [f"{name} is no score of the whole task: {note}"]
+        if tasks[name].get("lossy"):
+            lines += [f"{name}: of one or more of the models {LOSSY}"]
     for name, cell in tasks.items():
         if phenomena := cell.get("by_phenomenon"):
             lines += ["", header(comparison["over_runs"], f"{name} by phenomenon")]

@@ -16,6 +16,7 @@ from eval.runs.revisions import learning_curves
 from eval.runs.run_folder import Run
 from eval.runs.verdicts import Difference, differences, verdicts
 from eval.tasks import extent_note, title
+from eval.tasks.perplexity import LOSSY, is_lossy
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -158,7 +159,14 @@ def text_figures(lineup: Lineup) -> dict | None:
         "window": result["window"],
         "stride": result["stride"],
         "max_words": result["max_words"],
+        "lossy": lossy_note(lineup.runs),
     }
+
+
+def lossy_note(runs: list[Run]) -> str:
+    """Whose bits per byte are of a part of the text alone, in a sentence; empty if nobody's are."""
+    names = [run.name for run in runs if is_lossy(run.scores["tasks"].get("perplexity", {}))]
+    return f"{', '.join(names)}: {LOSSY}." if names else ""
 
 
 def subtask_rows(

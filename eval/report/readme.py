@@ -13,7 +13,7 @@ from pathlib import Path
 from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
-from eval.report.page import TEMPLATES
+from eval.report.page import TEMPLATES, lossy_note
 from eval.results.json_files import read_json
 from eval.results.scores_table import percent, unit
 from eval.runs.ledger import corpus_text
@@ -84,6 +84,7 @@ def record(lineup: Lineup, command: str) -> dict:
         "partial": [task for task, result in student.tasks.items() if result["partial"]],
         "synthetic": [task for task, result in student.tasks.items() if result.get("synthetic")],
         "held_out": student.held_out[0] if student.held_out else None,
+        "lossy": lossy_note(lineup.runs),
         "rows": [row(run) for run in lineup.runs],
     }
 
@@ -130,7 +131,7 @@ def render_one(found: dict) -> str:
         [
             f"### {found['name']}",
             f"Trained on {found['corpus']}. Items: {counts}. "
-            "One seed; ± is the standard error of drawing the items.",
+            f"One seed; ± is the standard error of drawing the items. {found.get('lossy', '')}".rstrip(),
             table,
             f"{found['date']}, commit {commit}{changed}, `{found['command']}`",
         ]

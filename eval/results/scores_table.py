@@ -1,6 +1,7 @@
 """The results as text for a terminal: scores times 100, as the leaderboard has them."""
 
 from eval.tasks import extent_note
+from eval.tasks.perplexity import LOSSY, is_lossy
 
 UNITS = {"accuracy": "%", "r2_gain": "% of the unexplained variance"}
 
@@ -109,4 +110,4 @@ def _held_out(text: dict) -> list[str]:
         perplexity = "-" if row["perplexity"] is None else f"{row['perplexity']:,.2f}"
         numbers = f"{row['nats_per_token']:>11.4f} {perplexity:>11} {row['bits_per_byte']:>10.4f}"
         lines += [f"{name:<40} {row['words']:>9,} {numbers}"]
-    return lines
+    return lines + [f"held-out text: {LOSSY}"] * is_lossy(text)

@@ -2,7 +2,7 @@
 
 Nats per token and perplexity depend on the tokenizer; bits per byte and per word do not, so only those
 compare models with different vocabularies. A tokenizer that loses a part of the text (a WordPiece: case, accents, what
-it has no entry for) asks its model for less, and its bits are not comparable: a line says so.
+it has no entry for) asks its model for less, and its bits are not comparable: wherever they stand, `LOSSY` does.
 
 A document is a run of lines between blank lines and is taken as it stands. It begins with the tokenizer's
 start token (what its post-processor puts first, else its BOS, else its EOS as for GPT-2), which is not
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WINDOW = 128  # tokens; fewer if the model has fewer positions
+LOSSY = (
+    "the tokenizer may lose a part of the text (case, accents, words that it has no entry for): these bits per byte "
+    "are of what it writes, and compare with those of no other"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,11 @@ def start_token(tokenizer: "PreTrainedTokenizerBase") -> int:
         if token is not None:
             return token
     raise UserError("the tokenizer has no BOS and no EOS token, so a document has no beginning: give it one")
+
+
+def is_lossy(result: dict) -> bool:
+    """Whether a result of this task is of a part of the text alone."""
+    return not result.get("whole_text", True)  # results of before do not say
 
 
 def windows(ids: list[int], window: int, stride: int, text: int = 0) -> list[Window]:
@@ -75,8 +84,6 @@ def measure(
     start = start_token(tokenizer)
     cut: list[Window] = []
     tokens = []
-    if not is_byte_level(tokenizer.backend_tokenizer):
-        print("perplexity: the tokenizer may not write all of the text: bits per byte are of what it writes")
     for number, text in enumerate(texts):
         encoded = tokenizer(text.documents, add_special_tokens=False)["input_ids"]
         tokens.append(sum(map(len, encoded)))
@@ -102,6 +109,7 @@ def measure(
         "window": window,
         "stride": stride,
         "document_start": tokenizer.convert_ids_to_tokens(start),
+        "whole_text": is_byte_level(tokenizer.backend_tokenizer),
         "files": {text.name: rates(count) for text, count in zip(texts, counts, strict=True)},
         "splits": {
             split: rates(
