@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int | None:
         extra=lambda: {
             "teachers": [{"name": name, "path": teacher.path} for name, teacher in config.teachers.items()],
             "caches": caches_of(config),
-            "control": f"runs/{config.name}-control",
+            "control": f"runs/{config.control().name}",
         },
     )
 

@@ -5,11 +5,11 @@ Every loss has one class here and one field in `Losses`; a loss that is left out
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from train_teachers.config import Model, Number, Reads, Schedule, Strict, TrainConfig, largest, value
+from train_teachers.config import Model, Number, Reads, RunName, Schedule, Strict, TrainConfig, largest, value
 
 
 def _not_negative(number: Number) -> Number:
@@ -363,9 +363,13 @@ class DistillConfig(TrainConfig):
     teachers: dict[TeacherName, Teacher] = Field(min_length=1)
     """Name (letters, digits, - and _): teacher."""
     losses: Losses
+    control_name: RunName | None = None
+    """Run without distillation that this one is measured against; null: NAME-control."""
     revisions: bool = True
     """As in training a teacher, where it is off: the student's revisions are what the leaderboard asks for, and
     its control writes none."""
+
+    OPERATIONAL: ClassVar = TrainConfig.OPERATIONAL | {"control_name"}
 
     @model_validator(mode="after")
     def _teachers_are_used(self) -> Self:
@@ -523,9 +527,10 @@ class DistillConfig(TrainConfig):
         )
 
     def control(self) -> TrainConfig:
-        """The same student on the same batches without distillation, named <name>-control.
+        """The same student on the same batches without distillation.
 
         It writes no revisions: nothing scores them, and they change no weight.
         """
         shared = {name: getattr(self, name) for name in TrainConfig.model_fields}
-        return TrainConfig.model_construct(**shared | {"name": f"{self.name}-control", "revisions": False})
+        name = self.control_name or f"{self.name}-control"
+        return TrainConfig.model_construct(**shared | {"name": name, "revisions": False})

@@ -15,8 +15,8 @@ from train_teachers.device import (
     FLAGGED,
     WIDTH,
     WORKSPACE,
-    _bytes_of_a_token,
     be_deterministic,
+    bytes_of_a_token,
     choose_attention,
     choose_compile,
     choose_micro_batch,
@@ -183,8 +183,8 @@ def test_a_run_that_was_begun_compiled_is_not_told_to_do_without(monkeypatch):
 
 def test_maps_of_attention_count_for_what_a_gpu_holds(make_model):
     model = make_model()
-    before = _bytes_of_a_token(model, 512)
+    before = bytes_of_a_token(model, 512)
     model.set_attn_implementation("eager")
     shape = model.config
     maps = 4.0 * shape.num_hidden_layers * 3 * shape.num_attention_heads * 512
-    assert _bytes_of_a_token(model, 512) - before == maps
+    assert bytes_of_a_token(model, 512) - before == maps

@@ -32,7 +32,7 @@ def test_every_command_names_what_exists(command):
         assert words[1] == "-m"
         assert find_spec(words[2]) is not None
     else:
-        assert words[0] in ("sbatch", "accelerate", "slurm/pipeline.sh")
+        assert words[0] in ("sbatch", "accelerate", "slurm/pipeline.sh", "slurm/study.sh")
     for word in words:
         if word.endswith((".yaml", ".slurm")):
             assert (ROOT / word).is_file(), word

@@ -344,3 +344,37 @@ def test_two_tasks_share_a_run_in_shards_stop_as_one_and_go_on(clone, monkeypatc
     )
     assert state(job)["Restarts"] == "1" and "stopped at step" in log and "in shards" in log
     assert (summary["status"], summary["processes"]) == ("finished", 2)
+
+
+STUDY = """\
+question: which?
+base: base.yaml
+vary: {losses.soft.temperature: [1.0, 2.0]}
+beside: {again: {teachers.own.path: "runs/{control}/export"}}
+seeds: [0]
+"""
+BASE = (
+    TINY.replace("60000", "2000")
+    + """\
+revisions: false
+teachers: {own: {path: runs/tiny/export}}
+losses: {hard: {weight: 0.5}, soft: {weight: {own: 0.5}}}
+"""
+)
+
+
+def test_a_study_is_arrays_of_jobs_each_behind_those_that_it_needs(clone):
+    Path("base.yaml").write_text(BASE)
+    Path("st.yaml").write_text(STUDY)
+    Path("tiny.yaml").write_text(TINY.replace("60000", "2000"))
+    prepare = "-m babylm_data --source nursery --words 4000 --vocab-size 400 --out data"
+    for words in (prepare, "-m train_teachers tiny.yaml"):
+        subprocess.run([".venv/bin/python", *words.split()], check=True, capture_output=True)
+    told = said("slurm/study.sh", "st.yaml", "--", "--cpus-per-task=1")
+    jobs = re.findall(r"\d+", told)
+    assert len(jobs) == 3, told  # the control, two students of the teacher, one of the control
+    wait_for(lambda: not said("squeue", "-h"), 300)
+    for name in ("st-temperature-1-s0", "st-temperature-2-s0", "st-again-s0"):
+        summary = json.loads(Path("runs", name, "summary.json").read_text())
+        assert summary["status"] == "finished" and Path(summary["control"], "summary.json").exists()
+    assert said("slurm/study.sh", "st.yaml") == "all of st.yaml is finished\n"

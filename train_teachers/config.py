@@ -309,10 +309,13 @@ class Wandb(Strict):
         return self
 
 
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)]
+
+
 class TrainConfig(Strict):
     """One training run: a teacher, or a student without distillation."""
 
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)
+    name: RunName | None = None
     """Run name, the folder under runs/; null: the name of the YAML file."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides initial weights, order of the data and dropout."""
@@ -395,7 +398,7 @@ class TrainConfig(Strict):
 
 
 NAMES = ("name", "wandb.project")
-Config = TypeVar("Config", bound=TrainConfig)
+Config = TypeVar("Config", bound=Strict)
 
 
 def load_config(schema: type[Config], path: str | Path, overrides: list[str] = ()) -> Config:

@@ -79,23 +79,28 @@ def choose_micro_batch(
 ) -> int:
     """Sequences per forward pass, of all that a device has in a step: the largest even share that suits it."""
     if student.device.type == "cpu":
-        tokens = CPU_TOKENS[precision] * max(1, WIDTH // student.config.hidden_size)
+        tokens = tokens_of_a_pass(student, precision)
     else:
         memory = GPU_SHARE * torch.cuda.get_device_properties(student.device).total_memory
         weights = bytes_a_parameter * student.num_parameters() + sum(
             model.get_memory_footprint() for model in frozen
         )
-        a_token = _bytes_of_a_token(student, seq_len)
+        a_token = bytes_of_a_token(student, seq_len)
         # what a teacher keeps to be compared is a part of that
         a_token += sum(
-            _bytes_of_a_token(m, seq_len) for m in frozen if m.config._attn_implementation == "eager"
+            bytes_of_a_token(m, seq_len) for m in frozen if m.config._attn_implementation == "eager"
         )
         tokens = min(GPU_TOKENS, (memory - weights) / a_token)
     fitting = [n for n in range(1, sequences + 1) if sequences % n == 0 and n * seq_len <= tokens]
     return max(fitting, default=1)
 
 
-def _bytes_of_a_token(model: PreTrainedModel, seq_len: int) -> float:
+def tokens_of_a_pass(model: PreTrainedModel, precision: str) -> int:
+    """With how many a CPU is fast."""
+    return CPU_TOKENS.get(precision, CPU_TOKENS["fp32"]) * max(1, WIDTH // model.config.hidden_size)
+
+
+def bytes_of_a_token(model: PreTrainedModel, seq_len: int) -> float:
     """What a forward pass keeps of a token for the way back: in a block some ten states, four inside the MLP, and maps
     of attention where they are made.
     """

@@ -39,6 +39,7 @@ from train_teachers.device import (
     choose_micro_batch,
     refuse_absent_format,
 )
+from train_teachers.estimate import training_flops
 from train_teachers.language_model import build, build_from, checkpoint_activations, num_parameters
 from train_teachers.loop import Progress, train
 from train_teachers.objective import Objective
@@ -198,7 +199,10 @@ class Ready:
         if config.targets.reads != "both":  # where a mask says which token sees which
             for model in (self.student, *self.objective.frozen):
                 choose_attention(model, decided["precision"], self.accelerator.device)
-        self.flops = _training_flops(config, self.student, self.objective, self.batches)
+        tokens = self.steps * config.batch_size * config.data.seq_len
+        judged = self.objective.judged(tokens) / tokens
+        self.flops = training_flops(config, tokens, self.student, judged=judged)
+        self.flops += tokens * self.objective.flops_per_token
         self.manner = self._manner(decided)
         self.inputs = {
             "data": sha256(data / SEAL),
@@ -343,20 +347,6 @@ def _accelerator(config: TrainConfig, precision: str) -> Accelerator:
             f"batch_size {config.batch_size} is no multiple of {accelerator.num_processes} processes"
         )
     return accelerator
-
-
-def _training_flops(
-    config: TrainConfig, student: PreTrainedModel, objective: Objective, batches: Batches
-) -> float:
-    """Of the whole run: forward and backward, 6 a token per weight that multiplies it, and attention to what it sees
-    (Kaplan et al. 2020); and what the objective computes beside.
-    """
-    shape, targets = config.model, config.targets
-    tokens = batches.steps_for(config.data.words) * config.batch_size * config.data.seq_len
-    outputs = shape.hidden_size * student.config.vocab_size * objective.judged(tokens) / tokens
-    full = {"causal": 0.0, "masked": 1.0, "both": 1 - targets.causal}[targets.reads]
-    attention = (1 + full) * shape.num_hidden_layers * shape.hidden_size * config.data.seq_len
-    return tokens * (6.0 * (num_parameters(student)[1] + outputs + attention) + objective.flops_per_token)
 
 
 def _summary(ready: Ready, run: Run, progress: Progress) -> dict:

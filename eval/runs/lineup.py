@@ -123,7 +123,8 @@ def settings(run: Run, control: Run) -> dict:
     Which fields only say how a run is done stands in the control's summary; in an older one nothing does, and then
     the two configs have to agree in those too.
     """
-    apart = {"name", "comment", "teachers", "losses", *ON_THE_WAY, *control.summary.get("operational", [])}
+    apart = {"name", "control_name", "comment", "teachers", "losses", *ON_THE_WAY}
+    apart |= set(control.summary.get("operational", []))
     config = {"targets": NEXT_TOKEN} | plain_config(run)  # which older versions had no word for
     return {key: value for key, value in config.items() if key not in apart}
 

@@ -1,0 +1,197 @@
+"""A study as its YAML tells it, and the cells that it comes to: one student for each combination and seed.
+
+    question: Does it help to compare hidden states, and which?
+    base: distill/configs/babyllama-58m.yaml
+    vary:
+      losses.soft.temperature: [1.0, 2.0]           a field of the config and its values
+      hidden:                                       or variants by name, each of fields and values
+        none: {losses.hidden: null}
+        mse: {losses.hidden.distance: mse}
+    beside:
+      kl-alone: {losses.hidden: null}               a cell that stands outside the combinations
+    seeds: [0, 1, 2]
+
+In a value `{seed}` stands for the seed, `{control}` for the run without distillation of the same student and seed, and
+`{kl-alone}` for the run of that cell with the same seed: a teacher at runs/{control}/export is the student's control.
+"""
+
+import hashlib
+import itertools
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from babylm_data.errors import UserError
+from distill.config import DistillConfig
+from train_teachers.config import RunName, Strict, TrainConfig, load_config
+
+Fields = dict[str, Any]
+"""key.path: value, as on the command line of `python -m distill`."""
+UNFIT = re.compile(r"[^A-Za-z0-9_.]+")
+PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|none)$)[a-z/][a-z0-9_./-]*", re.IGNORECASE)
+DIGITS = 8  # of a control's hash, in hexadecimal
+
+
+class Study(Strict):
+    """What is compared with what."""
+
+    name: RunName
+    """Of the folder under runs/studies/, and the beginning of its runs' names; the name of the YAML file."""
+    like: str | None = None
+    """Another study, beside this file: what is not written here is as there."""
+    question: str = ""
+    """What it is to answer, in a sentence."""
+    base: str | None = None
+    """Config of distill/ that all cells begin from."""
+    fixed: Fields = {}
+    """Fields that all cells have otherwise than base."""
+    vary: dict[str, list[Any] | dict[str, Fields]] = {}
+    """What is varied, and its values: every combination is a cell."""
+    beside: dict[str, Fields] = {}
+    """More cells by name, outside the combinations."""
+    seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
+    """Each cell is trained with each of these."""
+    judge: str = "hard"
+    """By what a best cell may be named: hard, the held-out hard loss, or a task that is for development alone."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if empty := [axis for axis, values in self.vary.items() if not values]:
+            raise ValueError(f"vary.{empty[0]} has no values")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: one of them stands there twice")
+        return self
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One student of a study, with one seed."""
+
+    label: str
+    """What it is, but for its seed."""
+    values: dict[str, str]
+    """By what is varied, what it has; {} for one outside the combinations."""
+    words: list[str]
+    """What `python -m distill` is given."""
+    config: DistillConfig
+
+
+def load_study(path: str | Path) -> Study:
+    """The study in a YAML file; UserError on the first fault."""
+    study = load_config(Study, path)
+    if study.like:
+        other = load_study(Path(path).with_name(study.like))
+        written = {field: getattr(study, field) for field in study.model_fields_set}
+        study = other.model_copy(update=written)
+    if study.base is None:
+        raise UserError(f"{path}: base is not there: name the config that all cells begin from")
+    return study
+
+
+def cells_of(study: Study) -> list[Cell]:
+    """All cells, those of one seed together; UserError if one cannot be, or two are the same."""
+    variants = [(label, {}, fields) for label, fields in study.beside.items()]
+    axes = [list(_variants(axis, values)) for axis, values in study.vary.items()]
+    for chosen in itertools.product(*axes) if axes else []:
+        values = dict(zip(study.vary, (shown for _, shown, _ in chosen), strict=True))
+        fields = {key: value for _, _, fields in chosen for key, value in fields.items()}
+        variants.append(("-".join(part for part, _, _ in chosen), values, fields))
+    if twice := _twice(label for label, _, _ in variants):
+        raise UserError(f"study {study.name}: two cells are called {twice}: name its variants otherwise")
+    cells = []
+    for seed in study.seeds:
+        runs = {label: f"{study.name}-{label}-s{seed}" for label, _, _ in variants}
+        cells += [
+            Cell(label, values, *_made(study, study.fixed | fields, runs, label, seed))
+            for label, values, fields in variants
+        ]
+    one = [cell for cell in cells if cell.config.seed == study.seeds[0]]
+    if twice := _twice(_decided(cell.config) for cell in one):
+        same = [cell.label for cell in one if _decided(cell.config) == twice]
+        raise UserError(f"study {study.name}: {same[0]} and {same[1]} are the same run")
+    return cells
+
+
+def control_name(config: DistillConfig) -> str:
+    """The name of its control by all that decides what comes out: students that differ in teachers and losses alone,
+    of whatever study, have one.
+    """
+    losses = config.without_teachers().losses.model_dump_json()
+    digest = hashlib.sha256((_decided(config.control()) + losses).encode()).hexdigest()
+    return f"control-{digest[:DIGITS]}-s{config.seed}"
+
+
+def _variants(axis: str, values: list | dict[str, Fields]) -> list[tuple[str, str, Fields]]:
+    """(part of a name, value as people read it, fields) of each value on an axis."""
+    if isinstance(values, dict):
+        return [(_fit(name), name, fields) for name, fields in values.items()]
+    field = axis.rpartition(".")[2]
+    shown = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return [(_fit(f"{field}-{text}"), text, {axis: value}) for text, value in zip(shown, values, strict=True)]
+
+
+def _fit(text: str) -> str:
+    return UNFIT.sub("-", text).strip("-")
+
+
+def _made(
+    study: Study, fields: Fields, runs: dict[str, str], label: str, seed: int
+) -> tuple[list[str], DistillConfig]:
+    """What `python -m distill` is given for a cell, and the config that this comes to."""
+    names = runs | {"seed": str(seed)}
+    place = f"study {study.name}, {label}"
+
+    def words(names: dict[str, str], **named: str) -> list[str]:
+        written = {key: _filled(value, names, place) for key, value in fields.items()}
+        written |= {"name": runs[label], "seed": seed, **named}
+        return [study.base, *(f"{key}={_as_word(value)}" for key, value in written.items())]
+
+    def config(words: list[str]) -> DistillConfig:
+        try:
+            return load_config(DistillConfig, words[0], words[1:])
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from None
+
+    control = control_name(config(words(names | {"control": "{control}"})))
+    made = words(names | {"control": control}, control_name=control)
+    return made, config(made)
+
+
+def _filled(value: Any, names: dict[str, str], place: str) -> Any:
+    """A value with the names of runs in the place of `{…}`."""
+    if isinstance(value, dict):
+        return {key: _filled(inner, names, place) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, names, place) for inner in value]
+    if not isinstance(value, str):
+        return value
+
+    def run(found: re.Match) -> str:
+        if found[1] not in names:
+            raise UserError(
+                f"{place}: {found[0]} is no run of it: write {{seed}}, {{control}} or a cell's name"
+            )
+        return names[found[1]]
+
+    return re.sub(r"\{([^{}]*)\}", run, value)
+
+
+def _as_word(value: Any) -> str:
+    """As an override has it: YAML, of which JSON is a part."""
+    return value if isinstance(value, str) and PLAIN.fullmatch(value) else json.dumps(value)
+
+
+def _decided(config: TrainConfig) -> str:
+    """All of a config that decides what comes out, as text."""
+    apart = {"name", "seed", *config.OPERATIONAL}
+    return json.dumps(config.model_dump(mode="json", exclude=apart), sort_keys=True)
+
+
+def _twice(found: Any) -> str | None:
+    """The first that is there twice."""
+    seen: set[str] = set()
+    return next((each for each in found if each in seen or seen.add(each)), None)

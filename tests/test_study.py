@@ -1,0 +1,257 @@
+"""A study: its cells, their controls and teachers, what is trained in which order, and what is left."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from babylm_data.errors import UserError
+from distill import study as study_module
+from distill.cells import cells_of, load_study
+from distill.study import carry_out, foretell, jobs_of, queue, write_plan
+from train_teachers.config import dump_config
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = sorted((ROOT / "distill/studies").glob("*.yaml"))
+STUDY = """
+question: which is better?
+base: base.yaml
+fixed: {data: DATA, compile: false, revisions: false}
+vary:
+  losses.soft.temperature: [1.0, 2.0]
+  hidden:
+    none: {losses.hidden: null}
+    mse: {losses.hidden.distance: mse}
+beside:
+  again: {teachers: {own: {path: "runs/{control}/export"}}, losses: {hard: {weight: 0.5}, soft: {weight: {own: 0.5}}}}
+  third: {teachers: {own: {path: "runs/{again}/export"}}, losses: {hard: {weight: 0.5}, soft: {weight: {own: 0.5}}}}
+seeds: [0, 7]
+"""
+
+
+@pytest.fixture
+def write_study(workplace, make_distill):
+    """write_study(text, name="st", **changes): the path of a study whose base is the tiny distillation."""
+
+    def write(text=STUDY, name="st", **changes):
+        config = make_distill(name=None, **changes)
+        Path("base.yaml").write_text(dump_config(config), encoding="utf-8")
+        data = json.dumps(config.data.model_dump(mode="json"))
+        path = Path(f"{name}.yaml")
+        path.write_text(text.replace("DATA", data), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def jobs(write_study):
+    study = load_study(write_study())
+    return jobs_of(study, cells_of(study))
+
+
+def test_every_combination_and_what_stands_beside_is_a_cell_for_each_seed(write_study):
+    cells = cells_of(load_study(write_study()))
+    assert [cell.config.name for cell in cells[6:]] == [
+        "st-again-s7", "st-third-s7", "st-temperature-1-none-s7", "st-temperature-1-mse-s7",
+        "st-temperature-2-none-s7", "st-temperature-2-mse-s7",
+    ]  # fmt: skip
+    last = cells[-1]
+    assert last.values == {"losses.soft.temperature": "2", "hidden": "mse"}
+    assert (last.config.seed, last.config.losses.soft.temperature) == (7, 2)
+    assert cells[2].config.losses.hidden is None and last.config.losses.hidden.distance == "mse"
+    assert not any(cell.config.revisions for cell in cells)
+
+
+def test_students_that_differ_in_their_losses_alone_have_one_control_in_whatever_study(write_study):
+    first = cells_of(load_study(write_study()))
+    names = {cell.config.control_name for cell in first}
+    assert len(names) == 2 and names == {cell.config.control().name for cell in first}
+    other = cells_of(load_study(write_study(name="other")))
+    assert {cell.config.control_name for cell in other} == names
+    smoothed = {"hard": {"weight": 0.5, "label_smoothing": 0.1}, "soft": {"weight": {"a": 0.5, "b": 0.5}}}
+    text = STUDY.partition("vary:")[0] + "vary: {log_every: [1], losses.soft.temperature: [1, 2]}"
+    same = cells_of(load_study(write_study(text)))
+    assert {cell.config.control_name for cell in same} == {f"{min(names)[:-1]}{seed}" for seed in (0, 1, 2)}
+    for changes in ({"optim": {"lr": 1e-3}}, {"losses": smoothed}):
+        changed = cells_of(load_study(write_study(text, **changes)))
+        assert not names & {cell.config.control_name for cell in changed}
+
+
+def test_names_of_runs_stand_for_controls_and_other_cells_of_the_same_seed(write_study):
+    cells = {cell.config.name: cell.config for cell in cells_of(load_study(write_study()))}
+    for seed in (0, 7):
+        again, third = cells[f"st-again-s{seed}"], cells[f"st-third-s{seed}"]
+        assert again.teachers["own"].path == f"runs/{again.control_name}/export"
+        assert third.teachers["own"].path == f"runs/st-again-s{seed}/export"
+
+
+def test_a_study_like_another_has_of_it_what_it_does_not_say(write_study):
+    write_study()
+    Path("small.yaml").write_text("like: st.yaml\nseeds: [3]\nbeside: {}\n", encoding="utf-8")
+    study = load_study("small.yaml")
+    assert (study.name, study.seeds, study.question) == ("small", [3], "which is better?")
+    assert [cell.config.name for cell in cells_of(study)][0] == "small-temperature-1-none-s3"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("distance: mse", "distance: mean", "study st, temperature-1-mse: base.yaml: losses.hidden.distance: write"),
+        ("runs/{again}", "runs/{agian}", "{agian} is no run of it: write {seed}, {control} or a cell's name"),
+        ("{losses.hidden.distance: mse}", "{losses.hidden: null}", "1-none and temperature-1-mse are the same run"),
+        ("  third:", "  temperature-1-mse:", "two cells are called temperature-1-mse"),
+        ("[0, 7]", "[0, 0]", "seeds: one of them stands there twice"),
+        ("base: base.yaml", "", "base is not there"),
+        ("vary:", "varies:", "unknown key 'varies' .nearest: 'vary'"),
+        ("runs/{control}", "runs/{third}", "is made from itself"),
+        ("runs/{control}", "runs/nobody", "no config in train_teachers/configs is called nobody: train it first"),
+    ],
+)  # fmt: skip
+def test_a_study_that_cannot_be_is_refused_in_a_line(write_study, old, new, told):
+    assert old in STUDY
+    with pytest.raises(UserError, match=told.replace("{", r"\{")):
+        study = load_study(write_study(STUDY.replace(old, new)))
+        jobs_of(study, cells_of(study))
+
+
+def test_each_run_comes_behind_those_that_it_needs(jobs):
+    seen = set()
+    for job in jobs.values():
+        assert job.after <= seen, job.name
+        seen.add(job.name)
+    control = next(name for name in jobs if name.startswith("control-") and name.endswith("-s7"))
+    assert jobs["st-third-s7"].after == {"st-again-s7"} and jobs["st-again-s7"].after == {control}
+    assert jobs["st-temperature-1-none-s7"].after == set()
+    assert len(jobs) == 14
+
+
+def test_teachers_that_are_not_there_are_trained_by_their_configs(write_study, monkeypatch):
+    Path("train_teachers").symlink_to(ROOT / "train_teachers")
+    text = STUDY.replace("runs/{control}/export", "runs/nursery-llama-seed{seed}/export")
+    study = load_study(write_study(text))
+    jobs = jobs_of(study, cells_of(study))
+    words = [
+        "train_teachers",
+        "train_teachers/configs/nursery-llama.yaml",
+        "name=nursery-llama-seed7",
+        "seed=7",
+    ]
+    assert jobs["nursery-llama-seed7"].words == words
+    assert jobs["st-again-s7"].after == {"nursery-llama-seed7"}
+
+
+def test_a_queue_gets_arrays_of_what_needs_the_same(jobs):
+    lines = [line.split("\t") for line in queue(jobs).splitlines()]
+    assert [(number, after) for number, after, _ in lines] == (
+        [("0", "-")] * 2 + [("1", "-")] * 8 + [("2", "0")] * 2 + [("3", "2")] * 2
+    )
+    assert lines[0][2].startswith(".venv/bin/python -m distill base.yaml ") and lines[0][2].endswith(
+        " --control"
+    )
+
+
+@pytest.fixture
+def stub(workplace, monkeypatch):
+    """What `python -m` is here: notes its words, fails where `failing` says, and waits while `waiting` is there."""
+    program = workplace / "stub"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys, time\nfrom pathlib import Path\n"
+        "name = next(word[5:] for word in sys.argv if word.startswith('name='))\n"
+        "name += '--control' * ('--control' in sys.argv)\n"
+        "with open('begun', 'a') as file: file.write(name + '\\n')\n"
+        "while Path('waiting').exists(): time.sleep(0.02)\n"
+        "failing = Path('failing')\n"
+        "sys.exit(3 * (failing.exists() and name in failing.read_text().split()))\n"
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(study_module.sys, "executable", str(program))
+    monkeypatch.setattr(study_module, "LOOK", 0.005)
+    return lambda: (workplace / "begun").read_text().split()
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_run_that_fails_is_named_with_those_that_needed_it_and_all_others_are_trained(
+    jobs, stub, at_once, capsys
+):
+    folder = Path("runs/studies/st")
+    folder.mkdir(parents=True)
+    Path("failing").write_text("st-again-s0")
+    failed = carry_out(jobs, folder, at_once)
+    assert sorted(failed) == [
+        "st-again-s0 failed with status 3",
+        "st-third-s0 was left, for it needs st-again-s0",
+    ]
+    begun = stub()
+    assert len(begun) == len(set(begun)) == 13 and "st-third-s0" not in begun
+    assert begun.index("st-again-s7") < begun.index("st-third-s7")
+    assert (folder / "said/st-again-s7.txt").exists() == (at_once == 3)
+
+
+def test_what_is_finished_is_passed_over(jobs, stub, monkeypatch, capsys):
+    folder = Path("runs/studies/st")
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(study_module, "is_done", lambda job: job.name != "st-third-s7")
+    assert carry_out(jobs, folder, 2) == []
+    assert stub() == ["st-third-s7"]
+    assert capsys.readouterr().out.startswith("13 of 14 are finished already\n")
+
+
+def test_the_plan_tells_which_run_is_which_cell(write_study):
+    study = load_study(write_study())
+    cells = cells_of(study)
+    plan = json.loads((write_plan(study, cells) / "study.json").read_text())
+    assert plan["axes"] == {"losses.soft.temperature": ["1", "2"], "hidden": ["none", "mse"]}
+    assert [cell["run"] for cell in plan["cells"]] == [cell.config.name for cell in cells]
+    assert {cell["control"] for cell in plan["cells"]} == {cell.config.control_name for cell in cells}
+
+
+def test_what_is_to_come_is_told_without_data_or_teachers(write_study):
+    text = STUDY.replace("DATA", '{"path": "runs/nothing", "seq_len": 16, "words": 1000}')
+    text = text.replace("{losses.hidden.distance: mse}", "{losses.soft.divergence: jsd}")
+    Path("train_teachers").symlink_to(ROOT / "train_teachers")
+    there = {name: {"path": "runs/nursery-llama/export"} for name in "ab"}
+    study = load_study(write_study(text, teachers=there))
+    lines = foretell(jobs_of(study, cells_of(study))).splitlines()
+    assert len(lines) == 1 + 15 + 1 and "15 of 15 runs are left" in lines[-1]
+    assert all("seed=" in line and line.endswith(" GB") for line in lines[1:-1])
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_study_comes_to_runs_that_can_be(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = load_study(path)
+    jobs = jobs_of(study, cells_of(study))
+    assert study.question.endswith("?") and len(study.seeds) >= 3
+    assert {job.kind for job in jobs.values()} >= {"control", "student"}
+    tiny = path.stem.endswith("-tiny")
+    twin = path.with_stem(path.stem.removesuffix("-tiny") if tiny else f"{path.stem}-tiny")
+    other = load_study(twin)
+    assert (list(study.vary), len(cells_of(study))) == (list(other.vary), len(cells_of(other)))
+
+
+@pytest.mark.slow
+def test_a_study_is_trained_to_its_end_by_one_command_and_one_that_was_stopped_goes_on(write_study):
+    path = write_study()
+    command = [sys.executable, "-m", "distill.study", str(path), "--at-once", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert "1 of 14: " in first.stdout.readline()
+    first.terminate()
+    said = first.communicate(timeout=60)[1]
+    assert (first.returncode, said.splitlines()[-1]) == (85, "stopped: the same command goes on")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("14 of 14: ")
+    summaries = [json.loads(p.read_text()) for p in Path("runs").glob("*/summary.json")]
+    assert len(summaries) == 14
+    for summary in summaries:
+        assert summary["kind"] == "control" or Path(summary["control"], "summary.json").exists()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert again.stdout == "14 of 14 are finished already\n"

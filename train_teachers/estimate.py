@@ -1,0 +1,91 @@
+"""What a run will take, before there is anything that it needs: hours by the speed of this machine, and memory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from babylm_data.speed import product_rates
+from babylm_data.tokens import read_manifest
+from train_teachers.config import Model, TrainConfig, value
+from train_teachers.device import WHOLE, bytes_of_a_token, choose_formats, tokens_of_a_pass
+from train_teachers.language_model import config_of, model_class, num_parameters
+from train_teachers.run import ROOT, json_table, processor
+
+TOKENS_A_WORD, ENTRIES = 1.6, 8192  # where nothing is prepared: of the one, with a vocabulary of the other
+USED = 0.4  # of the rate of products, until a run has shown what this machine does
+PROGRAM = 0.6e9  # bytes that the libraries take
+
+
+class Estimate(NamedTuple):
+    """What a run takes, roughly."""
+
+    seconds: float
+    bytes: float
+    """Of the device that it runs on."""
+
+
+def estimate(config: TrainConfig, frozen: Sequence[Model], rate: float) -> Estimate:
+    """Of a run with frozen models of these shapes beside it, at so many FLOP/s."""
+    shape, data, targets = config.model, config.data, config.targets
+    entries, tokens_a_word = _corpus(config)
+    student, *others = (_weightless(each, entries) for each in (shape, *frozen))
+    share = value(targets.share, 0.0)
+    asked = {"causal": 1.0, "masked": share, "both": targets.causal + (1 - targets.causal) * share}
+    flops = training_flops(config, data.words * tokens_a_word, student, judged=asked[targets.reads])
+    flops += data.words * tokens_a_word * sum(2.0 * num_parameters(model)[0] for model in others)
+    at_once = min(
+        tokens_of_a_pass(student, choose_formats(config.precision)["precision"]),
+        config.batch_size * data.seq_len,
+    )
+    weights = WHOLE * num_parameters(student)[0] + sum(4.0 * num_parameters(model)[0] for model in others)
+    return Estimate(flops / rate, PROGRAM + weights + at_once * bytes_of_a_token(student, data.seq_len))
+
+
+def training_flops(config: TrainConfig, tokens: float, student: torch.nn.Module, *, judged: float) -> float:
+    """Of the student's training on so many tokens: forward and backward, 6 a token per weight that multiplies it, and
+    attention to what it sees (Kaplan et al. 2020). `judged`: share of the tokens for which outputs are made.
+    """
+    shape, targets = config.model, config.targets
+    outputs = shape.hidden_size * student.config.vocab_size * judged
+    full = {"causal": 0.0, "masked": 1.0, "both": 1 - targets.causal}[targets.reads]
+    attention = (1 + full) * shape.num_hidden_layers * shape.hidden_size * config.data.seq_len
+    return tokens * 6.0 * (num_parameters(student)[1] + outputs + attention)
+
+
+def machine_rate() -> tuple[float, str]:
+    """(FLOP/s that training comes to on this machine, how that is known).
+
+    By all runs that ended here, on as many threads; where there is none, by products of matrices.
+    """
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.cuda.get_device_name() if here == "cuda" else "cpu"
+    place = {"device": device, "processor": processor(), "threads": torch.get_num_threads()}
+    runs = []
+    for folder in ROOT.glob("*/"):
+        summary = json_table(folder / "summary.json") or {}
+        found = json_table(folder / "environment.json") or {}
+        if summary.get("flops") and {key: found.get(key) for key in place} == place:
+            runs.append((summary["flops"], summary["seconds"]))
+    if runs:
+        rate = sum(flops for flops, _ in runs) / sum(seconds for _, seconds in runs)
+        return rate, f"as {len(runs)} finished runs on this machine had it"
+    rate = USED * max(product_rates(here).values())
+    return rate, f"{USED:.0%} of what products of matrices come to"
+
+
+def _weightless(shape: Model, entries: int) -> torch.nn.Module:
+    config = config_of(shape)
+    config.vocab_size = entries
+    with torch.device("meta"):
+        return model_class(shape.family)(config)
+
+
+def _corpus(config: TrainConfig) -> tuple[int, float]:
+    """(entries of the vocabulary, tokens a word) of the data, or what is usual."""
+    if not Path(config.data.path).is_dir():
+        return config.data.vocab_size or ENTRIES, TOKENS_A_WORD
+    manifest = read_manifest(config.data.path)
+    train = manifest["splits"]["train"]
+    return manifest["vocab_size"], train["tokens"] / max(1, train["words"])
