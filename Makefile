@@ -52,7 +52,7 @@ $(RUN) eval.submission evaluate $(SCORED)
 $(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(if $(LICENSE),--license $(LICENSE)) $(SOME)
 endef
 
-.PHONY: help submission line asked test test-slow test-long lint clean
+.PHONY: help submission study line asked test test-slow test-long lint clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -67,6 +67,11 @@ help:            ## this list
 
 submission: asked .venv/installed  ## data, two teachers, student with its revisions, control, scores, bundle and report
 	$(LINE)
+
+study: .venv/installed       ## train a study and compare its cells: STUDY=distill/studies/NAME.yaml [EVAL_DATA=DIR]
+	@test -f "$(STUDY)" || { echo "error: STUDY=$(STUDY) is no file: name one, such as distill/studies/temperature-tiny.yaml" >&2; exit 2; }
+	$(RUN) distill.study "$(STUDY)"
+	$(RUN) eval.study "$(STUDY)" $(if $(filter command environment,$(firstword $(origin EVAL_DATA))),--data "$(EVAL_DATA)")
 
 line: asked                  ## the commands of `make submission`, one a line: slurm/pipeline.sh makes jobs of them
 	$(info $(LINE)) @:

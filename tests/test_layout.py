@@ -49,6 +49,7 @@ FLOORS = [
     ("results",),
     ("finetune", "aoa", "harness", "compare"),
     ("runs",),
+    ("study",),
     ("report",),
     ("submission",),
 ]

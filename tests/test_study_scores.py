@@ -1,0 +1,145 @@
+"""A study's runs, scored: cells against controls of the same seeds, what is left out, and what may be said."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_compare import choice_task, write_folder
+
+from babylm_data.errors import UserError
+from eval.runs.run_folder import SUMMARY
+from eval.study.__main__ import main, request
+from eval.study.__main__ import parser as parser_of_study
+from eval.study.cells import compare_cells
+from eval.study.cells_table import cells_table
+from eval.study.plan import read_plan
+
+SEEDS = (0, 1, 2)
+GAIN = {"good": 0.15, "same": 0.0, "bad": -0.15}
+
+
+def write_run(name: str, rng, ease, *, gain: float, loss: float) -> None:
+    """A finished run that gets each item right with a chance of 0.6, less how hard it is, and its gain."""
+    folder = Path("runs", name)
+    earned = {sub: (rng.random(300) < 0.6 + gain + hard).astype(float).tolist() for sub, hard in ease.items()}
+    text = ({"all": {"bits_per_byte": 2 * loss}}, None)
+    write_folder(folder / "eval", {"blimp_fast": choice_task(earned), "perplexity": text}, model=name)
+    summary = dict.fromkeys(SUMMARY, 1) | {
+        "name": name,
+        "status": "finished",
+        "val/hard": loss,
+        "data": "data",
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+@pytest.fixture
+def study(workplace):
+    """A study of three cells over three seeds: one is better by all measures, one worse, one the same."""
+    rng, cells = np.random.default_rng(0), []
+    ease = {f"sub{k}": rng.uniform(-0.2, 0.2, 300) for k in range(3)}
+    for seed in SEEDS:
+        control = f"control-abc-s{seed}"
+        write_run(control, rng, ease, gain=0.0, loss=4.0 + 0.01 * seed)
+        for label, gain in GAIN.items():
+            name = f"st-{label}-s{seed}"
+            write_run(
+                name, rng, ease, gain=gain, loss=4.0 + 0.01 * seed - gain + 0.004 * ((seed * 7) % 3 - 1)
+            )
+            cells.append({"label": label, "values": {"axis": label}, "seed": seed, "run": name})
+            cells[-1] |= {"control": control, "command": ["python"]}
+    plan = {"name": "st", "question": "which?", "base": "base.yaml", "judge": "hard", "seeds": list(SEEDS)}
+    folder = workplace / "runs/studies/st"
+    folder.mkdir(parents=True)
+    (folder / "study.json").write_text(json.dumps(plan | {"axes": {"axis": list(GAIN)}, "cells": cells}))
+    return "st"
+
+
+def compared(study):
+    return compare_cells(read_plan(study), lambda name: Path("runs", name, "eval"))
+
+
+def test_a_cell_is_better_worse_or_not_to_be_told_from_its_control_by_every_measure(study):
+    found = compared(study)
+    assert list(found.cells) == ["hard", "blimp_fast", "perplexity"]
+    verdicts = {"good": "better", "same": "not distinguishable", "bad": "worse"}
+    for measure, cells in found.cells.items():
+        assert {label: cell["verdict"] for label, cell in cells.items()} == verdicts, measure
+    good = found.cells["blimp_fast"]["good"]
+    assert good["interval"][0] < good["difference"] < good["interval"][1] and good["seeds"] == 3
+    assert good["mean"] == pytest.approx(good["a"]) and good["control_mean"] == pytest.approx(good["b"])
+    assert found.cells["hard"]["good"]["noise"] == pytest.approx(0.01)
+    assert found.said == (
+        "By held-out hard loss, nats a token, of 3 cells 1 better (good) and 1 worse (bad) than the control; "
+        "1 cannot be told from it."
+    )
+
+
+def test_the_table_has_a_block_for_each_measure_its_best_cell_first(study):
+    table = cells_table(compared(study))
+    assert table.startswith("st: which?\nBy held-out hard loss")
+    for block in table.split("\n\n")[1:]:
+        rows = [line.split()[0] for line in block.splitlines()[2:]]
+        assert rows == ["good", "same", "bad"]
+        assert ["*" in line for line in block.splitlines()[2:]] == [True, False, True]
+
+
+def test_runs_that_are_not_finished_are_named_and_the_seeds_that_are_count(study):
+    Path("runs/st-good-s1/summary.json").unlink()
+    Path("runs/control-abc-s2/summary.json").unlink()
+    found = compared(study)
+    assert found.unfinished == ["control-abc-s2", "st-good-s1"]
+    assert {label: cell["seeds"] for label, cell in found.cells["hard"].items()} == {
+        "good": 1,
+        "same": 2,
+        "bad": 2,
+    }
+    assert found.cells["hard"]["good"]["interval"] is None
+    assert found.cells["hard"]["good"]["verdict"] == "not distinguishable"
+    assert "2 runs are not finished: control-abc-s2, st-good-s1" in cells_table(found)
+
+
+def test_cells_that_were_asked_other_items_than_their_controls_are_refused(study):
+    path = Path("runs/st-same-s0/eval/scores.json")
+    path.write_text(path.read_text().replace('"measured_on": "same"', '"measured_on": "other"', 1))
+    with pytest.raises(UserError, match="were scored on other items of blimp_fast"):
+        compared(study)
+
+
+def test_a_study_is_scored_once_and_told_in_a_table_and_a_file(study, monkeypatch, capsys):
+    asked = {}
+    monkeypatch.setattr("eval.results.workers.score_all", lambda requests, processes: asked.update(requests))
+    Path("data/text/test").mkdir(parents=True)
+    main([study, "--processes", "2"])
+    assert len(asked) == 12 and all(each.tasks.names == ("perplexity",) for each in asked.values())
+    record = json.loads(Path("runs/studies/st/results.json").read_text())
+    assert (
+        record["measures"]["hard"]["good"]["verdict"] == "better"
+        and record["said"] in capsys.readouterr().out
+    )
+    assert record["cells"][0] == {"label": "good", "values": {"axis": "good"}}
+
+
+def test_a_trial_goes_beside_the_scores(study):
+    args = parser_of_study().parse_args([study, "--limit", "3"])
+    assert request(args, "st-good-s0").out == Path("runs/st-good-s0/trial/eval")
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("nobody", "study.json is missing: train it with `python -m distill.study STUDY.yaml`"),
+        ("nobody.yaml", "nobody.yaml: no such study"),
+    ],
+)
+def test_a_study_that_nobody_began_is_refused(workplace, named, told):
+    with pytest.raises(UserError, match=told):
+        main([named])
+
+
+def test_a_study_of_which_nothing_is_finished_is_refused(study):
+    for path in Path("runs").glob("*/summary.json"):
+        path.unlink()
+    with pytest.raises(UserError, match="no run of st is finished"):
+        main([study])
