@@ -163,6 +163,18 @@ def lock(path: Path) -> TextIO:
     return file
 
 
+def is_held(path: Path) -> bool:
+    """Whether a lock file is there and some process holds it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # it is not there, or nobody can lock here
+        return False
+    return False
+
+
 def _clear_leftovers(path: Path) -> None:
     for leftover in sorted(path.parent.glob(f".{path.name}.tmp-*")):
         with lock(leftover / LOCK):

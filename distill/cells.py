@@ -69,7 +69,7 @@ class Study(Strict):
 
 @dataclass(frozen=True)
 class Cell:
-    """One student of a study, with one seed."""
+    """One student of a study, with one seed, and what it is trained by."""
 
     label: str
     """What it is, but for its seed."""
@@ -83,13 +83,38 @@ class Cell:
 def load_study(path: str | Path) -> Study:
     """The study in a YAML file; UserError on the first fault."""
     study = load_config(Study, path)
-    if study.like:
-        other = load_study(Path(path).with_name(study.like))
+    for other in files_of(path)[1:]:
+        there = load_config(Study, other)
         written = {field: getattr(study, field) for field in study.model_fields_set}
-        study = other.model_copy(update=written)
+        study = there.model_copy(update=written)
     if study.base is None:
         raise UserError(f"{path}: base is not there: name the config that all cells begin from")
+    for place, fields in {"fixed": study.fixed, **study.beside, **_variants_of(study)}.items():
+        if named := sorted({"name", "seed", "control_name"} & fields.keys()):
+            raise UserError(
+                f"{path}: {place} has {named[0]}, which the study itself gives to each run: leave it out"
+            )
+    if not (study.vary or study.beside):
+        raise UserError(f"{path}: there is nothing to compare: write vary or beside")
     return study
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """The YAML file of a study, and those that it is like."""
+    found = [Path(path)]
+    while like := load_config(Study, found[-1]).like:
+        found.append(found[-1].with_name(like))
+        if found[-1] in found[:-1]:
+            raise UserError(
+                f"{found[-1]} is like itself, by way of `like`: take that out of one of {len(found) - 1}"
+            )
+    return found
+
+
+def _variants_of(study: Study) -> dict[str, Fields]:
+    named = [values.items() for values in study.vary.values() if isinstance(values, dict)]
+    listed = {f"vary.{axis}": {axis: None} for axis, values in study.vary.items() if isinstance(values, list)}
+    return listed | dict(itertools.chain.from_iterable(named))
 
 
 def cells_of(study: Study) -> list[Cell]:
@@ -106,7 +131,7 @@ def cells_of(study: Study) -> list[Cell]:
     for seed in study.seeds:
         runs = {label: f"{study.name}-{label}-s{seed}" for label, _, _ in variants}
         cells += [
-            Cell(label, values, *_made(study, study.fixed | fields, runs, label, seed))
+            Cell(label, values, *_made(study, fields, runs, label, seed))
             for label, values, fields in variants
         ]
     one = [cell for cell in cells if cell.config.seed == study.seeds[0]]
@@ -120,7 +145,7 @@ def control_name(config: DistillConfig) -> str:
     """The name of its control by all that decides what comes out: students that differ in teachers and losses alone,
     of whatever study, have one.
     """
-    losses = config.without_teachers().losses.model_dump_json()
+    losses = config.without_teachers().losses.model_dump_json(exclude_defaults=True)
     digest = hashlib.sha256((_decided(config.control()) + losses).encode()).hexdigest()
     return f"control-{digest[:DIGITS]}-s{config.seed}"
 
@@ -146,9 +171,10 @@ def _made(
     place = f"study {study.name}, {label}"
 
     def words(names: dict[str, str], **named: str) -> list[str]:
-        written = {key: _filled(value, names, place) for key, value in fields.items()}
-        written |= {"name": runs[label], "seed": seed, **named}
-        return [study.base, *(f"{key}={_as_word(value)}" for key, value in written.items())]
+        own = {"name": runs[label], "seed": seed, **named}
+        # one behind the other, so that a cell may change a part of what all have
+        written = [*study.fixed.items(), *fields.items(), *own.items()]
+        return [study.base, *(f"{key}={_as_word(_filled(value, names, place))}" for key, value in written)]
 
     def config(words: list[str]) -> DistillConfig:
         try:
@@ -186,9 +212,9 @@ def _as_word(value: Any) -> str:
 
 
 def _decided(config: TrainConfig) -> str:
-    """All of a config that decides what comes out, as text."""
+    """All of a config that decides what comes out, as text; what is as by default is left out, for a new field is."""
     apart = {"name", "seed", *config.OPERATIONAL}
-    return json.dumps(config.model_dump(mode="json", exclude=apart), sort_keys=True)
+    return json.dumps(config.model_dump(mode="json", exclude=apart, exclude_defaults=True), sort_keys=True)
 
 
 def _twice(found: Any) -> str | None:

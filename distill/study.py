@@ -13,21 +13,26 @@ tried again by the same command.
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from babylm_data.errors import STATUS, UserError, parser_of, positive, run_stage
-from babylm_data.sealed import write_whole
+from babylm_data.sealed import LOCK, SEAL, sha256, write_whole
+from babylm_data.sealed import is_held as lock_is_held
 from babylm_data.status import tell
 from babylm_data.stopping import STOPPED, Stopped, asked, saving_first
 from babylm_data.tokens import read_manifest
-from distill.cells import Cell, Study, cells_of, load_study
-from train_teachers.config import TrainConfig, load_config
+from distill.cells import Cell, Study, cells_of, files_of, load_study
+from distill.config import DistillConfig
+from train_teachers.config import Model, TrainConfig, load_config
 
-STUDIES = Path("runs/studies")
+RUNS, STUDIES = Path("runs"), Path("runs/studies")
 LOOK = 0.1  # seconds between looks at what runs
 
 
@@ -54,7 +59,11 @@ def jobs_of(study: Study, cells: list[Cell]) -> dict[str, Job]:
         begun = [_trained(path, own, jobs, what) for what, path in _models_of(control)]
         for folder in config.caches:
             words = ["distill.cache", *cell.words]
-            jobs.setdefault(folder, Job(folder, "cache", words, config, frozenset(filter(None, needed))))
+            job = Job(folder, "cache", words, config, frozenset(filter(None, needed)))
+            if _kept(jobs.setdefault(folder, job).config, folder) != _kept(config, folder):
+                raise UserError(
+                    f"study {study.name}: {cell.label} and another cell keep different things in {folder}"
+                )
             needed.append(folder)
         words = ["distill", *cell.words]
         jobs.setdefault(
@@ -63,6 +72,15 @@ def jobs_of(study: Study, cells: list[Cell]) -> dict[str, Job]:
         )
         jobs[config.name] = Job(config.name, "student", words, config, frozenset(filter(None, needed)))
     return _in_order(study, jobs)
+
+
+def _kept(config: DistillConfig, folder: str) -> tuple:
+    """What decides what a cache holds."""
+    soft, data = config.losses.soft, config.data
+    names = config.caches[folder]
+    shares = [soft.weight[name] for name in names] if len(names) > 1 else []
+    models = [(config.teachers[name].path, config.teachers[name].cache) for name in names]
+    return models, shares, soft.temperature, data.path, data.seq_len, data.layouts, data.held_out_sequences
 
 
 def _models_of(config: TrainConfig) -> list[tuple[str, str]]:
@@ -101,7 +119,7 @@ def _trained(path: str, own: set[str], jobs: dict[str, Job], what: str) -> str |
 
 
 def _in_order(study: Study, jobs: dict[str, Job]) -> dict[str, Job]:
-    """The same, each behind those that it needs."""
+    """The jobs, each behind those that it needs."""
     ordered: dict[str, Job] = {}
     while len(ordered) < len(jobs):
         ready = {
@@ -117,14 +135,30 @@ def _in_order(study: Study, jobs: dict[str, Job]) -> dict[str, Job]:
 
 
 def is_done(job: Job) -> bool:
-    """Whether its run has come to its end."""
-    from babylm_data.sealed import SEAL
-    from train_teachers.run import finished
+    """Whether its run has come to its end, by this config, this data and these models."""
+    from train_teachers.pretrained import weights_hash
+    from train_teachers.run import finished, json_table
 
-    return (Path(job.name) / SEAL).is_file() if job.kind == "cache" else finished(job.config)
+    if job.kind == "cache":
+        return (Path(job.name) / SEAL).is_file()
+    if not finished(job.config):
+        return False
+    inputs = json_table(RUNS / job.name / "inputs.json") or {}
+    seal = Path(job.config.data.path) / SEAL
+    if not (seal.is_file() and inputs.get("data") == sha256(seal)):
+        return False
+    there = [(what.replace("'", ""), Path(path)) for what, path in _models_of(job.config)]
+    return all(
+        inputs.get(what) == weights_hash(path) for what, path in there if what in inputs and path.is_dir()
+    )
 
 
-def write_plan(study: Study, cells: list[Cell]) -> Path:
+def is_held(job: Job) -> bool:
+    """Whether another program is at it, such as another study that shares a control."""
+    return lock_is_held((Path(job.name) if job.kind == "cache" else RUNS / job.name) / LOCK)
+
+
+def write_plan(study: Study, cells: list[Cell], files: Sequence[Path] = ()) -> Path:
     """runs/studies/<name>/study.json: which run is which cell."""
     folder = STUDIES / study.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,6 +167,7 @@ def write_plan(study: Study, cells: list[Cell]) -> Path:
         "question": study.question,
         "base": study.base,
         "judge": study.judge,
+        "files": {str(file): sha256(file) for file in files},
         "axes": {axis: list(dict.fromkeys(c.values[axis] for c in cells if c.values)) for axis in study.vary},
         "seeds": study.seeds,
         "cells": [
@@ -154,58 +189,104 @@ def write_plan(study: Study, cells: list[Cell]) -> Path:
 def carry_out(jobs: dict[str, Job], folder: Path, at_once: int) -> list[str]:
     """Do what is left, so many at once; a line for each that failed or had to be left.
 
-    One at a time shows on this terminal what it does; of several, each writes into `folder`/said/<name>.txt.
+    One at a time shows on this terminal what it does; of several, each writes into `folder`/said/<name>.txt. However
+    this ends, what runs then is asked to stop, and waited for.
     """
-    done = {name for name, job in jobs.items() if is_done(job)}
-    if done:
-        print(f"{len(done)} of {len(jobs)} are finished already", flush=True)
-    failed: dict[str, str] = {}
-    running: dict[str, subprocess.Popen] = {}
+    course = Course(jobs, folder, at_once)
     with saving_first():
-        while not asked():
-            for name, process in list(running.items()):
-                if (status := process.poll()) is not None:
-                    del running[name]
-                    if status:
-                        failed[name] = f"{name} failed with status {status}"
-                    else:
-                        done.add(name)
-                    print(
-                        f"{len(done)} of {len(jobs)}: {failed.get(name, f'{name} is finished')}", flush=True
-                    )
-            left = [job for job in jobs.values() if job.name not in done | failed.keys() | running.keys()]
-            for job in left:
-                if lacking := job.after & failed.keys():
-                    failed[job.name] = f"{job.name} was left, for it needs {min(lacking)}"
-                elif job.after <= done and len(running) < at_once:
-                    running[job.name] = _begin(job, folder, at_once)
-            if not running:
-                break
-            time.sleep(LOOK)
-        for process in running.values():
-            process.terminate()
-        statuses = [process.wait() for process in running.values()]
+        try:
+            while not asked() and course.goes_on():
+                time.sleep(LOOK)
+        finally:
+            course.stop()
         if asked():
-            tell(None, "study", folder.name, len(done), len(jobs), goes_on=True)
-            if wrong := [status for status in statuses if status not in (0, STOPPED)]:
-                print(f"a run did not stop as it was asked to, but with status {wrong[0]}", file=sys.stderr)
+            if at_once > 1:  # one alone has told of itself
+                tell(None, "study", folder.name, len(course.done), len(jobs), goes_on=True)
             raise Stopped
-    tell(None, "study", folder.name, len(done), len(jobs), goes_on=False)
-    return list(failed.values())
+    tell(None, "study", folder.name, len(course.done), len(jobs), goes_on=False)
+    return list(course.failed.values())
 
 
-def _begin(job: Job, folder: Path, at_once: int) -> subprocess.Popen:
-    command, environment = [sys.executable, "-m", *job.words], dict(os.environ)
-    if at_once == 1:
-        print(f"== {job.name}: python -m {' '.join(job.words)}", flush=True)
-        return subprocess.Popen(command)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // at_once)))
-    environment.pop(STATUS, None)  # which tells how far all of them are
-    said = folder / "said" / f"{job.name.replace('/', '-')}.txt"
-    said.parent.mkdir(exist_ok=True)
-    with open(said, "a", encoding="utf-8") as file:
-        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+class Course:
+    """How far the jobs of a study have come."""
+
+    def __init__(self, jobs: dict[str, Job], folder: Path, at_once: int) -> None:
+        self.jobs, self.folder, self.at_once = jobs, folder, at_once
+        self.done = {name for name, job in jobs.items() if is_done(job)}
+        self.failed: dict[str, str] = {}
+        self.running: dict[str, tuple[int, subprocess.Popen]] = {}
+        """By name, a number below `at_once` that no other has, and the process."""
+        self.waited: set[str] = set()
+        """What another program is at, or was."""
+        if self.done:
+            print(f"{len(self.done)} of {len(jobs)} are finished already", flush=True)
+
+    def goes_on(self) -> bool:
+        """Note what has ended and begin what can be begun; False where nothing runs, and nothing is waited for."""
+        for name, (_, process) in list(self.running.items()):
+            if (status := process.poll()) is not None:
+                del self.running[name]
+                self._note(name, status)
+        for job in self.jobs.values():
+            if job.name in self.done | self.failed.keys() | self.running.keys():
+                continue
+            if lacking := job.after & self.failed.keys():
+                self.failed[job.name] = f"{job.name} was left, for it needs {min(lacking)}"
+            elif job.after <= self.done and len(self.running) < self.at_once:
+                self._begin(job)
+        return bool(self.running or self.waited - self.done - self.failed.keys())
+
+    def stop(self) -> None:
+        """Ask what runs to stop, and wait for it."""
+        for _, process in self.running.values():
+            process.terminate()
+        for name, (_, process) in self.running.items():
+            if (status := process.wait()) not in (0, STOPPED, -signal.SIGTERM):
+                print(f"{name} did not stop as it was asked to, but with status {status}", file=sys.stderr)
+
+    def _note(self, name: str, status: int) -> None:
+        if status:
+            self.failed[name] = f"{name} failed with status {status}"
+        else:
+            self.done.add(name)
+        said = self.failed.get(name, f"{name} is finished")
+        print(f"{len(self.done)} of {len(self.jobs)}: {said}", flush=True)
+
+    def _begin(self, job: Job) -> None:
+        if is_held(job):
+            if job.name not in self.waited:
+                print(f"{job.name}: another program is at it, which is waited for", flush=True)
+            self.waited.add(job.name)
+            return
+        if job.name in self.waited and is_done(job):
+            self._note(job.name, 0)
+            return
+        slot = min(set(range(self.at_once)) - {slot for slot, _ in self.running.values()})
+        command, environment = [sys.executable, "-m", *job.words], dict(os.environ)
+        if self.at_once == 1:
+            print(f"== {job.name}: python -m {shlex.join(job.words)}", flush=True)
+            self.running[job.name] = slot, subprocess.Popen(command)
+            return
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // self.at_once)))
+        environment.pop(STATUS, None)  # which tells how far all of them are
+        if gpus := _gpus():
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+        said = self.folder / "said" / f"{job.name.replace('/', '-')}.txt"
+        said.parent.mkdir(exist_ok=True)
+        with open(said, "a", encoding="utf-8") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        self.running[job.name] = slot, process
+
+
+@cache
+def _gpus() -> list[str]:
+    """The GPUs that this process may use, by the numbers that its environment has for them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return visible[:count] if visible != [""] else [str(number) for number in range(count)]
 
 
 def queue(jobs: dict[str, Job]) -> str:
@@ -234,7 +315,7 @@ def foretell(jobs: dict[str, Job]) -> str:
     lines, total = [f"{'run':<60} {'seed':>8} {'time':>9} {'memory':>9}"], 0.0
     for job in left:
         frozen = _frozen(job, shapes) if job.kind in ("student", "cache") else []
-        found = estimate(job.config, frozen, rate)
+        found = estimate(job.config, frozen, rate, trains=job.kind != "cache")
         total += found.seconds
         named = job.name if job.kind == "student" else f"{job.name} ({job.kind})"
         seed = f"seed={job.config.seed}"
@@ -250,16 +331,20 @@ def _in_words(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
-def _frozen(job: Job, shapes: dict) -> list:
-    """The shapes of a student's teachers that run beside it."""
+def _frozen(job: Job, shapes: dict[str, Model]) -> list[Model | int]:
+    """Of a student's teachers that run beside it, the shapes, or the numbers of parameters of those that are there."""
+    from train_teachers.estimate import stored_parameters
     from train_teachers.stand_ins import declared_shape
 
     found = []
     for name, teacher in job.config.teachers.items():
         if teacher.cache and job.kind != "cache":
             continue
-        run = Path(teacher.path).parent.name
-        found.append(shapes.get(run) or declared_shape(teacher.path, teacher.model, f"teacher '{name}'"))
+        run, what = Path(teacher.path).parent.name, f"teacher '{name}'"
+        if Path(teacher.path).is_dir():
+            found.append(stored_parameters(Path(teacher.path)))
+        else:
+            found.append(shapes.get(run) or declared_shape(teacher.path, teacher.model, what))
     return found
 
 
@@ -282,7 +367,7 @@ def main(argv: list[str]) -> int:
         return 0
     for path in {job.config.data.path for job in jobs.values()}:
         read_manifest(path)
-    folder = write_plan(study, cells)
+    folder = write_plan(study, cells, files_of(args.study))
     if args.commands:
         print(queue(jobs))
         return 0

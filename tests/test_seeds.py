@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eval.compare.paired import holm
-from eval.compare.seeds import _seeds_to_settle, difference_of, paired_runs, seed_difference
+from eval.compare.seeds import difference_of, paired_runs, seed_difference, seeds_to_settle
 
 TIMES = 400
 SUBTASKS, ITEMS = 5, 60
@@ -76,9 +76,9 @@ def test_with_one_seed_the_noise_of_training_is_not_known():
 
 
 def test_so_many_seeds_would_settle_a_difference_and_none_where_the_items_are_too_few():
-    needed = _seeds_to_settle(0.01, 0.01**2, 0.0)
+    needed = seeds_to_settle(0.01, 0.01**2, 0.0)
     assert 9 <= needed <= 11  # the usual table of the paired t test has 10
-    assert _seeds_to_settle(0.01, 0.01**2, 0.01**2) is None
+    assert seeds_to_settle(0.01, 0.01**2, 0.01**2) is None
     rng = np.random.default_rng(5)
     settled = [
         paired_runs(rng.normal(0.01, 0.01, needed), np.zeros(needed))["p_value"] < 0.05 for _ in range(400)

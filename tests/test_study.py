@@ -2,18 +2,24 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
+from test_distill import distil
 
 from babylm_data.errors import UserError
 from distill import study as study_module
 from distill.cells import cells_of, load_study
-from distill.study import carry_out, foretell, jobs_of, queue, write_plan
+from distill.study import carry_out, foretell, is_done, jobs_of, queue, write_plan
+from eval.study.__main__ import main as compare
 from train_teachers.config import dump_config
+from train_teachers.estimate import stored_parameters
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "distill/studies").glob("*.yaml"))
@@ -46,6 +52,25 @@ def write_study(workplace, make_distill):
         return path
 
     return write
+
+
+@pytest.fixture
+def distil_first_cell(write_study):
+    """(a job that has come to its end, change("data" or "teacher a"): as if it had been made from another)."""
+    study = load_study(write_study())
+    cell = next(cell for cell in cells_of(study) if cell.label == "temperature-1-none")
+    jobs = jobs_of(study, [cell])
+    distil(cell.config)
+    inputs = Path("runs", cell.config.name, "inputs.json")
+
+    @contextmanager
+    def change(what):
+        text = inputs.read_text()
+        inputs.write_text(json.dumps(json.loads(text) | {what: "another"}))
+        yield
+        inputs.write_text(text)
+
+    return jobs[cell.config.name], change
 
 
 @pytest.fixture
@@ -109,6 +134,9 @@ def test_a_study_like_another_has_of_it_what_it_does_not_say(write_study):
         ("base: base.yaml", "", "base is not there"),
         ("vary:", "varies:", "unknown key 'varies' .nearest: 'vary'"),
         ("runs/{control}", "runs/{third}", "is made from itself"),
+        ("seeds: [0, 7]", "seeds: [0]\nlike: st.yaml", "st.yaml is like itself"),
+        ("vary:\n", "fixed2: {}\nvary:\n", "unknown key 'fixed2'"),
+        ("compile: false", "name: x", "fixed has name, which the study itself gives to each run"),
         ("runs/{control}", "runs/nobody", "no config in train_teachers/configs is called nobody: train it first"),
     ],
 )  # fmt: skip
@@ -116,6 +144,34 @@ def test_a_study_that_cannot_be_is_refused_in_a_line(write_study, old, new, told
     assert old in STUDY
     with pytest.raises(UserError, match=told.replace("{", r"\{")):
         study = load_study(write_study(STUDY.replace(old, new)))
+        jobs_of(study, cells_of(study))
+
+
+def test_a_study_without_anything_to_compare_is_refused(write_study):
+    with pytest.raises(UserError, match="there is nothing to compare: write vary or beside"):
+        load_study(write_study("base: base.yaml\n"))
+
+
+def test_what_a_cell_says_counts_over_what_all_have(write_study):
+    text = STUDY.replace("fixed: {", "fixed: {losses.soft.temperature: 3.0, ").replace(
+        "soft: {weight: {own: 0.5}}", "soft: {weight: {own: 0.5}, temperature: 5.0}"
+    )
+    cells = {cell.label: cell.config for cell in cells_of(load_study(write_study(text)))}
+    assert (
+        cells["again"].losses.soft.temperature == 5
+        and cells["temperature-1-none"].losses.soft.temperature == 1
+    )
+
+
+def test_cells_that_would_keep_different_things_in_one_cache_are_refused(write_study, make_distill):
+    there = {name: {"path": name, "cache": {"path": f"runs/{name}-soft", "top": 4}} for name in "ab"}
+    losses = {"hard": {"weight": 0.5}, "soft": {"weight": {"a": 0.5, "b": 0.5}}}
+    data = {**make_distill().data.model_dump(mode="json"), "offset": "fixed"}
+    text = "base: base.yaml\nvary: {losses.soft.temperature: [1.0, 2.0]}\n"
+    study = load_study(write_study(text, teachers=there, losses=losses, data=data))
+    with pytest.raises(
+        UserError, match="temperature-2 and another cell keep different things in runs/a-soft"
+    ):
         jobs_of(study, cells_of(study))
 
 
@@ -192,6 +248,33 @@ def test_a_run_that_fails_is_named_with_those_that_needed_it_and_all_others_are_
     assert (folder / "said/st-again-s7.txt").exists() == (at_once == 3)
 
 
+def test_a_run_that_another_program_is_at_is_waited_for(jobs, stub, monkeypatch, capsys):
+    folder, looks = Path("runs/studies/st"), []
+    folder.mkdir(parents=True)
+    held = next(name for name in jobs if name.startswith("control-") and name.endswith("-s7"))
+    monkeypatch.setattr(
+        study_module, "is_held", lambda job: job.name == held and not looks.append(1) and len(looks) < 9
+    )
+    monkeypatch.setattr(study_module, "is_done", lambda job: job.name == held and len(looks) >= 9)
+    assert carry_out(jobs, folder, 3) == []
+    assert "st-third-s7" in stub() and sum(name.endswith("--control") for name in stub()) == 1
+    assert capsys.readouterr().out.count(f"{held}: another program is at it, which is waited for") == 1
+
+
+def test_whatever_ends_a_study_ends_what_it_runs(jobs, stub, monkeypatch):
+    folder, begun = Path("runs/studies/st"), []
+    folder.mkdir(parents=True)
+    Path("waiting").touch()
+    honest = subprocess.Popen
+    monkeypatch.setattr(
+        study_module.subprocess, "Popen", lambda *a, **k: begun.append(honest(*a, **k)) or begun[-1]
+    )
+    monkeypatch.setattr(study_module.time, "sleep", lambda seconds: (_ for _ in ()).throw(BrokenPipeError))
+    with pytest.raises(BrokenPipeError):
+        carry_out(jobs, folder, 2)
+    assert len(begun) == 2 and all(process.poll() is not None for process in begun)
+
+
 def test_what_is_finished_is_passed_over(jobs, stub, monkeypatch, capsys):
     folder = Path("runs/studies/st")
     folder.mkdir(parents=True)
@@ -219,6 +302,49 @@ def test_what_is_to_come_is_told_without_data_or_teachers(write_study):
     lines = foretell(jobs_of(study, cells_of(study))).splitlines()
     assert len(lines) == 1 + 15 + 1 and "15 of 15 runs are left" in lines[-1]
     assert all("seed=" in line and line.endswith(" GB") for line in lines[1:-1])
+
+
+def test_teachers_that_are_there_count_as_they_are(write_study, teachers_folder):
+    study = load_study(write_study(seed=3))
+    lines = foretell(jobs_of(study, cells_of(study))).splitlines()
+    assert len(lines) == 1 + 14 + 1
+    assert stored_parameters(teachers_folder / "a") == sum(
+        tensor.numel() for tensor in load_file(teachers_folder / "a" / "model.safetensors").values()
+    )
+
+
+def test_where_not_all_arrays_can_be_submitted_none_is_left(workplace):
+    for name in ("slurm", ".venv/bin"):
+        Path(name).mkdir(parents=True)
+    shutil.copy(ROOT / "slurm/study.sh", "slurm")
+    Path("slurm/line.slurm").touch()
+    programs = {
+        ".venv/bin/python": "printf '0\\t-\\tfirst one\\n1\\t0\\tsecond\\n'",
+        "bin/sbatch": 'echo "$*" >>asked; [ $(wc -l <asked) -lt "${FAILS:-9}" ] && echo 10$(wc -l <asked)',
+        "bin/scancel": 'echo "$*" >cancelled',
+    }
+    for place, text in programs.items():
+        Path(place).parent.mkdir(exist_ok=True)
+        Path(place).write_text(f"#!/bin/bash\n{text}\n")
+        Path(place).chmod(0o755)
+
+    def submit(**more):
+        Path("asked").unlink(missing_ok=True)
+        found = os.environ | {"PATH": f"{Path('bin').absolute()}:{os.environ['PATH']}"} | more
+        command = ["slurm/study.sh", "st.yaml", "--", "--gres=gpu:1"]
+        return subprocess.run(command, env=found, capture_output=True, text=True)
+
+    done = submit()
+    assert (
+        done.stdout
+        == "arrays 101 102: look with squeue --me, and run the same line again when they are over\n"
+    )
+    first, second = Path("asked").read_text().splitlines()
+    assert "--array=0-0" in first and first.endswith("--gres=gpu:1 slurm/line.slurm first one")
+    assert "--dependency=afterany:101" in second
+    failed = submit(FAILS="2")
+    assert (failed.returncode, failed.stderr) == (2, "error: not all jobs could be submitted; none is left\n")
+    assert Path("cancelled").read_text() == "101\n"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -255,3 +381,19 @@ def test_a_study_is_trained_to_its_end_by_one_command_and_one_that_was_stopped_g
         assert summary["kind"] == "control" or Path(summary["control"], "summary.json").exists()
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert again.stdout == "14 of 14 are finished already\n"
+    compare([str(path)])
+    found = json.loads(Path("runs/studies/st/results.json").read_text())
+    assert {cell["seeds"] for cell in found["measures"]["hard"].values()} == {2} and not found["left_out"]
+    config = Path("runs/st-again-s7/config.yaml")
+    config.write_text(config.read_text().replace("batch_size: 4", "batch_size: 5"))
+    with pytest.raises(UserError, match="is no control of st-again-s7, batch_size in their configs differs"):
+        compare([str(path)])
+
+
+def test_a_run_of_other_data_or_teachers_is_not_done(write_study, distil_first_cell):
+    job, change = distil_first_cell
+    assert is_done(job)
+    for what in ("data", "teacher a"):
+        with change(what):
+            assert not is_done(job)
+    assert is_done(job)

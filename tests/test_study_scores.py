@@ -8,12 +8,15 @@ import pytest
 from test_compare import choice_task, write_folder
 
 from babylm_data.errors import UserError
+from babylm_data.sealed import sha256
 from eval.runs.run_folder import SUMMARY
-from eval.study.__main__ import main, request
-from eval.study.__main__ import parser as parser_of_study
+from eval.study import cells as cells_module
+from eval.study.__main__ import main
 from eval.study.cells import compare_cells
 from eval.study.cells_table import cells_table
 from eval.study.plan import read_plan
+from eval.study.scope import Scope
+from eval.tasks.perplexity import LOSSY
 
 SEEDS = (0, 1, 2)
 GAIN = {"good": 0.15, "same": 0.0, "bad": -0.15}
@@ -35,8 +38,13 @@ def write_run(name: str, rng, ease, *, gain: float, loss: float) -> None:
 
 
 @pytest.fixture
-def study(workplace):
-    """A study of three cells over three seeds: one is better by all measures, one worse, one the same."""
+def study(workplace, monkeypatch):
+    """A study of three cells over three seeds: one is better by all measures, one worse, one the same.
+
+    That controls are those of their students is tested where such runs are trained, in test_study.py.
+    """
+    monkeypatch.setattr(cells_module, "refuse_strangers", lambda student, control: None)
+    Path("st.yaml").write_text("as it was")
     rng, cells = np.random.default_rng(0), []
     ease = {f"sub{k}": rng.uniform(-0.2, 0.2, 300) for k in range(3)}
     for seed in SEEDS:
@@ -50,6 +58,7 @@ def study(workplace):
             cells.append({"label": label, "values": {"axis": label}, "seed": seed, "run": name})
             cells[-1] |= {"control": control, "command": ["python"]}
     plan = {"name": "st", "question": "which?", "base": "base.yaml", "judge": "hard", "seeds": list(SEEDS)}
+    plan["files"] = {"st.yaml": sha256(Path("st.yaml"))}
     folder = workplace / "runs/studies/st"
     folder.mkdir(parents=True)
     (folder / "study.json").write_text(json.dumps(plan | {"axes": {"axis": list(GAIN)}, "cells": cells}))
@@ -89,7 +98,7 @@ def test_runs_that_are_not_finished_are_named_and_the_seeds_that_are_count(study
     Path("runs/st-good-s1/summary.json").unlink()
     Path("runs/control-abc-s2/summary.json").unlink()
     found = compared(study)
-    assert found.unfinished == ["control-abc-s2", "st-good-s1"]
+    assert found.left_out == ["control-abc-s2 is not finished", "st-good-s1 is not finished"]
     assert {label: cell["seeds"] for label, cell in found.cells["hard"].items()} == {
         "good": 1,
         "same": 2,
@@ -97,7 +106,7 @@ def test_runs_that_are_not_finished_are_named_and_the_seeds_that_are_count(study
     }
     assert found.cells["hard"]["good"]["interval"] is None
     assert found.cells["hard"]["good"]["verdict"] == "not distinguishable"
-    assert "2 runs are not finished: control-abc-s2, st-good-s1" in cells_table(found)
+    assert "\nst-good-s1 is not finished\n" in cells_table(found)
 
 
 def test_cells_that_were_asked_other_items_than_their_controls_are_refused(study):
@@ -122,8 +131,7 @@ def test_a_study_is_scored_once_and_told_in_a_table_and_a_file(study, monkeypatc
 
 
 def test_a_trial_goes_beside_the_scores(study):
-    args = parser_of_study().parse_args([study, "--limit", "3"])
-    assert request(args, "st-good-s0").out == Path("runs/st-good-s0/trial/eval")
+    assert Scope((), limit=3).request("st-good-s0").out == Path("runs/st-good-s0/trial/eval")
 
 
 @pytest.mark.parametrize(
@@ -142,4 +150,40 @@ def test_a_study_of_which_nothing_is_finished_is_refused(study):
     for path in Path("runs").glob("*/summary.json"):
         path.unlink()
     with pytest.raises(UserError, match="no run of st is finished"):
+        main([study])
+
+
+def test_a_study_that_was_changed_since_its_runs_were_begun_is_refused(study):
+    assert read_plan("st.yaml").name == "st"
+    Path("st.yaml").write_text("another")
+    for named in ("st.yaml", "st"):
+        with pytest.raises(UserError, match="st.yaml is not what it was when its runs were begun"):
+            read_plan(named)
+    Path("other.yaml").write_text("as it was")
+    with pytest.raises(UserError, match="other.yaml has not been begun"):
+        read_plan("other.yaml")
+
+
+def test_bits_of_a_part_of_the_text_and_tasks_that_one_run_lacks_are_told(study):
+    path = Path("runs/st-bad-s1/eval/scores.json")
+    scores = json.loads(path.read_text())
+    del scores["tasks"]["blimp_fast"]
+    scores["tasks"]["perplexity"]["whole_text"] = False
+    path.write_text(json.dumps(scores))
+    found = compared(study)
+    assert found.left_out == ["blimp_fast is left out: st-bad-s1 has no score in it"]
+    assert cells_table(found).endswith(LOSSY) and not found.cells["perplexity"]["good"]["lossy"]
+
+
+def test_so_many_seeds_would_settle_what_is_not_settled_after_the_correction(study):
+    for measure, cells in compared(study).cells.items():
+        assert cells["good"]["seeds_to_settle"] is cells["bad"]["seeds_to_settle"] is None, measure
+        needed = cells["same"]["seeds_to_settle"]
+        assert needed is None or needed > 3
+
+
+def test_a_study_is_not_judged_by_what_nobody_was_asked(study):
+    path = Path("runs/studies/st/study.json")
+    path.write_text(path.read_text().replace('"judge": "hard"', '"judge": "ewok_fast"'))
+    with pytest.raises(UserError, match="st is judged by ewok_fast: add it to --tasks"):
         main([study])

@@ -1,11 +1,14 @@
 """What a run will take, before there is anything that it needs: hours by the speed of this machine, and memory."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import safe_open
 
+from babylm_data.hub import weight_files
 from babylm_data.speed import product_rates
 from babylm_data.tokens import read_manifest
 from train_teachers.config import Model, TrainConfig, value
@@ -26,21 +29,39 @@ class Estimate(NamedTuple):
     """Of the device that it runs on."""
 
 
-def estimate(config: TrainConfig, frozen: Sequence[Model], rate: float) -> Estimate:
-    """Of a run with frozen models of these shapes beside it, at so many FLOP/s."""
+def estimate(
+    config: TrainConfig, frozen: Sequence[Model | int], rate: float, *, trains: bool = True
+) -> Estimate:
+    """What a run takes at so many FLOP/s, with frozen models beside it, by their shapes or numbers of parameters; where
+    it does not train, those models alone over its text. What losses on layers take comes on top.
+    """
     shape, data, targets = config.model, config.data, config.targets
     entries, tokens_a_word = _corpus(config)
-    student, *others = (_weightless(each, entries) for each in (shape, *frozen))
+    student = _weightless(shape, entries)
+    beside = sum(
+        each if isinstance(each, int) else num_parameters(_weightless(each, entries))[0] for each in frozen
+    )
     share = value(targets.share, 0.0)
     asked = {"causal": 1.0, "masked": share, "both": targets.causal + (1 - targets.causal) * share}
-    flops = training_flops(config, data.words * tokens_a_word, student, judged=asked[targets.reads])
-    flops += data.words * tokens_a_word * sum(2.0 * num_parameters(model)[0] for model in others)
+    tokens = data.words * tokens_a_word
+    flops = 2.0 * beside * tokens
+    if trains:
+        flops += training_flops(config, tokens, student, judged=asked[targets.reads])
     at_once = min(
         tokens_of_a_pass(student, choose_formats(config.precision)["precision"]),
         config.batch_size * data.seq_len,
     )
-    weights = WHOLE * num_parameters(student)[0] + sum(4.0 * num_parameters(model)[0] for model in others)
+    weights = WHOLE * num_parameters(student)[0] * trains + 4.0 * beside
     return Estimate(flops / rate, PROGRAM + weights + at_once * bytes_of_a_token(student, data.seq_len))
+
+
+def stored_parameters(folder: Path) -> int:
+    """How many numbers the weights in a folder are."""
+    count = 0
+    for path in weight_files(folder):
+        with safe_open(path, "pt") as file:
+            count += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())
+    return count
 
 
 def training_flops(config: TrainConfig, tokens: float, student: torch.nn.Module, *, judged: float) -> float:

@@ -11,12 +11,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from eval.compare.paired import Columns, Weights, columns_of
 
 LEVEL = 0.95
 POWER = 0.8  # with which so many seeds would settle a difference
 MOST = 1000  # seeds beyond which nobody goes
+NOTHING = 1e-12  # a spread that is rounding
 TURNS = 50  # of halving, for a p-value
 Numbers = float | np.ndarray
 
@@ -40,7 +42,10 @@ def seed_difference(a: Sequence[Columns], b: Sequence[Columns], weights: Weights
 
 
 def paired_runs(a: Sequence[float], b: Sequence[float]) -> dict:
-    """The same of numbers without items, such as bits per byte: the seeds' differences alone."""
+    """As `seed_difference`, of numbers without items, such as bits per byte: by the seeds' differences alone.
+
+    Where these are all one, nothing is known of the noise, and interval and p-value are None.
+    """
     return _told([float(np.mean(a)), float(np.mean(b))], np.subtract(a, b), item_variance=0.0, rest=0.0)
 
 
@@ -60,7 +65,7 @@ def _of_items(delta_SI: np.ndarray) -> float:
 
 
 def _of_rest(delta_SI: np.ndarray) -> float:
-    """The part of it that is neither the seed's nor the item's."""
+    """Variance of the mean by what is left of a difference without the parts of its seed and its item."""
     seeds, count = delta_SI.shape
     if count < 2:
         return 0.0
@@ -82,7 +87,7 @@ def _told(scores: list[float], by_seed: np.ndarray, *, item_variance: float, res
         "p_value": None,
         "seeds_to_settle": None,
     }
-    if seeds < 2:
+    if seeds < 2 or (item_variance == 0 and np.ptp(by_seed) < NOTHING):
         return found
     seed_variance = max(0.0, float(by_seed.var(ddof=1)) / seeds - rest)
     reach = float(_reach(LEVEL, seed_variance, item_variance, seeds))
@@ -90,22 +95,18 @@ def _told(scores: list[float], by_seed: np.ndarray, *, item_variance: float, res
         "seed_error": math.sqrt(seed_variance),
         "interval": [value - reach, value + reach],
         "p_value": _p_value(abs(value), seed_variance, item_variance, seeds),
-        "seeds_to_settle": _seeds_to_settle(abs(value), seed_variance * seeds, item_variance),
+        "seeds_to_settle": seeds_to_settle(abs(value), seed_variance * seeds, item_variance),
     }
 
 
 def _reach(level: float, seed_variance: Numbers, item_variance: float, seeds: Numbers) -> Numbers:
     """Half of the interval."""
-    from scipy.special import ndtri, stdtrit
-
     end = (1 + level) / 2
     return np.sqrt(stdtrit(seeds - 1, end) ** 2 * seed_variance + ndtri(end) ** 2 * item_variance)
 
 
 def _p_value(value: float, seed_variance: float, item_variance: float, seeds: int) -> float:
     """One less the level of the interval that just reaches 0."""
-    if not seed_variance + item_variance:
-        return 0.0 if value else 1.0
     low, high = 0.0, 1.0
     for _ in range(TURNS):
         middle = (low + high) / 2
@@ -116,15 +117,15 @@ def _p_value(value: float, seed_variance: float, item_variance: float, seeds: in
     return 1 - low
 
 
-def _seeds_to_settle(value: float, variance_of_one: float, item_variance: float) -> int | None:
+def seeds_to_settle(
+    value: float, variance_of_one: float, item_variance: float, level: float = LEVEL
+) -> int | None:
     """The fewest seeds with which a difference of this size would be told from 0, four times in five; None if none do.
 
     More seeds make the noise of training small, and never that of the items.
     """
-    from scipy.special import ndtri
-
     seeds = np.arange(2, MOST + 1)
     of_seeds = variance_of_one / seeds
-    needed = _reach(LEVEL, of_seeds, item_variance, seeds) + ndtri(POWER) * np.sqrt(of_seeds + item_variance)
+    needed = _reach(level, of_seeds, item_variance, seeds) + ndtri(POWER) * np.sqrt(of_seeds + item_variance)
     enough = np.flatnonzero(value > needed)
     return int(seeds[enough[0]]) if len(enough) else None

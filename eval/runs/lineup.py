@@ -87,7 +87,13 @@ def read_lineup(folder: Path) -> Lineup:
 
 def check_provenance(lineup: Lineup) -> None:
     """The control must be the student without teachers and nothing else, and all must have had the same items."""
-    student, control = lineup.student, lineup.control
+    check_control(lineup.student, lineup.control)
+    for run in lineup.runs:
+        refuse_other_items(run, lineup.student)
+
+
+def check_control(student: Run, control: Run) -> None:
+    """UserError unless the control is the student without teachers and nothing else."""
     remedy = f"delete {control.folder} and run `{student.environment['command']} --control`"
     if control.summary["kind"] != "control":
         raise UserError(f"{control.folder} is a {control.summary['kind']}'s run, no control: {remedy}")
@@ -113,8 +119,6 @@ def check_provenance(lineup: Lineup) -> None:
                 f"{control.name} is no control of {student.name}, its {key} is {control.summary[key]:,}, "
                 f"not {student.summary[key]:,}: {remedy}"
             )
-    for run in lineup.runs:
-        refuse_other_items(run, student)
 
 
 def settings(run: Run, control: Run) -> dict:

@@ -52,34 +52,25 @@ def main(argv: list[str]) -> None:
             f"no run of {plan.name} is finished: train it with `python -m distill.study {args.study}`"
         )
 
+    from eval.results.request import requested
     from eval.results.workers import score_all
-    from eval.study.cells import compare_cells
+    from eval.study.cells import HARD, TEXT, compare_cells
     from eval.study.cells_table import cells_table
+    from eval.study.scope import Scope
 
-    requests = {name: request(args, name) for name in finished}
-    score_all({name: each for name, each in requests.items() if each.tasks.names}, args.processes)
+    scope = requested(Scope, vars(args))
+    if plan.judge not in (HARD, TEXT, *(scope.tasks if scope.data else ())):
+        raise UserError(f"{plan.name} is judged by {plan.judge}: add it to --tasks, with --data DIR")
+    requests = {name: scope.request(name) for name in finished}
+    try:
+        score_all({name: each for name, each in requests.items() if each.tasks.names}, args.processes)
+    except UserError as error:  # the table says what is lacking
+        print(f"warning: {error}")
     compared = compare_cells(plan, lambda name: requests[name].out)
     print(cells_table(compared))
     if args.limit is None:
         record = json.dumps(compared.record, indent=1, ensure_ascii=False)
         write_whole(plan.folder / "results.json", record + "\n")
-
-
-def request(args: argparse.Namespace, name: str):
-    """What is asked of a run."""
-    from eval.results.jobs import task_names
-    from eval.results.request import ScoreRequest, TaskSet
-    from eval.runs.run_folder import backend_of, read_summary
-    from eval.study.plan import RUNS
-
-    folder = RUNS / name
-    summary = read_summary(folder)
-    usual = Path(summary["data"], "text/test")
-    text = tuple(args.text or ([str(usual)] if usual.is_dir() else []))
-    names = task_names(args.tasks, args.data, partial=False) if args.data else ()
-    names += ("perplexity",) if text and backend_of(summary, args.backend) == "causal" else ()
-    tasks = TaskSet(names, args.data, text, limit=args.limit, backend=backend_of(summary, args.backend))
-    return ScoreRequest(str(folder / "export"), tasks, folder / ("trial/eval" if args.limit else "eval"))
 
 
 if __name__ == "__main__":

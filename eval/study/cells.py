@@ -1,8 +1,8 @@
 """Every cell of a study against its control, measure by measure, and what that allows to be said.
 
 The rule, fixed before any run: a cell's runs are compared with its controls of the same seeds on the same items; the
-interval holds the noise of training and of drawing the items (`eval.compare.seeds`); p-values are corrected for the
-number of cells (Holm), and only what is below 0.05 then is called a difference.
+interval holds the noise of training and, in tasks of choices, that of drawing the items (`eval.compare.seeds`);
+p-values are corrected for the number of cells (Holm), and only what is below 0.05 then is called a difference.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,13 +12,15 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from eval.compare.paired import holm, weights_of
-from eval.compare.scored import Scored, check_same_items, read_scored
-from eval.compare.seeds import difference_of
-from eval.runs.run_folder import read_summary
+from eval.compare.scored import Scored, check_same_items, is_surprisal, read_scored
+from eval.compare.seeds import difference_of, seeds_to_settle
+from eval.runs.lineup import check_control
+from eval.runs.run_folder import read_run, read_summary
 from eval.study.plan import RUNS, Plan
 from eval.tasks import title
+from eval.tasks.perplexity import is_lossy
 
-SIGNIFICANT = 0.05
+SIGNIFICANT, UNKNOWN = 0.05, "not distinguishable"
 HARD, TEXT = "hard", "perplexity"
 TITLES = {HARD: "Held-out hard loss, nats a token", TEXT: "Held-out text, bits per byte"}
 
@@ -45,7 +47,7 @@ class Finished:
         if measure == HARD:
             return self.summary["val/hard"]
         result = self.scored.tasks.get(measure) if self.scored else None
-        if result is None:
+        if result is None or is_surprisal(result):
             return None
         return result["all"]["bits_per_byte"] if measure == TEXT else result["score"]
 
@@ -55,17 +57,17 @@ class Compared:
     """A study's cells, by measure and label."""
 
     plan: Plan
-    measures: list[str]
     cells: dict[str, dict[str, dict]] = field(default_factory=dict)
     """measure -> label -> as `eval.compare.seeds` tells it, with "values", "controls" and "verdict"."""
-    unfinished: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Runs that are not finished and tasks that not all were asked, a line each."""
 
     @property
     def record(self) -> dict:
-        """All of it, for a file."""
+        """What `results.json` holds of a study."""
         plan = self.plan
         told = {"name": plan.name, "question": plan.question, "base": plan.base, "judge": plan.judge}
-        told |= {"axes": plan.axes, "seeds": plan.seeds, "unfinished": self.unfinished, "said": self.said}
+        told |= {"axes": plan.axes, "seeds": plan.seeds, "left_out": self.left_out, "said": self.said}
         values = {cell.label: cell.values for cell in plan.cells}
         return told | {
             "cells": [{"label": each, "values": values[each]} for each in plan.labels],
@@ -97,35 +99,49 @@ def sign_of(measure: str) -> int:
 
 
 def compare_cells(plan: Plan, out_of: Callable[[str], Path]) -> Compared:
-    """All cells that have a finished run with a finished control; `out_of` a run's name, where its scores are."""
-    unfinished = set(plan.unfinished)
+    """All cells that have a finished run with a finished control; `out_of` a run's name, where its scores are.
+
+    UserError if a run is no control of its student, or was asked other items.
+    """
+    unfinished = plan.unfinished
     runs = {name: Finished(name, out_of(name)) for name in plan.runs if name not in unfinished}
-    scored = [run.scored.tasks for run in runs.values() if run.scored]
-    tasks = [task for task in (scored[0] if scored else {}) if all(task in found for found in scored)]
-    compared = Compared(plan, [HARD, *tasks], unfinished=plan.unfinished)
-    for measure in compared.measures:
-        cells = {}
-        for label in plan.labels:
-            pairs = [
-                (runs[cell.run], runs[cell.control])
-                for cell in plan.cells
-                if cell.label == label and cell.run in runs and cell.control in runs
-            ]
-            if pairs and all(run.value(measure) is not None for pair in pairs for run in pair):
-                cells[label] = _cell(measure, pairs)
+    pairs: dict[str, list[tuple[Finished, Finished]]] = {label: [] for label in plan.labels}
+    for cell in plan.cells:
+        if cell.run in runs and cell.control in runs:
+            refuse_strangers(runs[cell.run], runs[cell.control])
+            pairs[cell.label].append((runs[cell.run], runs[cell.control]))
+    compared = Compared(plan, left_out=[f"{name} is not finished" for name in unfinished])
+    tasks = dict.fromkeys(task for run in runs.values() if run.scored for task in run.scored.tasks)
+    for measure in [HARD, *tasks]:
+        if lacking := [run.name for run in runs.values() if run.value(measure) is None]:
+            compared.left_out.append(f"{measure} is left out: {lacking[0]} has no score in it")
+            continue
+        cells = {label: _cell(measure, found) for label, found in pairs.items() if found}
         _correct(cells, sign_of(measure))
         if cells:
             compared.cells[measure] = cells
     return compared
 
 
+def refuse_strangers(student: Finished, control: Finished) -> None:
+    """UserError unless the one is the control of the other."""
+    folders = RUNS / student.name, RUNS / control.name
+    roles = ("student", "control")
+    check_control(
+        *(read_run(folder, role, scored=False) for folder, role in zip(folders, roles, strict=True))
+    )
+
+
 def _cell(measure: str, pairs: Sequence[tuple[Finished, Finished]]) -> dict:
+    """One cell against its controls by one measure."""
     sides = list(zip(*pairs, strict=True))
     scores = [[run.value(measure) for run in side] for side in sides]
-    items, weights = [[{}] * len(pairs)] * 2, {}
-    if measure not in (HARD, TEXT):
+    items, weights, lossy = [[{}] * len(pairs)] * 2, {}, False
+    if measure != HARD:
         folders = [run.scored for side in sides for run in side]
         check_same_items(measure, folders)
+        lossy = any(is_lossy(folder.tasks[measure]) for folder in folders)
+    if measure not in (HARD, TEXT):
         items = [[run.scored.items(measure) for run in side] for side in sides]
         weights = weights_of(folders[0].tasks[measure])
     found = difference_of(*items, weights, scores)
@@ -137,15 +153,20 @@ def _cell(measure: str, pairs: Sequence[tuple[Finished, Finished]]) -> dict:
         "control_mean": fmean(scores[1]),
         "standard_deviation": spreads[0],
         "noise": spreads[1],
+        "lossy": lossy,
     }
 
 
 def _correct(cells: dict[str, dict], sign: int) -> None:
+    """Give each cell its p-value after Holm's correction, a verdict, and how many seeds would give it another."""
     tested = [cell for cell in cells.values() if cell["p_value"] is not None]
     for cell, p in zip(tested, holm([cell["p_value"] for cell in tested]), strict=True):
         cell["p_holm"] = p
     for cell in cells.values():
         known = cell.get("p_holm", 1.0) < SIGNIFICANT
-        cell["verdict"] = (
-            ("better" if sign * cell["difference"] > 0 else "worse") if known else "not distinguishable"
-        )
+        cell["verdict"] = ("better" if sign * cell["difference"] > 0 else "worse") if known else UNKNOWN
+        if cell["p_value"] is not None:  # by the strictest level that the correction may ask for
+            of_one, of_items = cell["seed_error"] ** 2 * cell["seeds"], cell["item_error"] ** 2
+            level = 1 - SIGNIFICANT / len(tested)
+            needed = None if known else seeds_to_settle(abs(cell["difference"]), of_one, of_items, level)
+            cell["seeds_to_settle"] = needed if needed and needed > cell["seeds"] else None

@@ -1,15 +1,16 @@
 """What `python -m distill.study` wrote down of a study: which run is which cell, and which runs are finished."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
-from babylm_data.yaml_files import read_table
+from babylm_data.sealed import sha256
 from eval.results.json_files import damage_named, read_json
 
 STUDIES, RUNS = Path("runs/studies"), Path("runs")
 REMEDY = "train it with `python -m distill.study STUDY.yaml`"
-KEYS = ("name", "question", "base", "judge", "axes", "seeds", "cells")
+KEYS = ("name", "question", "base", "judge", "files", "axes", "seeds", "cells")
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,28 @@ class Plan:
 
 
 def read_plan(named: str) -> Plan:
-    """The plan of a study that is named by its YAML file or by its name; a UserError if nobody has begun it."""
-    name = named
-    if named.endswith((".yaml", ".yml")):
-        path = Path(named)
-        if not path.is_file():
-            raise UserError(f"{path}: no such study")
-        name = read_table(path).get("name") or path.stem
-    path = STUDIES / name / "study.json"
+    """The plan of a study that is named by its YAML file or by its name.
+
+    UserError if nobody has begun it, or its file is not what it was then.
+    """
+    path = STUDIES / named / "study.json"
+    if Path(named).suffix in (".yaml", ".yml"):
+        if not Path(named).is_file():
+            raise UserError(f"{named}: no such study")
+        path = next(filter(partial(_is_of, named), sorted(STUDIES.glob("*/study.json"))), None)
+        if path is None:
+            raise UserError(f"{named} has not been begun: {REMEDY}")
     content = read_json(path, REMEDY, KEYS)
     with damage_named(path, REMEDY):
+        for file, digest in content["files"].items():
+            if Path(file).is_file() and sha256(Path(file)) != digest:
+                raise UserError(f"{file} is not what it was when its runs were begun: {REMEDY}")
         cells = [Cell(**cell) for cell in content["cells"]]
-        return Plan(folder=path.parent, **{key: content[key] for key in KEYS if key != "cells"}, cells=cells)
+        taken = {key: content[key] for key in KEYS if key not in ("cells", "files")}
+        return Plan(folder=path.parent, **taken, cells=cells)
+
+
+def _is_of(named: str, path: Path) -> bool:
+    """Whether a plan is that of a YAML file."""
+    files = list(read_json(path, REMEDY, KEYS)["files"])
+    return bool(files) and Path(files[0]).resolve() == Path(named).resolve()
