@@ -47,7 +47,7 @@ FLOORS = [
     ("scorer",),
     ("tasks",),
     ("results",),
-    ("finetune", "aoa", "harness", "compare"),
+    ("finetune", "aoa", "harness", "compare", "sample"),
     ("runs",),
     ("study",),
     ("report",),

@@ -1,0 +1,1 @@
+"""What a model writes on from a prompt."""
