@@ -100,6 +100,15 @@ def utf8_text(path: Path, remedy: str, newline: str | None = None) -> str:
         raise UserError(f"{path}, line {line} is not UTF-8 text: {remedy}") from None
 
 
+def json_table(path: Path) -> dict | None:
+    """The JSON object in a file; None if there is none."""
+    try:
+        content = json.loads(utf8_text(path, ""))
+    except (UserError, OSError, *BAD_JSON):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def json_lines(path: Path, key: str) -> list[dict]:
     """The JSON objects on the lines of a file, each with a whole number under `key`; none if it is not there.
 

@@ -171,7 +171,7 @@ def is_held(path: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError:  # it is not there, or nobody can lock here
-        return False
+        pass
     return False
 
 

@@ -15,7 +15,6 @@ Exit status 1 if a check fails or a term does not fall.
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -71,15 +70,13 @@ def train_teachers(path: Path) -> None:
     """Train those that a twin names and that are not there, where they have a config."""
     from distill.config import DistillConfig
     from train_teachers.config import load_config
-    from train_teachers.stand_ins import config_of_run
+    from train_teachers.stand_ins import words_of_run
 
     for teacher in load_config(DistillConfig, path).teachers.values():
         name = Path(teacher.path).parent.name
-        if (config := config_of_run(TEACHERS, name)) and not Path(teacher.path).is_dir():
-            seed = re.search(r"-seed(\d+)$", name)
-            words = [sys.executable, "-m", "train_teachers", str(config), f"name={name}"]
-            words += [f"seed={seed[1]}"] if seed else []
-            subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
+        if (words := words_of_run(TEACHERS, name)) and not Path(teacher.path).is_dir():
+            command = [sys.executable, "-m", "train_teachers", *words]
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
 def held_out(path: Path, run: Path) -> Falls:

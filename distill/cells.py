@@ -82,18 +82,12 @@ class Cell:
 
 def load_study(path: str | Path) -> Study:
     """The study in a YAML file; UserError on the first fault."""
-    study = load_config(Study, path)
-    for other in files_of(path)[1:]:
-        there = load_config(Study, other)
+    study, *others = _chain(path).values()
+    for there in others:
         written = {field: getattr(study, field) for field in study.model_fields_set}
         study = there.model_copy(update=written)
     if study.base is None:
         raise UserError(f"{path}: base is not there: name the config that all cells begin from")
-    for place, fields in {"fixed": study.fixed, **study.beside, **_variants_of(study)}.items():
-        if named := sorted({"name", "seed", "control_name"} & fields.keys()):
-            raise UserError(
-                f"{path}: {place} has {named[0]}, which the study itself gives to each run: leave it out"
-            )
     if not (study.vary or study.beside):
         raise UserError(f"{path}: there is nothing to compare: write vary or beside")
     return study
@@ -101,20 +95,18 @@ def load_study(path: str | Path) -> Study:
 
 def files_of(path: str | Path) -> list[Path]:
     """The YAML file of a study, and those that it is like."""
-    found = [Path(path)]
-    while like := load_config(Study, found[-1]).like:
-        found.append(found[-1].with_name(like))
-        if found[-1] in found[:-1]:
-            raise UserError(
-                f"{found[-1]} is like itself, by way of `like`: take that out of one of {len(found) - 1}"
-            )
-    return found
+    return list(_chain(path))
 
 
-def _variants_of(study: Study) -> dict[str, Fields]:
-    named = [values.items() for values in study.vary.values() if isinstance(values, dict)]
-    listed = {f"vary.{axis}": {axis: None} for axis, values in study.vary.items() if isinstance(values, list)}
-    return listed | dict(itertools.chain.from_iterable(named))
+def _chain(path: str | Path) -> dict[Path, Study]:
+    """What stands in the YAML file of a study, and in those that it is like, one after the other."""
+    found, path = {}, Path(path)
+    while path not in found:
+        found[path] = load_config(Study, path)
+        if not (like := found[path].like):
+            return found
+        path = path.with_name(like)
+    raise UserError(f"{path} is like itself, by way of `like`: take that out of one of {len(found)}")
 
 
 def cells_of(study: Study) -> list[Cell]:
@@ -125,6 +117,11 @@ def cells_of(study: Study) -> list[Cell]:
         values = dict(zip(study.vary, (shown for _, shown, _ in chosen), strict=True))
         fields = {key: value for _, _, fields in chosen for key, value in fields.items()}
         variants.append(("-".join(part for part, _, _ in chosen), values, fields))
+    for place, fields in {"fixed": study.fixed, **{label: fields for label, _, fields in variants}}.items():
+        if named := sorted({"name", "seed", "control_name"} & fields.keys()):
+            raise UserError(
+                f"study {study.name}: {place} has {named[0]}, which the study itself gives to each run: leave it out"
+            )
     if twice := _twice(label for label, _, _ in variants):
         raise UserError(f"study {study.name}: two cells are called {twice}: name its variants otherwise")
     cells = []

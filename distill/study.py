@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from babylm_data.errors import STATUS, UserError, parser_of, positive, run_stage
+from babylm_data.files import json_table
 from babylm_data.sealed import LOCK, SEAL, sha256, write_whole
 from babylm_data.sealed import is_held as lock_is_held
 from babylm_data.status import tell
@@ -94,7 +95,7 @@ def _models_of(config: TrainConfig) -> list[tuple[str, str]]:
 def _trained(path: str, own: set[str], jobs: dict[str, Job], what: str) -> str | None:
     """The name of the job that makes the model at a path, which is added where no cell is it; None if it is there."""
     from train_teachers.run import finished
-    from train_teachers.stand_ins import config_of_run
+    from train_teachers.stand_ins import words_of_run
 
     folder = Path(path)
     name = folder.parent.name
@@ -102,14 +103,12 @@ def _trained(path: str, own: set[str], jobs: dict[str, Job], what: str) -> str |
         return None  # somebody else's: the run itself says if it is not there
     if name in own or name in jobs:
         return name
-    if not (file := config_of_run(Path("train_teachers/configs"), name)):
+    if not (words := words_of_run(Path("train_teachers/configs"), name)):
         if folder.is_dir():
             return None
         raise UserError(
             f"{what}: {path} does not exist, and no config in train_teachers/configs is called {name}: train it first"
         )
-    seed = name.rpartition("-seed")[2]
-    words = [str(file), f"name={name}", *([f"seed={seed}"] if name != file.stem and seed.isdecimal() else [])]
     config = load_config(TrainConfig, words[0], words[1:])
     if folder.is_dir() and not finished(config):
         return None  # trained with fields of its own
@@ -137,7 +136,7 @@ def _in_order(study: Study, jobs: dict[str, Job]) -> dict[str, Job]:
 def is_done(job: Job) -> bool:
     """Whether its run has come to its end, by this config, this data and these models."""
     from train_teachers.pretrained import weights_hash
-    from train_teachers.run import finished, json_table
+    from train_teachers.run import finished
 
     if job.kind == "cache":
         return (Path(job.name) / SEAL).is_file()

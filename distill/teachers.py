@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from babylm_data.causality import reads_by_mask
 from babylm_data.errors import UserError
+from babylm_data.files import json_table
 from babylm_data.hub import find_folder
 from babylm_data.models import Kind, longest_input, looks_ahead
 from distill.config import Attention, DistillConfig, Layered
@@ -18,7 +19,6 @@ from train_teachers import pretrained
 from train_teachers.language_model import reading
 from train_teachers.objective import wide
 from train_teachers.outputs import Flags, Logits, Output, has_plain_output, output_of
-from train_teachers.run import json_table
 from train_teachers.targets import IGNORE, Batch
 
 # Shape suffixes: B sequences, T positions, N = B * T, V vocabulary, D width.

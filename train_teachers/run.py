@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from babylm_data.disk import room_advice
 from babylm_data.errors import UserError
-from babylm_data.files import BAD_JSON, json_lines, utf8_text
+from babylm_data.files import json_lines, json_table
 from babylm_data.provenance import command_line
 from babylm_data.sealed import LOCK, lock, write_whole
 from babylm_data.status import STATUS_FILE, tell
@@ -40,15 +40,6 @@ def begun(config: TrainConfig) -> dict[str, str]:
         return {}
     found = json_table(folder / "inputs.json") or {}  # whoever opens the run tells of a damaged one
     return {key: value for key, value in found.items() if isinstance(value, str)}
-
-
-def json_table(path: Path) -> dict | None:
-    """The JSON object in a file; None if there is none."""
-    try:
-        content = json.loads(utf8_text(path, ""))
-    except (UserError, OSError, *BAD_JSON):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def finished(config: TrainConfig) -> bool:

@@ -16,6 +16,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, logging
 
 from babylm_data.errors import UserError
+from babylm_data.files import json_table
 from babylm_data.fingerprint import fingerprint
 from babylm_data.hub import find_folder
 from babylm_data.memory import keep_freed_memory, memory_advice
@@ -51,7 +52,7 @@ from train_teachers.pretrained import (
     weights_hash,
 )
 from train_teachers.revisions import RevisionWriter, due_revisions, told
-from train_teachers.run import Run, begun, finished, json_table
+from train_teachers.run import Run, begun, finished
 from train_teachers.sharding import engine, refuse_other_engines, whole_weights
 from train_teachers.targets import Targets, targets_of
 from train_teachers.tracking import wandb_mode

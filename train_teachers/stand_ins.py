@@ -107,6 +107,14 @@ def config_of_run(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def words_of_run(folder: Path, name: str) -> list[str] | None:
+    """What `python -m train_teachers` is given for a run of that name, by its config in a folder; None without one."""
+    if not (config := config_of_run(folder, name)):
+        return None
+    seed = re.search(r"-seed(\d+)$", name)
+    return [str(config), f"name={name}", *([f"seed={seed[1]}"] if seed else [])]
+
+
 def _shape(path: Path) -> Model:
     from omegaconf import OmegaConf
 

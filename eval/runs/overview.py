@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from babylm_data.files import BAD_JSON
+from babylm_data.files import BAD_JSON, json_table
 
 TASKS = ("blimp_filtered", "blimp_fast", "nursery")
 """Of which the first that was scored stands in the table."""
@@ -52,9 +52,9 @@ def overview(rows: list[Row]) -> str:
 
 
 def _row(run: Path) -> Row:
-    summary, status = _table(run / "summary.json"), _table(run / "status.json")
+    summary, status = (json_table(run / name) or {} for name in ("summary.json", "status.json"))
     last = _last_validation(run / "metrics.jsonl")
-    tasks = _table(run / "eval/scores.json").get("tasks", {})
+    tasks = (json_table(run / "eval/scores.json") or {}).get("tasks", {})
     task = next((name for name in TASKS if "score" in tasks.get(name, {})), None)
     finished = summary.get("status") == "finished"
     share = 100 * status["done"] / status["of"] if status.get("of") else 0
@@ -68,15 +68,6 @@ def _row(run: Path) -> Row:
         score=(task, tasks[task]["score"]) if task else None,
         changed=max(written, default=0.0),
     )
-
-
-def _table(path: Path) -> dict:
-    """The JSON object in a file; {} where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, *BAD_JSON):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _last_validation(path: Path) -> dict:

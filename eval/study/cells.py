@@ -12,10 +12,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from eval.compare.paired import holm, weights_of
-from eval.compare.scored import Scored, check_same_items, is_surprisal, read_scored
+from eval.compare.scored import Scored, check_same_items, headline, is_surprisal, read_scored
 from eval.compare.seeds import difference_of, seeds_to_settle
 from eval.runs.lineup import check_control
-from eval.runs.run_folder import read_run, read_summary
+from eval.runs.run_folder import Run, read_run, read_summary
 from eval.study.plan import RUNS, Plan
 from eval.tasks import title
 from eval.tasks.perplexity import is_lossy
@@ -42,14 +42,17 @@ class Finished:
         """Of its training."""
         return read_summary(RUNS / self.name)
 
+    @cached_property
+    def run(self) -> Run:
+        """Its folder, checked."""
+        return read_run(RUNS / self.name, self.summary["kind"], scored=False)
+
     def value(self, measure: str) -> float | None:
         """The one number of a measure; None if it was not taken."""
         if measure == HARD:
             return self.summary["val/hard"]
         result = self.scored.tasks.get(measure) if self.scored else None
-        if result is None or is_surprisal(result):
-            return None
-        return result["all"]["bits_per_byte"] if measure == TEXT else result["score"]
+        return None if result is None or is_surprisal(result) else headline(result)
 
 
 @dataclass
@@ -125,11 +128,7 @@ def compare_cells(plan: Plan, out_of: Callable[[str], Path]) -> Compared:
 
 def refuse_strangers(student: Finished, control: Finished) -> None:
     """UserError unless the one is the control of the other."""
-    folders = RUNS / student.name, RUNS / control.name
-    roles = ("student", "control")
-    check_control(
-        *(read_run(folder, role, scored=False) for folder, role in zip(folders, roles, strict=True))
-    )
+    check_control(student.run, control.run)
 
 
 def _cell(measure: str, pairs: Sequence[tuple[Finished, Finished]]) -> dict:
