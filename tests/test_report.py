@@ -9,8 +9,8 @@ import pytest
 from run_tree import BASE, PREPARED, add_start, edit, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
-from eval.report.charts import spread, thin
-from eval.report.page import duration, page
+from eval.report.curves import spread, thin
+from eval.report.page import TEMPLATES, duration, page
 from eval.report.readme import record, render
 from eval.runs.commands import Command, commands
 from eval.runs.evaluations import read_evaluated
@@ -79,14 +79,26 @@ def test_a_correlation_without_a_known_error_stands_in_every_table_and_is_no_cla
 
 def test_the_page_escapes_names_in_text_and_pictures(html):
     _, text = html
-    assert "<script" not in text
+    assert "<script>$x$" not in text
     assert "&lt;script&gt;$x$&amp;" in text
 
 
-def test_the_page_loads_nothing_and_runs_nothing(html):
+def test_the_page_loads_nothing_and_runs_nothing_but_what_sorts_its_tables(html):
     _, text = html
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in text
     assert "://" not in text
-    assert not re.search(r"<(link|script|img|iframe|object|embed)\b|@import|url\((?!#)", text)
+    assert not re.search(r"<(link|img|iframe|object|embed)\b|@import|url\((?!#)|\bon[a-z]+=", text)
+    [script] = re.findall(r"<script>\n(.*?)</script>", text, flags=re.DOTALL)
+    assert script == (TEMPLATES / "sort.js").read_text(encoding="utf-8").rstrip("\n")
+
+
+def test_the_page_says_first_what_came_out_and_how_sure_that_is(html):
+    _, text = html
+    first = re.search(r"<p>(.*?)</p>", text, flags=re.DOTALL)[1]
+    assert re.search(
+        r"the student is [\d.]+ percentage points .*95 % interval [+-][\d.]+ to [+-][\d.]+", first
+    )
 
 
 def test_pictures_take_their_colours_from_the_page(html):

@@ -5,6 +5,10 @@ It reads finished run folders (those of teachers and control are named in the st
 
 from pathlib import Path
 
+import jinja2
+
+from eval.report import charts, curves, tuning_charts
+from eval.report.looks import look_of
 from eval.results.json_files import read_json
 from eval.results.scores_table import percent, tie_note, unit
 from eval.runs.caveats import outside, trial
@@ -23,10 +27,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 def page(lineup: Lineup, known: dict | None = None) -> str:
     """The whole report as one HTML text that loads nothing; `known`: its `facts`, where somebody has found them."""
-    from eval.report import charts, tuning_charts
-
     known = known or facts(lineup)
-    curves, tunings = learning_curves(known["evaluated"].revisions), known["evaluated"].tunings
+    learned, tunings = learning_curves(known["evaluated"].revisions), known["evaluated"].tunings
     return (
         templates()
         .get_template("report.html")
@@ -36,34 +38,27 @@ def page(lineup: Lineup, known: dict | None = None) -> str:
                 task: subtask_rows(lineup, task, delta) for task, delta in known["differences"].items()
             },
             score_charts={task: charts.score_chart(lineup, task) for task in lineup.student.tasks},
-            held_out_chart=charts.held_out_chart(lineup),
-            revision_charts=revision_charts(lineup, curves),
-            stand_ins=stand_ins(lineup.student, curves),
-            terms_chart=charts.terms_chart(lineup),
-            marks={
-                run.name: (charts.mark(lineup, run)[1], charts.css_colour(lineup, run)) for run in lineup.runs
-            }
-            | tuning_charts.tuning_marks(lineup, tunings),
+            held_out_chart=curves.held_out_chart(lineup),
+            revision_charts=revision_charts(learned),
+            stand_ins=stand_ins(lineup.student, learned),
+            terms_chart=curves.terms_chart(lineup),
+            layers_chart=curves.layers_chart(lineup.student),
+            looks={run.name: look_of(lineup, run) for run in lineup.runs}
+            | tuning_charts.tuning_looks(lineup, tunings),
             tuning_charts={task: tuning_charts.tuning_chart(lineup, tunings, task) for task in tunings.tasks},
         )
     )
 
 
-def stand_ins(student: Run, curves: dict[str, list[tuple[int, dict]]]) -> set[str]:
+def stand_ins(student: Run, learned: dict[str, list[tuple[int, dict]]]) -> set[str]:
     """The tasks of which the student or a revision was scored on stand-ins for the official data."""
-    results = [(task, result) for task, points in curves.items() for _, result in points]
+    results = [(task, result) for task, points in learned.items() for _, result in points]
     return {task for task, result in [*student.tasks.items(), *results] if result.get("synthetic")}
 
 
-def revision_charts(lineup: Lineup, curves: dict[str, list[tuple[int, dict]]]) -> dict[str, str]:
+def revision_charts(learned: dict[str, list[tuple[int, dict]]]) -> dict[str, str]:
     """task -> its picture, of each task that two or more of the student's revisions were scored on."""
-    from eval.report import charts
-
-    return {
-        task: charts.revisions_chart(lineup, task, points)
-        for task, points in curves.items()
-        if len(points) > 1
-    }
+    return {task: curves.revisions_chart(task, points) for task, points in learned.items() if len(points) > 1}
 
 
 def facts(lineup: Lineup) -> dict:
@@ -92,8 +87,6 @@ def facts(lineup: Lineup) -> dict:
 
 def templates():
     """The Jinja environment of the page and the model card: HTML is escaped, an unknown name is an error."""
-    import jinja2
-
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES, encoding="utf-8"),
         autoescape=jinja2.select_autoescape(["html"]),

@@ -13,6 +13,7 @@ from pathlib import Path
 from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
+from eval.report.curves import held_out_chart
 from eval.report.page import TEMPLATES, lossy_note
 from eval.results.json_files import read_json
 from eval.results.scores_table import percent, unit
@@ -58,8 +59,6 @@ def main(argv: list[str]) -> int:
 
 def picture(lineup: Lineup) -> str | None:
     """The report's chart of held-out loss as a file of its own, light or dark as its reader is; None without one."""
-    from eval.report.charts import held_out_chart
-
     if not (chart := held_out_chart(lineup)):
         return None
     colours = (TEMPLATES / "report.css").read_text(encoding="utf-8").partition("\n* {")[0]

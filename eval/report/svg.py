@@ -23,6 +23,7 @@ STAND_INS = {
     "#070704": "var(--teacher-4)",
 }
 INK, MUTED, RULE, PAPER, STUDENT, CONTROL, *TEACHERS = STAND_INS
+WIDTH = 9.6  # inches; the page scales a figure to its own width
 STYLE = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
     "text.parse_math": False,  # a run's name may hold a dollar sign

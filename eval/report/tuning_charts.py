@@ -8,27 +8,23 @@ from matplotlib.figure import Figure
 from eval.finetune.overview import title
 from eval.finetune.training import Curve, curve
 from eval.finetune.tuning_folder import TITLES
-from eval.report.charts import SERIES_WIDTH, WIDTH, mark
-from eval.report.svg import INK, PAPER, STAND_INS, STYLE, svg
+from eval.report.looks import Look, look_of
+from eval.report.svg import INK, PAPER, STYLE, WIDTH, svg
 from eval.runs.lineup import Lineup
 from eval.runs.tunings import TunedModel, Tunings
 
 LOSSES = {"loss": "training loss, nats", "validation_loss": "validation loss, nats"}
-DASHES = {"control": (0, (5, 2)), "random weights": (0, (1, 1.5))}
-RANDOM = ("x", "×")
-"""Mark of the model with random weights, for matplotlib and as a character; its colour is that of its run."""
 
 
-def tuning_mark(lineup: Lineup, model: TunedModel) -> tuple[str, str, str]:
-    """(matplotlib marker, the same mark as a character, stand-in colour) of a model."""
-    marker, character, colour = mark(lineup, model.run)
-    return (*RANDOM, colour) if model.random_weights else (marker, character, colour)
+def tuning_look(lineup: Lineup, model: TunedModel) -> Look:
+    """That of the model's run; of random weights a mark and a line of their own, in the colour of their run."""
+    look = look_of(lineup, model.run)
+    return Look("x", "×", look.colour, dashes=(0, (1, 1.5))) if model.random_weights else look
 
 
-def tuning_marks(lineup: Lineup, tunings: Tunings) -> dict[str, tuple[str, str]]:
-    """The name of each model -> its mark as a character, and the mark's colour on the page."""
-    marks = {model.name: tuning_mark(lineup, model) for model in tunings.models}
-    return {name: (character, STAND_INS[colour]) for name, (_, character, colour) in marks.items()}
+def tuning_looks(lineup: Lineup, tunings: Tunings) -> dict[str, Look]:
+    """How each model is drawn, by its name."""
+    return {model.name: tuning_look(lineup, model) for model in tunings.models}
 
 
 def tuning_chart(lineup: Lineup, tunings: Tunings, task: str) -> str | None:
@@ -61,21 +57,21 @@ def tuning_chart(lineup: Lineup, tunings: Tunings, task: str) -> str | None:
 
 def draw_epochs(axes: Axes, lineup: Lineup, model: TunedModel, drawn: Curve, times: int) -> None:
     """One model's mean over seeds, times `times`, within a band of one standard deviation over seeds."""
-    marker, _, colour = tuning_mark(lineup, model)
+    look = tuning_look(lineup, model)
     mean = times * np.array(drawn.mean)
     axes.plot(
         drawn.epochs,
         mean,
-        marker,
-        color=colour,
-        linestyle=DASHES.get(model.role, "solid"),
-        linewidth=SERIES_WIDTH.get(model.role, 1.2),
+        look.marker,
+        color=look.colour,
+        linestyle=look.dashes,
+        linewidth=look.width,
         markersize=4,
-        markerfacecolor=PAPER if model.role == "control" else colour,
-        zorder=4 if model.role == "student" else 3,
+        markerfacecolor=PAPER if model.role == "control" else look.colour,
+        zorder=look.order,
     )
     if None not in drawn.spread:
         reach = times * np.array(drawn.spread)
         axes.fill_between(
-            drawn.epochs, mean - reach, mean + reach, color=colour, alpha=0.14, linewidth=0, zorder=2
+            drawn.epochs, mean - reach, mean + reach, color=look.colour, alpha=0.14, linewidth=0, zorder=2
         )

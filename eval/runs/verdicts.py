@@ -9,6 +9,9 @@ from eval.runs.lineup import Lineup
 from eval.runs.run_folder import Run
 from eval.tasks import title
 
+TWO_SIDED = 1.96
+"""Standard errors to each side that hold 95 % of a normal distribution."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -22,9 +25,17 @@ class Difference:
     by_subtask: dict[str, "Difference"] = field(default_factory=dict)
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of 95 % over drawings of the items; None where the error is not known."""
+        if self.standard_error is None:
+            return None
+        reach = TWO_SIDED * self.standard_error
+        return self.value - reach, self.value + reach
+
+    @property
     def outside(self) -> bool:
-        """Is the difference larger than two of its standard errors? No where they are not known."""
-        return self.standard_error is not None and abs(self.value) > 2 * self.standard_error
+        """Does the interval leave out 0? No where it is not known."""
+        return self.standard_error is not None and abs(self.value) > TWO_SIDED * self.standard_error
 
 
 def differences(lineup: Lineup) -> dict[str, Difference]:
@@ -73,8 +84,8 @@ def verdicts(lineup: Lineup, found: dict[str, Difference]) -> list[str]:
     """One plain sentence a task about student and control, and one about what the errors leave out."""
     return [
         *(sentence(task, lineup.student.tasks[task], delta) for task, delta in found.items()),
-        "One seed: the standard errors are those of drawing the test items, of a difference those of the "
-        "differences item by item. Seed noise is not in them; another seed could give another difference.",
+        "One seed: the intervals hold the noise of drawing the test items, item by item. Seed noise is not in them; "
+        "another seed could give another difference.",
     ]
 
 
@@ -84,11 +95,15 @@ def sentence(task: str, result: dict, delta: Difference) -> str:
         return (
             f"{title(task)}: scored on synthetic stand-ins for the official data, from which nothing follows."
         )
-    points = f"{percent(abs(delta.value), delta.standard_error)} {points_of(result['metric'])}"
+    points = f"{percent(abs(delta.value), None)} {points_of(result['metric'])}"
     where = "above" if delta.value >= 0 else "below"
     measured = f"{title(task)}: the student is {points} {where} the same model trained without distillation"
     if delta.standard_error is None:
         return f"{measured}. Its standard error is not known: no claim of superiority follows."
-    if not delta.outside:
-        return f"{measured}, inside two standard errors of the difference. No claim of superiority follows."
-    return f"{measured}, outside two standard errors of the difference for this pair of runs."
+    low, high = (f"{100 * end:+.2f}" for end in delta.interval)
+    measured += f" (95 % interval {low} to {high})"
+    return (
+        f"{measured} for this pair of runs."
+        if delta.outside
+        else f"{measured}. No claim of superiority follows."
+    )
