@@ -10,6 +10,7 @@ import pytest
 from run_tree import PREPARED, add_start, edit, read_scores, write_json
 from test_tuning_shown import summary
 
+from babylm_data.provenance import processor
 from babylm_data.sealed import SEAL, sha256
 from eval.report.page import hardware, page
 from eval.runs.evaluations import read_evaluated
@@ -18,7 +19,7 @@ from eval.runs.run_folder import read_run
 from eval.scorer.model import model_sha256
 from eval.submission.card import model_card
 from eval.submission.collate import Collected
-from train_teachers.run import environment, processor
+from train_teachers.run import environment
 
 NAMES = ("chck_1M", "chck_2M", "chck_10M")
 AGES = {"score": 0.25, "standard_error": 0.125, "p_value": 0.04, "official_score": 0.25, "words_fitted": 60}

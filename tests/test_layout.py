@@ -49,8 +49,9 @@ FLOORS = [
     ("results",),
     ("finetune", "aoa", "harness", "compare", "sample"),
     ("runs",),
-    ("study",),
+    ("probe",),
     ("report",),
+    ("study",),
     ("submission",),
 ]
 """The rooms of `eval`, from the ground up: each knows its own and those on floors below."""

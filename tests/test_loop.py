@@ -17,13 +17,14 @@ from conftest import make_data, write_corpus
 from safetensors.torch import load_file
 
 from babylm_data.errors import UserError
+from babylm_data.provenance import processor
 from babylm_data.sealed import sha256
 from babylm_data.stopping import STOPPED
 from train_teachers import checkpoint, loop, revisions
 from train_teachers.__main__ import main
 from train_teachers.config import dump_config
 from train_teachers.objective import Terms
-from train_teachers.run import MACHINE, Run, processor
+from train_teachers.run import MACHINE, Run
 from train_teachers.step import Stepper, Trained
 
 

@@ -10,12 +10,13 @@ from safetensors import safe_open
 
 from babylm_data.files import json_table
 from babylm_data.hub import weight_files
+from babylm_data.provenance import processor
 from babylm_data.speed import product_rates
 from babylm_data.tokens import read_manifest
 from train_teachers.config import Model, TrainConfig, value
 from train_teachers.device import WHOLE, bytes_of_a_token, choose_formats, tokens_of_a_pass
 from train_teachers.language_model import config_of, model_class, num_parameters
-from train_teachers.run import ROOT, processor
+from train_teachers.run import ROOT
 
 TOKENS_A_WORD, ENTRIES = 1.6, 8192  # where nothing is prepared: of the one, with a vocabulary of the other
 USED = 0.4  # of the rate of products, until a run has shown what this machine does

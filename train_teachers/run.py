@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import uuid
@@ -23,7 +22,7 @@ from pydantic import ValidationError
 from babylm_data.disk import room_advice
 from babylm_data.errors import UserError
 from babylm_data.files import json_lines, json_table
-from babylm_data.provenance import command_line
+from babylm_data.provenance import command_line, processor
 from babylm_data.sealed import LOCK, lock, write_whole
 from babylm_data.status import STATUS_FILE, tell
 from babylm_data.yaml_files import read_table
@@ -220,15 +219,3 @@ def environment() -> dict:
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def processor() -> str:
-    """The processor's model and cores: "AMD EPYC 9654, 4 logical cores"; its architecture where no model is told."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # not Linux, where platform.processor() would be empty
-        text = ""
-    told = re.search(r"^model name\s*:\s*(\S.*)$", text, flags=re.MULTILINE)
-    model = " ".join(told[1].split()) if told else platform.processor() or platform.machine()
-    count = os.cpu_count()
-    return model + (f", {count} logical core{'s' if count > 1 else ''}" if count else "")

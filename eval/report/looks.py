@@ -39,7 +39,12 @@ CONTROL_LOOK = Look("o", "○", CONTROL, width=1.4, dashes=DASHED)
 
 def look_of(lineup: Lineup, run: Run) -> Look:
     """Of a run beside the others of its lineup."""
-    if run.role != "teacher":
-        return STUDENT_LOOK if run.role == "student" else CONTROL_LOOK
-    index = lineup.teachers.index(run) % len(TEACHERS)
+    return look_as(run.role, lineup.teachers.index(run) if run.role == "teacher" else 0)
+
+
+def look_as(role: str, number: int = 0) -> Look:
+    """Of a student, a control, or teacher `number`."""
+    if role != "teacher":
+        return CONTROL_LOOK if role == "control" else STUDENT_LOOK
+    index = number % len(TEACHERS)
     return Look(*list(TEACHER_MARKS.items())[index], TEACHERS[index])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import jinja2
 
-from eval.report import charts, curves, tuning_charts
+from eval.probe.probed import read_probe
+from eval.report import charts, curves, probe_charts, tuning_charts
 from eval.report.looks import look_of
 from eval.results.json_files import read_json
 from eval.results.scores_table import percent, tie_note, unit
@@ -28,6 +29,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 def page(lineup: Lineup, known: dict | None = None) -> str:
     """The whole report as one HTML text that loads nothing; `known`: its `facts`, where somebody has found them."""
     known = known or facts(lineup)
+    probe, probe_refused = read_probe(lineup.student.folder)
     learned, tunings = learning_curves(known["evaluated"].revisions), known["evaluated"].tunings
     return (
         templates()
@@ -42,12 +44,25 @@ def page(lineup: Lineup, known: dict | None = None) -> str:
             revision_charts=revision_charts(learned),
             stand_ins=stand_ins(lineup.student, learned),
             terms_chart=curves.terms_chart(lineup),
+            probe=probe,
+            probe_refused=probe_refused,
+            **(probe_pictures(probe) if probe else {}),
             layers_chart=curves.layers_chart(lineup.student),
             looks={run.name: look_of(lineup, run) for run in lineup.runs}
             | tuning_charts.tuning_looks(lineup, tunings),
             tuning_charts={task: tuning_charts.tuning_chart(lineup, tunings, task) for task in tunings.tasks},
         )
     )
+
+
+def probe_pictures(probe: dict) -> dict:
+    """How the models of a probe are drawn, and its pictures, by teacher; none of a model that stands alone."""
+    teachers = {
+        name: {"cka": probe_charts.cka_chart(probe, name), "planes": probe_charts.planes_chart(probe, name)}
+        for name in probe["alikeness"]
+    }
+    pictures = {"calibration": probe_charts.calibration_chart(probe), "teachers": teachers}
+    return {"probe_looks": probe_charts.probe_looks(probe), "probe_charts": pictures if teachers else None}
 
 
 def stand_ins(student: Run, learned: dict[str, list[tuple[int, dict]]]) -> set[str]:
