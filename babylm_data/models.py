@@ -72,7 +72,13 @@ def load_model(
     with in place of the folder's. A "causal" model that sees later tokens is refused, whatever it is called. Whether a
     sealed folder is intact is for who finds it to look at.
     """
-    _refuse_strange(folder, config or read_config(folder))
+    there = config or read_config(folder)
+    _refuse_strange(folder, there)
+    if kind == "masked" and there.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise UserError(
+            f"{folder} ({there.model_type}) is no masked language model: name one; a hybrid, which learned to be asked "
+            "both ways, is scored with --backend mntp"
+        )
     logging.disable_progress_bar()  # of the loading: a blink, and noise in a log
     logging.set_verbosity_error()  # it warns of keys, of which what matters is checked below, and of what is asked here
     try:

@@ -21,6 +21,7 @@ SPLITS = ("train", "dev", "test")
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "valid", "dev"), "test": ("test",)}
 CHUNK_NUMBER = re.compile(r"[._-]\d+$")  # childes_00.train and childes_01.train are one source
 TEXT_COLUMN = "text"
+LONGEST = 300  # letters of what a library says: of a data set in several forms it names these
 
 Inputs = dict[str, dict[str, list[Path]]]
 """split -> source -> its files, all in sorted order."""
@@ -124,7 +125,7 @@ def _hub_folder(reference: str, folder: Path) -> Path:
     except (
         Exception
     ) as error:  # the libraries raise a dozen unrelated kinds for a name, a network, a bad file
-        reason = str(error).strip().split("\n")[0]
+        reason = " ".join(str(error).split())[:LONGEST]
         raise UserError(f"cannot load the data set {name!r} ({type(error).__name__}: {reason})") from error
 
 

@@ -80,7 +80,7 @@ class Teacher(Strict):
     reads: Reads | None = None
     """What it can be asked, where the student learns both (targets: hybrid): causal, next tokens; masked, hidden ones,
     by a class of masked models, whose states are then taken one position to the left; both, as the student. null: as
-    the student, if its run has learned that."""
+    the student, if its run has learned that. What it teaches counts by the share of the sequences that it is asked."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """In which its weights are held; half of fp32's memory, and rounded once, in bf16 and fp16."""
     model: Model | None = None

@@ -139,7 +139,10 @@ class DistillObjective(Objective):
         soft, ted, weights = self.losses.soft, self.losses.ted, {}
         for name, loss in self.losses.used.items():
             if isinstance(loss, PerTeacher):
-                weights |= {f"{name}.{k}": value(weight, progress) for k, weight in loss.weight.items()}
+                weights |= {
+                    f"{name}.{k}": value(weight, progress) * self._share(k)
+                    for k, weight in loss.weight.items()
+                }
             elif name == "hard":
                 weight = value(loss.weight, progress)
                 weights |= {part: weight * share for part, share in self.targets.parts.items()}
@@ -159,14 +162,18 @@ class DistillObjective(Objective):
         self.asked = {name: self._asked(name, loss) for name, loss in self.losses.used.items()}
         self.weigh(weights)
 
+    def _share(self, teacher: str) -> float:
+        """Of the sequences of a hybrid, those that a teacher is asked: what its terms count, as the hard loss does."""
+        return self.targets.parts.get(f"hard.{self.reads.get(teacher)}", 1.0)
+
     def _asked(self, name: str, loss: Loss) -> list[str]:
         if isinstance(loss, PerTeacher):
             return [k for k in loss.weight if {name, f"{name}.{k}"} & self.active]
         return list(loss.soft) if name == "heads" and name in self.active else []
 
-    def judged(self, positions: int) -> int:
+    def judged(self, sequences: int, length: int) -> int:
         """All, where a loss on outputs counts at all."""
-        return positions if self._outputs_everywhere else super().judged(positions)
+        return sequences * length if self._outputs_everywhere else super().judged(sequences, length)
 
     @property
     def _outputs_everywhere(self) -> bool:

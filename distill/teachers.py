@@ -7,12 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from babylm_data.causality import reads_by_mask
 from babylm_data.errors import UserError
 from babylm_data.files import json_table
 from babylm_data.hub import find_folder
-from babylm_data.models import Kind, longest_input, looks_ahead
+from babylm_data.models import Kind, longest_input, looks_ahead, read_config
 from distill.config import Attention, DistillConfig, Layered
 from distill.soft_targets import Kept, SoftTargets, identity_of, read_cache
 from train_teachers import pretrained
@@ -124,6 +125,7 @@ class Teachers:
             if teacher.cache:
                 continue
             folder = folder_of(config, name, student_fingerprint)
+            _refuse_unlearned(name, folder, config)
             # only the plain form of attention keeps its maps
             attention = "eager" if name in self.with_attention else None
             kind, answers = pretrained.kind_of(config.reads[name]), name in config.answering
@@ -134,8 +136,11 @@ class Teachers:
                 attention=attention,
             )
             _check_shape(name, model, config, vocab_size)
-            if config.targets.reads == "both":
-                _check_reads(name, folder, model, config)
+            if config.reads[name] == "both" and not reads_by_mask(model):
+                family = model.config.model_type
+                raise UserError(
+                    f"teacher '{name}' ({family}) reads one way whatever it is told: write reads: causal"
+                )
             if not answers:
                 _check_direction(name, folder, model, kind)
             if attention and not getattr(model.config, "num_attention_heads", None):
@@ -193,6 +198,10 @@ class Teachers:
         return signals
 
 
+ANSWERS = {"causal": ("causal",), "masked": ("masked",), "both": ("both", "causal")}
+"""What a teacher that has learned to be asked this can be asked."""
+
+
 def folder_of(config: DistillConfig, name: str, student_fingerprint: str) -> Path:
     """Where a teacher is; UserError if it is not there, or reads other tokens."""
     path, what = config.teachers[name].path, f"teacher '{name}'"
@@ -203,19 +212,23 @@ def folder_of(config: DistillConfig, name: str, student_fingerprint: str) -> Pat
     return folder
 
 
-def _check_reads(name: str, folder: Path, model: PreTrainedModel, config: DistillConfig) -> None:
-    """UserError unless the teacher of a hybrid can be asked what it is asked."""
-    reads, learned = config.reads[name], (json_table(folder.parent / "summary.json") or {}).get("reads")
-    if learned in ("causal", "masked") and learned != reads:
-        raise UserError(
-            f"teacher '{name}' has learned to be asked {learned}, and is asked {reads}: write reads: {learned}"
-        )
-    if not learned and config.teachers[name].reads is None:
+def _refuse_unlearned(name: str, folder: Path, config: DistillConfig) -> None:
+    """UserError if a teacher is asked what it has not learned, as far as its run tells that, or its kind."""
+    asked, learned = config.reads[name], (json_table(folder.parent / "summary.json") or {}).get("reads")
+    if learned in ANSWERS and asked not in ANSWERS[learned]:
+        told = f"teacher '{name}' has learned to be asked {learned}, and is asked {asked}"
+        if config.targets.reads == "both":
+            raise UserError(f"{told}: write reads: {' or '.join(ANSWERS[learned])}")
+        raise UserError(f"{told}: name a {asked} one, or have the student learn both (targets: hybrid)")
+    if not learned and config.targets.reads == "both" and config.teachers[name].reads is None:
         raise UserError(
             f"teacher '{name}': nobody knows what it has learned: write reads: causal, masked or both"
         )
-    if reads == "both" and not reads_by_mask(model):
-        raise UserError(f"teacher '{name}' ({model.config.model_type}) reads one way whatever it is told")
+    family = read_config(folder).model_type
+    if asked == "masked" and name in config.answering and family not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise UserError(
+            f"teacher '{name}' is a {family}, which cannot be asked for hidden tokens: name a masked one"
+        )
 
 
 def _check_direction(name: str, folder: Path, model: PreTrainedModel, kind: Kind) -> None:

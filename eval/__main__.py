@@ -5,15 +5,19 @@ Score a Hugging Face model on zero-shot tasks and on held-out text.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from babylm_data.errors import UserError, parser_of, positive, run_stage
+from babylm_data.files import json_table
 from babylm_data.words import revision_words
 from eval.results.jobs import print_contents, read_jobs, task_names
 from eval.results.official_tree import ResultsTree, model_name
 from eval.results.request import ScoreRequest, TaskSet, names_of, requested
 from eval.results.score import score
 from eval.results.workers import score_all
+from eval.runs.origins import inside_a_run
+from eval.runs.run_folder import BACKENDS_OF, reads_of
 from eval.scorer.model import BACKENDS, DTYPES
 from eval.tasks import LISTS, TASKS
 from eval.tasks.choices import TIE_RULES
@@ -99,6 +103,8 @@ def main(argv: list[str]) -> None:
         return print_contents(tasks)
     if not (args.model and args.out):
         raise UserError("a MODEL folder and --out DIR are needed (or --check, to look at the data alone)")
+    for model in args.model:
+        warn_of_backend(model, args.backend)
     if len(args.model) == 1:
         return score(request(args, tasks, args.model[0], args.out, args.revision, typed=tuple(argv)))
     names = names_of(list(dict.fromkeys(args.model)))
@@ -125,6 +131,15 @@ def request(
     name = args.model_name or model_name(model)
     tree = ResultsTree(args.results, name, revision, args.backend) if args.results else None
     return ScoreRequest(model, tasks, out, tree, args.device, args.batch_tokens, typed=typed)
+
+
+def warn_of_backend(model: str, backend: str) -> None:
+    """Say so where a run of the kit is asked in a way that it has not learned."""
+    run = inside_a_run(model)
+    summary = json_table(run[0] / "summary.json") if run else None
+    if summary and backend not in BACKENDS_OF.get(reads_of(summary), BACKENDS):
+        learned = " or ".join(BACKENDS_OF[reads_of(summary)])
+        print(f"warning: {model} was trained to be asked by --backend {learned}", file=sys.stderr)
 
 
 def refuse_unlike(args: argparse.Namespace, names: dict[str, str]) -> None:

@@ -68,6 +68,40 @@ def card(student: Path) -> str:
     return model_card(read_lineup(student), Collected()).of_bundle
 
 
+@pytest.mark.parametrize(
+    ("reads", "backend", "loads", "does"),
+    [
+        ("masked", "mlm", "AutoModelForMaskedLM", "fill-mask"),
+        ("both", "mntp", "AutoModelForCausalLM", "text-generation"),
+    ],
+)
+def test_the_card_says_how_a_masked_model_and_a_hybrid_are_loaded_and_asked(
+    student, reads, backend, loads, does
+):
+    edit(student / "summary.json", reads=reads)
+    for name in (student.name, f"{student.name}-control"):
+        found = read_scores(student.parent / name)
+        found["tasks"]["nursery"]["backend"] = backend
+        write_json(student.parent / name / "eval" / "scores.json", found)
+    told = card(student)
+    assert f"model = {loads}.from_pretrained" in told and f"pipeline_tag: {does}" in told
+    assert f"type: {does}" in told
+    others = "nursery-llama, nursery-gpt2 from left to right (`causal`); nursery, nursery-control by each"
+    assert others in told and f"(`{backend}`)." in told and others in page(read_lineup(student))
+    assert ("one position to its left" in told) is (reads == "both")
+    assert "Scored:" not in card_of_causal(student)
+
+
+def card_of_causal(student: Path) -> str:
+    """The card of a run that was scored from left to right, as those around it."""
+    for name in (student.name, f"{student.name}-control"):
+        found = read_scores(student.parent / name)
+        found["tasks"]["nursery"]["backend"] = "causal"
+        write_json(student.parent / name / "eval" / "scores.json", found)
+    edit(student / "summary.json", reads="causal")
+    return card(student)
+
+
 def section(text: str, heading: str) -> str:
     return text.split(f"## {heading}\n")[1].split("\n## ")[0]
 

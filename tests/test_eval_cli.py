@@ -54,6 +54,20 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(("learned", "warned"), [("causal", False), ("masked", True), (None, False)])
+def test_a_run_that_is_asked_in_a_way_that_it_has_not_learned_is_told_of(
+    folder, tmp_path, capsys, learned, warned
+):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "export").symlink_to(folder / "model")
+    if learned:
+        (run / "summary.json").write_text(json.dumps({"name": "run", "reads": learned}))
+    main([str(run / "export"), *arguments(folder, tmp_path / "out", "supplement_filtered")[1:]])
+    told = f"warning: {run / 'export'} was trained to be asked by --backend mlm"
+    assert (told in capsys.readouterr().err) is warned
+
+
 def test_scores_and_predictions_are_written_whole(folder, tmp_path, capsys):
     main(arguments(folder, tmp_path, "blimp_filtered", "supplement_filtered", "perplexity"))
     scores = read(tmp_path / "scores.json")

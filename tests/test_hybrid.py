@@ -178,6 +178,56 @@ def test_each_teacher_counts_where_it_was_asked(make_hybrid, tokenizer, data_fol
         assert sums[f"hidden.{name}"].item() == pytest.approx(gap[rows].sum().item(), rel=1e-4)
 
 
+def test_a_causal_and_a_masked_teacher_of_one_weight_count_as_a_hybrid_one_of_that_weight(
+    make_hybrid, tokenizer, data_folder
+):
+    asked, targets = make_hybrid(), hybrid(causal=0.25)
+    student = build(asked.model, tokenizer, seed=0).eval()
+    known = Teachers(asked, fingerprint(data_folder / "tokenizer"), VOCAB, torch.device("cpu"))
+    objective = DistillObjective(asked, known, student, targets)
+    weights, parts = objective.weights, asked.losses.soft.weight
+    assert weights["soft.a"] == pytest.approx(0.25 * parts["a"]) and weights["soft.h"] == parts["h"]
+    assert weights["soft.m"] == pytest.approx(0.75 * parts["m"])
+    assert weights["hidden.a"] == pytest.approx(0.25 * asked.losses.hidden.weight["a"])
+
+
+@pytest.mark.parametrize("family", ["gpt2", "opt"])
+def test_a_model_without_a_masked_form_does_not_teach_a_masked_student(
+    make_distill, tokenizer, data_folder, tmp_path, family
+):
+    export(make(family, tokenizer), data_folder / "tokenizer", tmp_path / "t")
+    losses = {"hard": {"weight": 1.0}, "soft": {"weight": {"t": 0.5}}}
+    shape = {"family": "bert", "num_key_value_heads": None}
+    config = make_distill(
+        teachers={"t": {"path": str(tmp_path / "t")}}, losses=losses, targets="masked", model=shape
+    )
+    with pytest.raises(
+        UserError, match=f"teacher 't' is a {family}, which cannot be asked for hidden tokens"
+    ):
+        Teachers(config, fingerprint(data_folder / "tokenizer"), VOCAB, torch.device("cpu"))
+
+
+def test_a_share_of_which_every_step_has_a_sequence_is_taken_whatever_rounding_does(make_hybrid):
+    for causal, batch_size in ((0.8, 5), (0.9, 10)):
+        assert make_hybrid(targets={"kind": "hybrid", "causal": causal}, batch_size=batch_size)
+    with pytest.raises(ValueError, match="without a sequence of one kind"):
+        make_hybrid(targets={"kind": "hybrid", "causal": 0.8}, batch_size=4)
+
+
+def test_no_batch_of_a_hybrid_has_more_targets_than_room_was_made_for_and_its_share_of_masks_follows_its_schedule():
+    for causal in (1 / 16, 0.5, 15 / 16):
+        targets = hybrid(causal=causal)
+        found = [targets.of_step(make_blocks(8, 64, step), 0, step, 0.0).num_targets for step in range(200)]
+        assert max(found) <= targets.most(8, 64)
+    assert hybrid(causal=1 / 16).most(32, 128) < 0.4 * 32 * 128
+    targets, blocks = hybrid(share={"start": 0.4, "end": 0.1}), make_blocks(400, 64)
+    shares = [targets.of_step(blocks, 0, 0, progress) for progress in (0.0, 1.0)] + [targets.of_items(blocks)]
+    found = [
+        (batch.targets_BT[batch.full_B][:, :-1] != IGNORE).float().mean().item() / 0.8 for batch in shares
+    ]
+    assert found == pytest.approx([0.4, 0.1, 0.1], abs=0.01)
+
+
 def test_a_hybrid_learns_from_teachers_of_three_kinds_whatever_the_micro_batch(make_hybrid, workplace):
     whole = distil(make_hybrid(name="whole"))
     for term in ("hard", "hard.causal", "hard.masked", "soft.a", "soft.m", "soft.h", "hidden.a", "hidden.m"):
@@ -250,6 +300,8 @@ def test_what_cannot_be_is_refused(make_hybrid, changes, told):
     [
         ("causal", None, "has learned to be asked causal, and is asked both: write reads: causal"),
         ("masked", "causal", "has learned to be asked masked, and is asked causal: write reads: masked"),
+        ("masked", None, "has learned to be asked masked, and is asked both: write reads: masked"),
+        ("both", "masked", "has learned to be asked both, and is asked masked: write reads: both or causal"),
         (None, None, "nobody knows what it has learned: write reads: causal, masked or both"),
     ],
 )
@@ -258,7 +310,7 @@ def test_a_teacher_is_not_asked_what_it_has_not_learned(
 ):
     run = tmp_path / "run"
     run.mkdir()
-    (tmp_path / "a").rename(run / "export")
+    (tmp_path / ("m" if learned == "masked" else "a")).rename(run / "export")
     if learned:
         (run / "summary.json").write_text(json.dumps({"reads": learned}))
     taught = {"a": {"path": str(run / "export"), "reads": reads}}

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint
@@ -50,6 +51,19 @@ def test_an_export_loads_alone_with_equal_logits_and_no_remote_code(family, toke
     assert fingerprint(tmp_path / "export") == fingerprint(data_folder / "tokenizer")
     assert damage(tmp_path / "export") is None
     assert "auto_map" not in json.loads((tmp_path / "export" / "config.json").read_text())
+
+
+@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.idle])
+def test_an_export_has_its_bias_also_where_transformers_4_looks_for_it(
+    family, tokenizer, data_folder, tmp_path
+):
+    model = build(shape(family), tokenizer, seed=0)
+    with torch.no_grad():
+        model.get_output_embeddings().bias.normal_()
+    export(model, data_folder / "tokenizer", tmp_path / "export")
+    written = load_file(tmp_path / "export" / "model.safetensors")
+    assert torch.equal(written[FAMILIES[family].idle], model.get_output_embeddings().bias)
+    assert not model.get_parameter(FAMILIES[family].idle).any()
 
 
 def test_an_export_names_its_fields_as_transformers_4_reads_them(tokenizer, data_folder, tmp_path):

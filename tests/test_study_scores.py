@@ -80,9 +80,42 @@ def test_a_cell_is_better_worse_or_not_to_be_told_from_its_control_by_every_meas
     assert good["mean"] == pytest.approx(good["a"]) and good["control_mean"] == pytest.approx(good["b"])
     assert found.cells["hard"]["good"]["noise"] == pytest.approx(0.01)
     assert found.said == (
-        "By held-out hard loss, nats a token, of 3 cells 1 better (good) and 1 worse (bad) than the control; "
-        "1 cannot be told from it."
+        "By held-out hard loss, nats a token, of 3 cells 1 better and 1 worse than the control; "
+        "1 cannot be told from it. The best, good: -0.1500 (95 % interval -0.1599 to -0.1401)."
     )
+    assert found.answers[0] == "axis: same, not good: +0.1500 (its noise is not known), not distinguishable."
+    assert set(found.contrasts) == set(found.cells)
+    bad = found.contrasts["blimp_fast"]["axis: bad, not good"]
+    assert bad["difference"] == pytest.approx(
+        found.cells["blimp_fast"]["bad"]["mean"] - found.cells["blimp_fast"]["good"]["mean"]
+    )
+
+
+def test_what_an_axis_does_is_told_by_the_means_over_all_that_is_otherwise_alike(study):
+    path = Path("runs/studies/st/study.json")
+    plan = json.loads(path.read_text())
+    values = {"good": {"loss": "kl", "size": "s"}, "same": {"loss": "js", "size": "s"}}
+    values |= {"bad": {"loss": "kl", "size": "l"}, "other": {"loss": "js", "size": "l"}}
+    plan["axes"] = {"loss": ["kl", "js"], "size": ["s", "l"]}
+    for cell in plan["cells"]:
+        cell["values"] = values[cell["label"]]
+    # the fourth combination has the runs of the second
+    fourth = [
+        cell | {"label": "other", "values": values["other"]}
+        for cell in plan["cells"]
+        if cell["label"] == "same"
+    ]
+    path.write_text(json.dumps(plan | {"cells": [*plan["cells"], *fourth]}))
+    found = compared(study)
+    assert list(found.contrasts["hard"]) == ["loss: js, not kl", "size: l, not s"]
+    for measure in ("hard", "blimp_fast"):
+        means = {label: cell["mean"] for label, cell in found.cells[measure].items()}
+        expected = (means["same"] + means["other"] - means["good"] - means["bad"]) / 2
+        told = found.contrasts[measure]["loss: js, not kl"]
+        assert told["difference"] == pytest.approx(expected) and told["seeds"] == 3
+    assert found.contrasts["blimp_fast"]["size: l, not s"]["item_error"] > 0
+    Path("runs/st-bad-s1/summary.json").unlink()
+    assert compared(study).contrasts["hard"]["loss: js, not kl"]["seeds"] == 2
 
 
 def test_the_table_has_a_block_for_each_measure_its_best_cell_first(study):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM
+from transformers import AddedToken, BertConfig, BertForMaskedLM
 
 from babylm_data.errors import UserError
 from babylm_data.tokenizer_files import load_tokenizer
@@ -50,6 +50,16 @@ def test_of_a_million_tokens_the_shares_are_what_the_config_says(whole_words):
     assert len(random) / asked.sum() == pytest.approx(0.1 * (1 - 1 / 295), abs=0.005)
     assert random.min() == SPECIAL and random.max() == VOCAB - 1
     assert np.bincount(random, minlength=VOCAB)[SPECIAL:].std() < 0.2 * len(random) / 295
+
+
+def test_no_special_token_of_a_tokenizer_is_asked_for_or_stands_in_for_another(data_folder):
+    tokenizer = load_tokenizer(data_folder / "tokenizer")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<role>"]})
+    tokenizer.add_tokens([AddedToken("<no role>", special=True), AddedToken("<word>", special=False)])
+    plain_V = targets_of(config.Targets(kind="masked"), tokenizer).plain_V
+    names = [*tokenizer.all_special_tokens, "<role>", "<no role>", "<s>", "</s>", "<mask>"]
+    assert not plain_V[tokenizer.convert_tokens_to_ids(names)].any()
+    assert plain_V[tokenizer.convert_tokens_to_ids(["<word>", *tokenizer.tokenize("The dog")])].all()
 
 
 def test_a_word_is_asked_for_as_a_whole_or_not_at_all_and_else_by_its_tokens():
@@ -103,11 +113,11 @@ def test_a_share_may_change_while_the_run_goes_on():
 def test_no_batch_is_without_a_target_or_has_more_than_room_was_made_for():
     targets = masked(share=0.01)
     for step in range(200):
-        assert 1 <= targets.of_step(make_blocks(1, 8), 0, step, 0.0).num_targets <= targets.most(8)
+        assert 1 <= targets.of_step(make_blocks(1, 8), 0, step, 0.0).num_targets <= targets.most(1, 8)
     for whole in (False, True):
         targets = masked(whole_words=whole)
         counts = [targets.of_step(make_blocks(8, 128, step), 0, step, 0.0).num_targets for step in range(300)]
-        assert max(counts) <= targets.most(8 * 128) < 0.25 * 8 * 128
+        assert max(counts) <= targets.most(8, 128) < 0.25 * 8 * 128
 
 
 def test_loss_and_gradient_are_those_of_transformers_own_masked_model(data_folder):

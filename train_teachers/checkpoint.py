@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from babylm_data.errors import UserError
 from babylm_data.files import BAD_JSON
 from babylm_data.sealed import proven_damage, sealed_folder, verify
+from train_teachers.language_model import idle_parameter
 from train_teachers.sharding import gathered, part_of
 
 FORMAT = 1
@@ -166,7 +167,11 @@ def export(
     """
     with sealed_folder(path, _bytes_of(dict(model.named_parameters()))) as temporary:
         # a table of its own: save_pretrained takes out of it what it has written
-        model.save_pretrained(temporary, state_dict=dict(weights) if weights else None)
+        state = dict(weights or model.state_dict())
+        idle = idle_parameter(model)
+        if idle in state:  # transformers 4 reads it in the place of the output's bias
+            state[idle] = state[f"{idle.rpartition('.')[0]}.decoder.bias"].clone()
+        model.save_pretrained(temporary, state_dict=state)
         config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
         if "rope_theta" in (config.get("rope_parameters") or {}):  # transformers 4 reads the older name
             config["rope_theta"] = config["rope_parameters"]["rope_theta"]

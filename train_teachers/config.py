@@ -193,6 +193,7 @@ class TargetsKind(NamedTuple):
     """The fields of `Targets` beside `kind` that it knows."""
 
 
+ROUNDING = 1e-9  # of shares as decimals
 HIDING = ("share", "random", "keep", "whole_words")
 TARGETS = {
     "next_token": TargetsKind("causal"),
@@ -378,7 +379,7 @@ class TrainConfig(Strict):
                 f"a {self.model.family} cannot be asked for {self.targets.kind}: write `targets: {fitting}`"
             )
         fewest = min(self.targets.causal, 1 - self.targets.causal) * self.batch_size
-        if self.targets.reads == "both" and fewest < 1:
+        if self.targets.reads == "both" and fewest < 1 - ROUNDING:
             raise ValueError(
                 f"targets.causal {self.targets.causal} leaves steps of batch_size {self.batch_size} without a sequence "
                 "of one kind: raise batch_size, or write a share nearer to 0.5"

@@ -84,12 +84,18 @@ def build(shape: Model, tokenizer, *, seed: int) -> PreTrainedModel:
 
 def _fresh(family: str, config: PreTrainedConfig, seed: int) -> PreTrainedModel:
     torch.manual_seed(seed)
-    model, idle = model_class(family)(config), FAMILIES[family].idle
+    model = model_class(family)(config)
     if model.can_generate():
         model.generation_config.pad_token_id = config.pad_token_id
-    if idle and not config.tie_word_embeddings:
+    if idle := idle_parameter(model):
         model.get_parameter(idle).requires_grad_(False)
     return model
+
+
+def idle_parameter(model: PreTrainedModel) -> str | None:
+    """The name of a parameter that nothing is computed with; None where there is none."""
+    family = family_of(model)
+    return family.idle if family and not model.config.tie_word_embeddings else None
 
 
 SHAPE = (

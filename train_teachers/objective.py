@@ -90,9 +90,9 @@ class Objective(nn.Module):
     def _set_coefficients(self, numbers: list[float]) -> None:
         self.coefficients = torch.tensor(numbers).to(self.coefficients.device, non_blocking=True)
 
-    def judged(self, positions: int) -> int:
-        """Of how many of so many positions outputs are looked at, at most."""
-        return self.targets.most(positions)
+    def judged(self, sequences: int, length: int) -> int:
+        """At how many positions of so many sequences outputs are looked at, at most."""
+        return self.targets.most(sequences, length)
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """Of how many positions of a whole batch each term is a mean; it is asked before the terms of its parts."""

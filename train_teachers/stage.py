@@ -200,8 +200,9 @@ class Ready:
         if config.targets.reads != "both":  # where a mask says which token sees which
             for model in (self.student, *self.objective.frozen):
                 choose_attention(model, decided["precision"], self.accelerator.device)
-        tokens = self.steps * config.batch_size * config.data.seq_len
-        judged = self.objective.judged(tokens) / tokens
+        sequences, length = self.steps * config.batch_size, config.data.seq_len
+        tokens = sequences * length
+        judged = self.objective.judged(sequences, length) / tokens
         self.flops = training_flops(config, tokens, self.student, judged=judged)
         self.flops += tokens * self.objective.flops_per_token
         self.manner = self._manner(decided)

@@ -106,7 +106,7 @@ class Stepper:
         self.optimizers = [*self.main_optimizers, *trained.objective.own_optimizers.values()]
         """All that a checkpoint holds; the schedule and the gradients of the run are for the main ones."""
         check_all_optimised(trained, self.optimizers)
-        positions = trained.objective.judged(manner.micro_batch_size * config.data.seq_len)
+        positions = trained.objective.judged(manner.micro_batch_size, config.data.seq_len)
         trained.objective.in_chunks.settle(positions, trained.student.config.vocab_size, accelerator.device)
         if manner.compiled:
             trained.objective.compile_parts(trained.student)

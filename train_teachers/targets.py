@@ -94,8 +94,8 @@ class Targets(Protocol):
     def of_items(self, blocks: Blocks) -> Batch:
         """Each block asked as it always is, as at the end of a run: held-out losses can then be compared."""
 
-    def most(self, positions: int) -> int:
-        """How many of so many positions have a target, at most."""
+    def most(self, sequences: int, length: int) -> int:
+        """How many positions of so many sequences have a target, at most."""
 
     @property
     def parts(self) -> dict[str, float]:
@@ -116,9 +116,9 @@ class NextToken:
         tokens_BT1 = torch.from_numpy(blocks.tokens)
         return Batch.of(tokens_BT1[:, :-1], tokens_BT1[:, 1:], blocks.starts, blocks.split)
 
-    def most(self, positions: int) -> int:
+    def most(self, sequences: int, length: int) -> int:
         """All of them."""
-        return positions
+        return sequences * length
 
 
 NEXT_TOKEN = NextToken()
@@ -188,8 +188,9 @@ class Masked:
         targets_BT = torch.from_numpy(np.where(asked_BT, blocks.tokens[:, :-1], IGNORE))
         return Batch.of(torch.from_numpy(inputs_BT), targets_BT, blocks.starts, blocks.split)
 
-    def most(self, positions: int) -> int:
+    def most(self, sequences: int, length: int) -> int:
         """The share of them, and what it may be off by."""
+        positions = sequences * length
         mean = largest(self.how.share) * positions
         return min(positions, math.ceil(mean + DEVIATIONS * math.sqrt(mean)))
 
@@ -227,9 +228,10 @@ class Hybrid(Masked):
         )
         return Batch.of(hidden.inputs_BT, targets_BT, blocks.starts, blocks.split, full_B1[:, 0])
 
-    def most(self, positions: int) -> int:
-        """All but those of masked sequences that are not asked for."""
-        return positions
+    def most(self, sequences: int, length: int) -> int:
+        """All of as many causal sequences as there can be among neighbours, and what the others come to."""
+        causal = min(sequences, math.floor(self.how.causal * sequences) + 1)
+        return causal * length + super().most(sequences - causal, length)
 
 
 def _generator(what: int, *numbers: int) -> np.random.Generator:
@@ -247,6 +249,7 @@ def targets_of(asked: config.Targets, tokenizer: PreTrainedTokenizerBase) -> Tar
             "data without --tokenizer, or with one that has"
         )
     plain_V = np.ones(len(tokenizer), dtype=bool)
-    plain_V[tokenizer.all_special_ids] = False
+    added = tokenizer.added_tokens_decoder
+    plain_V[[*tokenizer.all_special_ids, *(entry for entry, token in added.items() if token.special)]] = False
     make = {"masked": Masked, "hybrid": Hybrid}[asked.kind]
     return make(asked, tokenizer.mask_token_id, plain_V)

@@ -16,8 +16,10 @@ from eval.tasks import title
 
 def held_out_chart(lineup: Lineup) -> str | None:
     """Hard loss on held-out text against words of exposure, every run in one frame, each named at its end."""
+    targets = lineup.student.summary.get("targets")
     curves = {run.name: curve(run, "val/hard") for run in lineup.runs}
-    drawn = [run for run in lineup.runs if len(curves[run.name][0])]
+    # what is asked for otherwise has a loss that compares with none of these
+    drawn = [run for run in lineup.runs if len(curves[run.name][0]) and run.summary.get("targets") == targets]
     if not drawn:
         return None
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "held-out"}):

@@ -24,6 +24,12 @@ from eval.tasks import extent_note, title
 from eval.tasks.perplexity import LOSSY, is_lossy
 
 TEMPLATES = Path(__file__).with_name("templates")
+BACKEND_NOTES = {
+    "causal": "from left to right",
+    "mlm": "by each token in turn hidden",
+    "mntp": "by each token in turn hidden, all seeing each other, its prediction read one position to the left",
+}
+"""How a model is asked by each backend."""
 
 
 def page(lineup: Lineup, known: dict | None = None) -> str:
@@ -93,6 +99,7 @@ def facts(lineup: Lineup) -> dict:
         "ledger": words,
         "trial": trial(summary),
         "outside": outside(summary, words),
+        "asked_how": asked_how(lineup.runs),
         "unasked": {run.name: run.scores["refused"] for run in lineup.teachers if run.scores.get("refused")},
         "reading_names": READINGS,
         "evaluated": evaluated,
@@ -175,6 +182,19 @@ def lossy_note(runs: list[Run]) -> str:
     """Whose bits per byte are of a part of the text alone, in a sentence; empty if nobody's are."""
     names = [run.name for run in runs if is_lossy(run.scores["tasks"].get("perplexity", {}))]
     return f"{', '.join(names)}: {LOSSY}." if names else ""
+
+
+def asked_how(runs: list[Run]) -> str:
+    """Who was scored by which backend, in sentences; empty where all were read from left to right."""
+    by_backend: dict[str, list[str]] = {}
+    for run in runs:
+        by_backend.setdefault(run.backend, []).append(run.name)
+    if set(by_backend) == {"causal"}:
+        return ""
+    parts = [
+        f"{', '.join(names)} {BACKEND_NOTES[backend]} (`{backend}`)" for backend, names in by_backend.items()
+    ]
+    return f"Scored: {'; '.join(parts)}."
 
 
 def subtask_rows(

@@ -14,7 +14,7 @@ from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
 from eval.report.curves import held_out_chart
-from eval.report.page import TEMPLATES, lossy_note
+from eval.report.page import TEMPLATES, asked_how, lossy_note
 from eval.results.json_files import read_json
 from eval.results.scores_table import percent, unit
 from eval.runs.ledger import corpus_text
@@ -84,6 +84,7 @@ def record(lineup: Lineup, command: str) -> dict:
         "synthetic": [task for task, result in student.tasks.items() if result.get("synthetic")],
         "held_out": student.held_out[0] if student.held_out else None,
         "lossy": lossy_note(lineup.runs),
+        "asked_how": asked_how(lineup.runs),
         "rows": [row(run) for run in lineup.runs],
     }
 
@@ -119,6 +120,7 @@ def render_one(found: dict) -> str:
         cells += [percent(*line["scores"][task]) if task in line["scores"] else "–" for task in tasks]
         cells += [f"{line['scores']['bits_per_byte']:.4f}"] if bits else []
         lines.append([f"**{cell}**" for cell in cells] if line["role"] == "student" else cells)
+    notes = [note for key in ("asked_how", "lossy") if (note := found.get(key))]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     counts = ", ".join(
         f"{title(task)} {items:,}" + (f" ({note})" if (note := _extent(found, task)) else "")
@@ -130,7 +132,7 @@ def render_one(found: dict) -> str:
         [
             f"### {found['name']}",
             f"Trained on {found['corpus']}. Items: {counts}. "
-            f"One seed; ± is the standard error of drawing the items. {found.get('lossy', '')}".rstrip(),
+            f"One seed; ± is the standard error of drawing the items. {' '.join(notes)}".rstrip(),
             table,
             f"{found['date']}, commit {commit}{changed}, `{found['command']}`",
         ]

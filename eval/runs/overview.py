@@ -17,6 +17,8 @@ class Row:
 
     name: str
     kind: str
+    targets: str
+    """What it is asked for, without which its loss says nothing."""
     state: str
     """finished, or how much of it is done."""
     words: int | None
@@ -37,17 +39,14 @@ def read_rows(folder: Path) -> list[Row]:
 def overview(rows: list[Row]) -> str:
     """The rows as a table."""
     wide = max(len(row.name) for row in rows)
-    lines = [
-        f"{'run':<{wide}} {'role':<8} {'state':<9} {'words':>12} {'hard loss':>9} {'BLiMP':>22} {'age':>8}"
-    ]
+    line = f"{{:<{wide}}} {{:<8}} {{:<10}} {{:<9}} {{:>12}} {{:>9}} {{:>22}} {{:>8}}"
+    lines = [line.format("run", "role", "targets", "state", "words", "hard loss", "BLiMP", "age")]
     for row in rows:
         words = "-" if row.words is None else f"{row.words:,}"
         loss = "-" if row.loss is None else f"{row.loss:.4f}"
         score = "-" if row.score is None else f"{100 * row.score[1]:.2f} ({row.score[0]})"
         age = _age(time.time() - row.changed)
-        lines.append(
-            f"{row.name:<{wide}} {row.kind:<8} {row.state:<9} {words:>12} {loss:>9} {score:>22} {age:>8}"
-        )
+        lines.append(line.format(row.name, row.kind, row.targets, row.state, words, loss, score, age))
     return "\n".join(lines)
 
 
@@ -62,6 +61,7 @@ def _row(run: Path) -> Row:
     return Row(
         name=run.name,
         kind=summary.get("kind", "-"),
+        targets=summary.get("targets", "-"),
         state="finished" if finished else f"{share:.0f} %",
         words=summary.get("words_seen", last.get("words_seen")),
         loss=summary.get("val/hard", last.get("val/hard")),

@@ -2,18 +2,21 @@
 
 The rule, fixed before any run: a cell's runs are compared with its controls of the same seeds on the same items; the
 interval holds the noise of training and, in tasks of choices, that of drawing the items (`eval.compare.seeds`);
-p-values are corrected for the number of cells (Holm), and only what is below 0.05 then is called a difference.
+p-values are corrected for the number of cells (Holm), and only what is below 0.05 then is called a difference. What one
+axis does is told in the same way: each of its values against its first, the means over all cells that are else alike.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 
-from eval.compare.paired import holm, weights_of
+import numpy as np
+
+from eval.compare.paired import Columns, columns_of, holm, weights_of
 from eval.compare.scored import Scored, check_same_items, headline, is_surprisal, read_scored
-from eval.compare.seeds import difference_of, seeds_to_settle
+from eval.compare.seeds import difference_of, paired_runs, seeds_to_settle
 from eval.runs.lineup import check_control
 from eval.runs.run_folder import Run, read_run, read_summary
 from eval.study.plan import RUNS, Plan
@@ -55,13 +58,35 @@ class Finished:
         return None if result is None or is_surprisal(result) else headline(result)
 
 
+@dataclass(frozen=True)
+class Side:
+    """What is compared under one seed: a run, or the mean of several."""
+
+    runs: tuple[Finished, ...]
+
+    def value(self, measure: str) -> float:
+        """The one number of a measure."""
+        return fmean(run.value(measure) for run in self.runs)
+
+    def items(self, measure: str) -> Columns:
+        """What each item earned, on average over the runs; {} of a task that has no such thing."""
+        found = [run.scored.items(measure) for run in self.runs]
+        if not all("credit" in columns_of(each) for each in found):
+            return {}
+        return {
+            name: {"credit": np.mean([each[name]["credit"] for each in found], axis=0)} for name in found[0]
+        }
+
+
 @dataclass
 class Compared:
-    """A study's cells, by measure and label."""
+    """A study's cells against their controls, and against each other where one thing alone is otherwise."""
 
     plan: Plan
     cells: dict[str, dict[str, dict]] = field(default_factory=dict)
-    """measure -> label -> as `eval.compare.seeds` tells it, with "values", "controls" and "verdict"."""
+    """measure -> label -> as `eval.compare.seeds` tells it, with "runs", "controls", "verdict" and so on."""
+    contrasts: dict[str, dict[str, dict]] = field(default_factory=dict)
+    """measure -> "axis: value, not first value" -> the same of the means over all that is otherwise alike."""
     left_out: list[str] = field(default_factory=list)
     """Runs that are not finished and tasks that not all were asked, a line each."""
 
@@ -70,30 +95,73 @@ class Compared:
         """What `results.json` holds of a study."""
         plan = self.plan
         told = {"name": plan.name, "question": plan.question, "base": plan.base, "judge": plan.judge}
-        told |= {"axes": plan.axes, "seeds": plan.seeds, "left_out": self.left_out, "said": self.said}
+        told |= {"axes": plan.axes, "seeds": plan.seeds, "left_out": self.left_out}
+        told |= {"said": self.said, "answers": self.answers}
         values = {cell.label: cell.values for cell in plan.cells}
         return told | {
             "cells": [{"label": each, "values": values[each]} for each in plan.labels],
             "measures": self.cells,
+            "contrasts": self.contrasts,
         }
 
     @property
     def said(self) -> str:
-        """In a sentence or two, what came out by what the study is judged by."""
+        """In two sentences, what came out by what the study is judged by."""
         judge = self.plan.judge
         if judge not in self.cells:
-            return f"Not judged: no cell has {TITLES.get(judge, title(judge))}."
+            return f"Not judged: no cell has {heading(judge)}."
         cells = self.cells[judge]
-        told = {
-            which: [label for label in cells if cells[label]["verdict"] == which]
-            for which in ("better", "worse")
-        }
-        by = f"By {TITLES.get(judge, title(judge))[0].lower()}{TITLES.get(judge, title(judge))[1:]}"
-        parts = [f"{len(labels)} {which} ({', '.join(labels)})" for which, labels in told.items() if labels]
-        rest = len(cells) - sum(map(len, told.values()))
-        if not parts:
-            return f"{by}, none of {len(cells)} cells can be told from its control."
-        return f"{by}, of {len(cells)} cells {' and '.join(parts)} than the control; {rest} cannot be told from it."
+        best = max(cells, key=lambda label: sign_of(judge) * cells[label]["difference"])
+        counts = [f"{_count(cells, which)} {which}" for which in ("better", "worse") if _count(cells, which)]
+        rest = len(cells) - sum(_count(cells, which) for which in ("better", "worse"))
+        by = f"By {lowered(heading(judge))}"
+        told = f"{by}, of {len(cells)} cells {' and '.join(counts)} than the control; {rest} cannot be told from it."
+        if not counts:
+            told = f"{by}, none of {len(cells)} cells can be told from its control."
+        return f"{told} The best, {best}: {_signed(cells[best], judge)}."
+
+    @property
+    def answers(self) -> list[str]:
+        """What each change of one thing does by what the study is judged by, a sentence each."""
+        judge = self.plan.judge
+        return [
+            f"{label}: {_signed(found, judge)}, {found['verdict']}."
+            for label, found in self.contrasts.get(judge, {}).items()
+        ]
+
+
+def _signed(found: dict, measure: str) -> str:
+    """A difference, and how sure it is."""
+    times, digits = scale_of(measure)
+    return f"{times * found['difference']:+.{digits}f} ({interval_of(found, measure)})"
+
+
+def _count(cells: dict[str, dict], verdict: str) -> int:
+    return sum(cell["verdict"] == verdict for cell in cells.values())
+
+
+def heading(measure: str) -> str:
+    """What a measure is called, with its unit."""
+    return TITLES.get(measure, f"{title(measure)}, %")
+
+
+def lowered(text: str) -> str:
+    """As it stands in the middle of a sentence: BLiMP stays as it is."""
+    return text[0].lower() + text[1:] if text[1:2].islower() else text
+
+
+def scale_of(measure: str) -> tuple[int, int]:
+    """What a value is multiplied with where it is shown, and its digits then."""
+    return (1, 4) if sign_of(measure) < 0 else (100, 2)
+
+
+def interval_of(found: dict, measure: str) -> str:
+    """The interval of a difference in words."""
+    times, digits = scale_of(measure)
+    if not found["interval"]:
+        return "its noise is not known"
+    low, high = (f"{times * end:+.{digits}f}" for end in found["interval"])
+    return f"95 % interval {low} to {high}"
 
 
 def sign_of(measure: str) -> int:
@@ -120,9 +188,13 @@ def compare_cells(plan: Plan, out_of: Callable[[str], Path]) -> Compared:
             compared.left_out.append(f"{measure} is left out: {lacking[0]} has no score in it")
             continue
         cells = {label: _cell(measure, found) for label, found in pairs.items() if found}
-        _correct(cells, sign_of(measure))
+        contrasts = {label: _difference(measure, *sides) for label, sides in _contrasts(plan, runs)}
+        for found in (cells, contrasts):
+            _correct(found, sign_of(measure))
         if cells:
             compared.cells[measure] = cells
+        if contrasts:
+            compared.contrasts[measure] = contrasts
     return compared
 
 
@@ -131,19 +203,32 @@ def refuse_strangers(student: Finished, control: Finished) -> None:
     check_control(student.run, control.run)
 
 
+def _contrasts(
+    plan: Plan, runs: Mapping[str, Finished]
+) -> Iterator[tuple[str, tuple[list[Side], list[Side]]]]:
+    """Each value of an axis beside the first one: all cells that have it, and those that have the first and are else
+    the same, by the seeds of which all are finished.
+    """
+    places = {(cell.seed, tuple(cell.values.items())): cell.run for cell in plan.cells}
+    for axis, (first, *others) in plan.axes.items():
+        for value in others:
+            settings = list(dict.fromkeys(values for _, values in places if (axis, value) in values))
+            sides: tuple[list[Side], list[Side]] = [], []
+            for seed in plan.seeds:
+                changed = [tuple({**dict(values), axis: first}.items()) for values in settings]
+                names = [[places.get((seed, values)) for values in side] for side in (settings, changed)]
+                if all(name in runs for side in names for name in side):
+                    for side, found in zip(sides, names, strict=True):
+                        side.append(Side(tuple(runs[name] for name in found)))
+            if sides[0]:
+                yield f"{axis}: {value}, not {first}", sides
+
+
 def _cell(measure: str, pairs: Sequence[tuple[Finished, Finished]]) -> dict:
     """One cell against its controls by one measure."""
     sides = list(zip(*pairs, strict=True))
+    found = _difference(measure, *([Side((run,)) for run in side] for side in sides))
     scores = [[run.value(measure) for run in side] for side in sides]
-    items, weights, lossy = [[{}] * len(pairs)] * 2, {}, False
-    if measure != HARD:
-        folders = [run.scored for side in sides for run in side]
-        check_same_items(measure, folders)
-        lossy = any(is_lossy(folder.tasks[measure]) for folder in folders)
-    if measure not in (HARD, TEXT):
-        items = [[run.scored.items(measure) for run in side] for side in sides]
-        weights = weights_of(folders[0].tasks[measure])
-    found = difference_of(*items, weights, scores)
     spreads = [stdev(side) if len(side) > 1 else None for side in scores]
     return found | {
         "runs": [run.name for run in sides[0]],
@@ -152,8 +237,21 @@ def _cell(measure: str, pairs: Sequence[tuple[Finished, Finished]]) -> dict:
         "control_mean": fmean(scores[1]),
         "standard_deviation": spreads[0],
         "noise": spreads[1],
-        "lossy": lossy,
     }
+
+
+def _difference(measure: str, a: Sequence[Side], b: Sequence[Side]) -> dict:
+    """One side less the other, the same seeds in order."""
+    sides = [[side.value(measure) for side in both] for both in (a, b)]
+    if measure == HARD:
+        return paired_runs(*sides) | {"lossy": False}
+    folders = [run.scored for side in (*a, *b) for run in side.runs]
+    check_same_items(measure, folders)
+    lossy = {"lossy": any(is_lossy(folder.tasks[measure]) for folder in folders)}
+    if measure == TEXT:
+        return paired_runs(*sides) | lossy
+    items = [[side.items(measure) for side in both] for both in (a, b)]
+    return difference_of(*items, weights_of(folders[0].tasks[measure]), sides) | lossy
 
 
 def _correct(cells: dict[str, dict], sign: int) -> None:

@@ -1,7 +1,6 @@
 """A study as text for a terminal: a block for each measure, its best cell first."""
 
-from eval.study.cells import TITLES, UNKNOWN, Compared, sign_of
-from eval.tasks import title
+from eval.study.cells import UNKNOWN, Compared, heading, scale_of, sign_of
 from eval.tasks.perplexity import LOSSY
 
 
@@ -10,10 +9,11 @@ def cells_table(compared: Compared) -> str:
     plan = compared.plan
     lines = [f"{plan.name}: {plan.question}", compared.said]
     lines += compared.left_out
+    lines += compared.answers
     for measure, cells in compared.cells.items():
         wide = max(len(label) for label in [*cells, "cell"])
-        times, digits = (1, 4) if sign_of(measure) < 0 else (100, 2)
-        lines += ["", f"{TITLES.get(measure, f'{title(measure)}, %')}{' (less is better)' * (times == 1)}"]
+        times, digits = scale_of(measure)
+        lines += ["", f"{heading(measure)}{' (less is better)' * (times == 1)}"]
         lines.append(
             f"  {'cell':<{wide}} {'mean':>8} {'sd':>7} {'control':>8} {'its sd':>7} {'less it':>8} "
             f"{'95 %, ' + ('seeds and items' if _has_items(cells) else 'seeds alone'):<22} {'p, Holm':>8} "

@@ -14,7 +14,7 @@ from eval.results.json_files import read_json
 from eval.runs.lineup import Lineup
 from eval.runs.origins import begun_from
 from eval.runs.revisions import revisions_table
-from eval.runs.run_folder import Run
+from eval.runs.run_folder import Run, reads_of
 from eval.submission.collate import Collected
 from eval.submission.rules import Rules
 from eval.tasks import extent_note, title
@@ -34,15 +34,17 @@ class Card:
     """Why it is no claim, or no entry."""
     top: str
     rest: str
+    reads: str = "causal"
+    """What it has learned: causal, masked or both."""
 
     @property
     def of_bundle(self) -> str:
         """Where the model is in export/, beside the card."""
-        return self._text(render("use.md", repo=None, revision=None, revisions=[]))
+        return self._text(render("use.md", reads=self.reads, repo=None, revision=None, revisions=[]))
 
     def of_main(self, repo: str, revisions: Sequence[dict]) -> str:
         """Of branch main of `repo`, where the files of export/ lie at the root."""
-        return self._text(render("use.md", repo=repo, revision=None, revisions=revisions))
+        return self._text(render("use.md", reads=self.reads, repo=repo, revision=None, revisions=revisions))
 
     def of_revision(self, repo: str, revision: dict) -> str:
         """Of a revision's branch: a short one, which claims nothing of the final model."""
@@ -50,7 +52,7 @@ class Card:
 
         data = ModelCard(f"---\n{self.metadata}\n---\n").data
         data.eval_results = data.model_name = None
-        told = {"revision": revision["name"], "words_seen": revision["words_seen"]}
+        told = {"revision": revision["name"], "words_seen": revision["words_seen"], "reads": self.reads}
         body = render("revision_card.md", name=self.name, repo=repo, caveats=self.caveats, **told)
         return f"---\n{data.to_yaml()}\n---\n\n{body}\n"
 
@@ -94,7 +96,7 @@ def model_card(
         language="en",
         license=licensed,
         library_name="transformers",
-        pipeline_tag="text-generation",
+        pipeline_tag=pipeline_of(student),
         tags=["babylm", "knowledge-distillation", *(["synthetic-try-out"] if student.nursery else [])],
         model_name=student.name,
         eval_results=whole_results(student, evaluated.tuning.results) or None,
@@ -110,7 +112,12 @@ def model_card(
         "hashes": hashes(lineup),
     }
     parts = [render(template, **told) for template in ("card_top.md", "card_rest.md")]
-    return Card(student.name, str(data.to_yaml()), caveats, *parts)
+    return Card(student.name, str(data.to_yaml()), caveats, *parts, reads_of(student.summary))
+
+
+def pipeline_of(run: Run) -> str:
+    """The hub's word for what a model does."""
+    return "fill-mask" if reads_of(run.summary) == "masked" else "text-generation"
 
 
 def card_caveats(known: dict) -> Iterator[str]:
@@ -132,7 +139,7 @@ def whole_results(student: Run, tuned: dict[str, dict]) -> list:
     from huggingface_hub import EvalResult
 
     results = [
-        EvalResult("text-generation", task, title(task), result["metric"], round(result["score"], 6))
+        EvalResult(pipeline_of(student), task, title(task), result["metric"], round(result["score"], 6))
         for task, result in student.tasks.items()
         if not extent_note(result["limit"], result["partial"], result.get("synthetic"))
     ]
