@@ -1,6 +1,7 @@
 """A study's runs, scored: cells against controls of the same seeds, what is left out, and what may be said."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,18 @@ def write_run(name: str, rng, ease, *, gain: float, loss: float) -> None:
         "data": "data",
     }
     (folder / "summary.json").write_text(json.dumps(summary))
+    lines = []
+    for step in range(1, 41):
+        seen = {"step": step, "words_seen": 100 * step}
+        lines.append(seen | {"val/hard": loss + 4 / step, "loss/hard": loss + 4 / step + rng.normal(0, 0.1)})
+        if gain:
+            lines[-1] |= {
+                "loss/hidden.t": 1 / step,
+                "layer/hidden.t@2-1": 1 / step,
+                "layer/hidden.t@4-2": 2 / step,
+            }
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "config.yaml").write_text("name: x")
 
 
 @pytest.fixture
@@ -161,6 +174,23 @@ def test_a_study_is_scored_once_and_told_in_a_table_and_a_file(study, monkeypatc
         and record["said"] in capsys.readouterr().out
     )
     assert record["cells"][0] == {"label": "good", "values": {"axis": "good"}}
+
+
+def test_a_study_has_a_page_that_says_first_what_came_out_and_loads_nothing(study, monkeypatch):
+    monkeypatch.setattr("eval.results.workers.score_all", lambda requests, processes: None)
+    main([study])
+    text = Path("runs/studies/st/report.html").read_text(encoding="utf-8")
+    found = compared(study)
+    assert re.search(r"<p>(.*?)</p>", text)[1] == found.said
+    for label, cell in found.cells["hard"].items():
+        assert text.count(f"<th>{label}</th>") == len(found.cells)
+        assert f"{cell['difference']:+.4f}".replace("-", "\N{MINUS SIGN}") in text
+    pictures = re.findall(r'<svg[^>]*aria-label="([^"]*)"', text)
+    assert len(pictures) == 2 * 3 + 2 + 2
+    assert "://" not in text and not re.search(r"<(link|img|iframe)\b|@import|url\((?!#)", text)
+    identities = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identities) == len(set(identities))
+    assert "python -m distill.study st.yaml" in text and "as it was" in text
 
 
 def test_a_trial_goes_beside_the_scores(study):

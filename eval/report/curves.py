@@ -1,6 +1,6 @@
 """The report's pictures of what went on in training: losses and scores against words of exposure."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib
 import numpy as np
@@ -10,8 +10,14 @@ from matplotlib.figure import Figure
 from eval.report.looks import STUDENT_LOOK, Look, look_of
 from eval.report.svg import INK, MUTED, STYLE, WIDTH, svg
 from eval.runs.lineup import Lineup
-from eval.runs.run_folder import Run
 from eval.tasks import title
+
+
+class Logged(Protocol):
+    """A run, of which its curves alone are wanted."""
+
+    name: str
+    metrics: list[dict]
 
 
 def held_out_chart(lineup: Lineup) -> str | None:
@@ -88,14 +94,14 @@ def terms_chart(lineup: Lineup) -> str | None:
         return svg(figure, "Loss terms of the student against words of exposure")
 
 
-def layers_chart(run: Run) -> str | None:
+def layers_chart(run: Logged) -> str | None:
     """What a run logged layer by layer: a frame for each loss and teacher, a line for each pair of layers."""
     groups: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for line in run.metrics for key in line if key.startswith("layer/")):
         groups.setdefault(key.partition("@")[0], []).append(key)
     if not groups:
         return None
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "layers"}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"layers {run.name}"}):
         figure, frames = small_frames(len(groups))
         for axes, (group, keys) in zip(frames, groups.items(), strict=True):
             draw_layers(axes, run, keys)
@@ -103,7 +109,7 @@ def layers_chart(run: Run) -> str | None:
         return svg(figure, f"{run.name}: what is compared layer by layer, against words of exposure")
 
 
-def draw_layers(axes: Axes, run: Run, keys: list[str]) -> None:
+def draw_layers(axes: Axes, run: Logged, keys: list[str]) -> None:
     """A line for each pair of layers, the later ones the darker, each named at its end."""
     drawn = [thin(*curve(run, key)) for key in keys]
     longest = max(words[-1] for words, _ in drawn)
@@ -133,7 +139,7 @@ def small_frames(count: int) -> tuple[Figure, list[Axes]]:
     return figure, list(frames[:count])
 
 
-def curve(run: Run, key: str) -> tuple[np.ndarray, np.ndarray]:
+def curve(run: Logged, key: str) -> tuple[np.ndarray, np.ndarray]:
     """(words seen, value) of the metric lines that hold `key`."""
     pairs = [(line["words_seen"], line[key]) for line in run.metrics if line.get(key) is not None]
     return np.array([words for words, _ in pairs], float), np.array([value for _, value in pairs], float)

@@ -107,10 +107,13 @@ def facts(lineup: Lineup) -> dict:
     }
 
 
-def templates():
-    """The Jinja environment of the page and the model card: HTML is escaped, an unknown name is an error."""
+def templates(*folders: Path):
+    """The Jinja environment of pages and the model card: HTML is escaped, an unknown name is an error.
+
+    `folders` hold templates beside those of this room.
+    """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES, encoding="utf-8"),
+        loader=jinja2.FileSystemLoader([TEMPLATES, *folders], encoding="utf-8"),
         autoescape=jinja2.select_autoescape(["html"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

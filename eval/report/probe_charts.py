@@ -26,7 +26,7 @@ def cka_chart(probe: dict, teacher: str) -> str:
     tables = probe["alikeness"][teacher]["cka"]
     rows, columns = (max(map(len, side)) for side in (tables.values(), [t[0] for t in tables.values()]))
     width = min(WIDTH / len(tables), 3.2)
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"cka {teacher}"}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"cka {teacher} {probe['models'][0]['name']}"}):
         height = 0.75 + min(0.3 * rows, 4.0)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         frames = figure.subplots(1, max(len(tables), round(WIDTH / width)), squeeze=False)[0]
@@ -64,7 +64,7 @@ def planes_chart(probe: dict, teacher: str) -> str | None:
     if not rows:
         return None
     columns = max(sum(plane["model"] == row for plane in planes) for row in rows)
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"planes {teacher}"}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"planes {teacher} {probe['models'][0]['name']}"}):
         figure = Figure(figsize=(WIDTH, 1.9 * len(rows)), layout="constrained")
         frames = figure.subplots(len(rows), max(columns, 3), squeeze=False)
         for axes in frames.flat:
@@ -86,7 +86,7 @@ def planes_chart(probe: dict, teacher: str) -> str | None:
 def calibration_chart(probe: dict) -> str:
     """How often each model's likeliest token is right, against how sure it was; the diagonal would be perfect."""
     looks = probe_looks(probe)
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "calibration"}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"calibration {probe['models'][0]['name']}"}):
         figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 100], [0, 100], color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)

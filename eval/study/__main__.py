@@ -5,8 +5,9 @@ Score the finished runs of a study and compare every cell with its control, over
 reads   STUDY             its YAML file, or its name: what `python -m distill.study` has trained
         --data DIR        the official evaluation data, for --tasks
         --text PATH …     held-out text [the test split of the data that the runs were trained on]
-writes  a table, runs/studies/NAME/results.json with every number, and each run's scores into RUN/eval, where what was
-        scored before stays; with --limit into RUN/trial/eval, and nothing but the table.
+writes  a table, runs/studies/NAME/results.json with every number, report.html beside it, and each run's scores into
+        RUN/eval, where what was scored before stays; with --limit into RUN/trial/eval, and nothing but the table.
+        What `python -m eval.probe RUN` has found of the first run of a cell stands on the page too.
 
 A run that is not finished is named and left out."""
 
@@ -15,6 +16,7 @@ import json
 from pathlib import Path
 
 from babylm_data.errors import UserError, parser_of, positive, run_stage
+from babylm_data.provenance import command_line
 from babylm_data.sealed import write_whole
 
 TASKS = ("blimp_fast", "supplement_fast")
@@ -56,6 +58,7 @@ def main(argv: list[str]) -> None:
     from eval.results.workers import score_all
     from eval.study.cells import HARD, TEXT, compare_cells
     from eval.study.cells_table import cells_table
+    from eval.study.page import study_page
     from eval.study.scope import Scope
 
     scope = requested(Scope, vars(args))
@@ -71,6 +74,9 @@ def main(argv: list[str]) -> None:
     if args.limit is None:
         record = json.dumps(compared.record, indent=1, ensure_ascii=False)
         write_whole(plan.folder / "results.json", record + "\n")
+        page = plan.folder / "report.html"
+        write_whole(page, study_page(compared, command_line()))
+        print(f"wrote {page}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from babylm_data.files import json_lines
 from eval.compare.paired import Columns, columns_of, holm, weights_of
 from eval.compare.scored import Scored, check_same_items, headline, is_surprisal, read_scored
 from eval.compare.seeds import difference_of, paired_runs, seeds_to_settle
@@ -44,6 +45,12 @@ class Finished:
     def summary(self) -> dict:
         """Of its training."""
         return read_summary(RUNS / self.name)
+
+    @cached_property
+    def metrics(self) -> list[dict]:
+        """What it logged; nothing if that is gone."""
+        path = RUNS / self.name / "metrics.jsonl"
+        return json_lines(path, "step") if path.is_file() else []
 
     @cached_property
     def run(self) -> Run:
@@ -87,6 +94,8 @@ class Compared:
     """measure -> label -> as `eval.compare.seeds` tells it, with "runs", "controls", "verdict" and so on."""
     contrasts: dict[str, dict[str, dict]] = field(default_factory=dict)
     """measure -> "axis: value, not first value" -> the same of the means over all that is otherwise alike."""
+    runs: dict[str, Finished] = field(default_factory=dict)
+    """Those that are finished, by name."""
     left_out: list[str] = field(default_factory=list)
     """Runs that are not finished and tasks that not all were asked, a line each."""
 
@@ -181,7 +190,7 @@ def compare_cells(plan: Plan, out_of: Callable[[str], Path]) -> Compared:
         if cell.run in runs and cell.control in runs:
             refuse_strangers(runs[cell.run], runs[cell.control])
             pairs[cell.label].append((runs[cell.run], runs[cell.control]))
-    compared = Compared(plan, left_out=[f"{name} is not finished" for name in unfinished])
+    compared = Compared(plan, runs=runs, left_out=[f"{name} is not finished" for name in unfinished])
     tasks = dict.fromkeys(task for run in runs.values() if run.scored for task in run.scored.tasks)
     for measure in [HARD, *tasks]:
         if lacking := [run.name for run in runs.values() if run.value(measure) is None]:

@@ -37,6 +37,8 @@ class Plan:
     axes: dict[str, list[str]]
     seeds: list[int]
     cells: list[Cell]
+    files: list[str]
+    """Its YAML file, and those that it is like."""
 
     @property
     def labels(self) -> list[str]:
@@ -73,7 +75,7 @@ def read_plan(named: str) -> Plan:
                 raise UserError(f"{file} is not what it was when its runs were begun: {REMEDY}")
         cells = [Cell(**cell) for cell in content["cells"]]
         taken = {key: content[key] for key in KEYS if key not in ("cells", "files")}
-        return Plan(folder=path.parent, **taken, cells=cells)
+        return Plan(folder=path.parent, **taken, cells=cells, files=list(content["files"]))
 
 
 def _is_of(named: str, path: Path) -> bool:

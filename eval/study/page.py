@@ -1,0 +1,150 @@
+"""One self-contained HTML page about a study: what came out, each cell, each axis, how it went, and what it cost."""
+
+from pathlib import Path
+from statistics import fmean
+
+from babylm_data.files import json_table
+from eval.probe.probed import read_probe
+from eval.report.curves import layers_chart
+from eval.report.page import probe_pictures, templates
+from eval.study import charts
+from eval.study.cells import UNKNOWN, Compared, heading, scale_of, sign_of
+from eval.study.plan import RUNS
+from eval.tasks.perplexity import LOSSY
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def study_page(compared: Compared, command: str) -> str:
+    """The page as one HTML text that loads nothing; `command` is what scored the runs."""
+    plan = compared.plan
+    cells = compared.cells.get(plan.judge) or next(iter(compared.cells.values()), {})
+    first_runs = [compared.runs[cell["runs"][0]] for cell in cells.values()]
+    return (
+        templates(TEMPLATES)
+        .get_template("study.html")
+        .render(
+            compared=compared,
+            plan=plan,
+            command=command,
+            measures=[block(compared, measure) for measure in compared.cells],
+            curves_chart=charts.curves_chart(compared),
+            terms_chart=charts.terms_chart(compared),
+            looks=charts.cell_looks(compared),
+            layers={run.name: drawn for run in first_runs if (drawn := layers_chart(run))},
+            probes=probes(first_runs),
+            costs=costs(compared, cells),
+            ledger=ledger(compared),
+            files={
+                str(path): path.read_text(encoding="utf-8")
+                for path in map(Path, plan.files)
+                if path.is_file()
+            },
+            environment=json_table(RUNS / next(iter(compared.runs)) / "environment.json")
+            if compared.runs
+            else None,
+            lossy=LOSSY,
+        )
+    )
+
+
+def block(compared: Compared, measure: str) -> dict:
+    """One measure: its tables, their rows as text, and its pictures."""
+    found = {"measure": measure, "heading": heading(measure), "less": sign_of(measure) < 0, "parts": []}
+    values = {cell.label: cell.values for cell in compared.plan.cells}
+    for what, side in (("less its control", compared.cells), ("one thing changed", compared.contrasts)):
+        if cells := side.get(measure):
+            ranked = sorted(cells, key=lambda label: -sign_of(measure) * cells[label]["difference"])
+            found["parts"].append(
+                {
+                    "what": what,
+                    "chart": charts.differences_chart(cells, measure, what),
+                    "rows": [row(label, cells[label], measure, values.get(label, {})) for label in ranked],
+                    "items": any(cell["item_error"] for cell in cells.values()),
+                    "lossy": any(cell["lossy"] for cell in cells.values()),
+                }
+            )
+    return found
+
+
+def row(label: str, cell: dict, measure: str, values: dict[str, str]) -> dict:
+    """One difference as text."""
+    times, digits = scale_of(measure)
+
+    def number(value: float | None, sign: str = "") -> str:
+        return "–" if value is None else f"{times * value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+    ends = [number(end, "+") for end in cell["interval"]] if cell["interval"] else None
+    return {
+        "label": label,
+        "values": values,
+        "mean": number(cell.get("mean", cell["a"])),
+        "spread": number(cell.get("standard_deviation")),
+        "control": number(cell.get("control_mean", cell["b"])),
+        "noise": number(cell.get("noise")),
+        "difference": number(cell["difference"], "+"),
+        "interval": f"{ends[0]} to {ends[1]}" if ends else "–",
+        "p": "–" if cell["p_value"] is None else f"{cell['p_holm']:.4f}",
+        "verdict": cell["verdict"],
+        "known": cell["verdict"] != UNKNOWN,
+        "seeds": cell["seeds"],
+        "settle": cell["seeds_to_settle"] or "–",
+    }
+
+
+def probes(runs: list) -> dict[str, dict]:
+    """What was found of the first run of each cell, if anybody looked, with its pictures."""
+    found = {}
+    for run in runs:
+        probe, _ = read_probe(RUNS / run.name)
+        if probe:
+            found[run.name] = {"probe": probe, **probe_pictures(probe)}
+    return found
+
+
+def costs(compared: Compared, cells: dict[str, dict]) -> list[dict]:
+    """What a run of each cell takes, means over seeds; the controls of all together."""
+    sides = {label: cell["runs"] for label, cell in cells.items()}
+    sides["control"] = list(dict.fromkeys(name for cell in cells.values() for name in cell["controls"]))
+    found = []
+    for label, names in sides.items():
+        summaries = [compared.runs[name].summary for name in names]
+        mean = {key: fmean(each[key] for each in summaries) for key in ("seconds", "flops", "tokens_seen")}
+        found.append(
+            {
+                "label": label,
+                "parameters": sorted({each["parameters"] for each in summaries}),
+                "words": sorted({each["words_seen"] for each in summaries}),
+                "seconds": mean["seconds"],
+                "petaflops": mean["flops"] / 1e15,
+                "tokens_per_second": mean["tokens_seen"] / max(mean["seconds"], 1e-9),
+            }
+        )
+    return found
+
+
+def ledger(compared: Compared) -> list[dict]:
+    """Words read: by the students, by the controls, by each teacher."""
+    students = {cell.run for cell in compared.plan.cells} & set(compared.runs)
+    controls = set(compared.runs) - students
+    lines = [
+        {
+            "what": f"{len(names)} {what}",
+            "words": sum(compared.runs[name].summary["words_seen"] for name in names),
+            "seconds": sum(compared.runs[name].summary["seconds"] for name in names),
+        }
+        for what, names in (("students", students), ("controls", controls))
+        if names
+    ]
+    paths = {each["path"] for name in students for each in compared.runs[name].summary.get("teachers") or []}
+    for path in sorted(paths):
+        summary = json_table(Path(path).parent / "summary.json") or {}
+        name = Path(path).parent.name if Path(path).name == "export" else path
+        if name not in compared.runs:
+            line = {
+                "what": f"teacher {name}",
+                "words": summary.get("words_seen"),
+                "seconds": summary.get("seconds"),
+            }
+            lines.append(line)
+    return lines
