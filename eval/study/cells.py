@@ -49,8 +49,7 @@ class Finished:
     @cached_property
     def metrics(self) -> list[dict]:
         """What it logged; nothing if that is gone."""
-        path = RUNS / self.name / "metrics.jsonl"
-        return json_lines(path, "step") if path.is_file() else []
+        return json_lines(RUNS / self.name / "metrics.jsonl", "step")
 
     @cached_property
     def run(self) -> Run:
