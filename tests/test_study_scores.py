@@ -52,11 +52,13 @@ def write_run(name: str, rng, ease, *, gain: float, loss: float) -> None:
 
 @pytest.fixture
 def study(workplace, monkeypatch):
-    """A study of three cells over three seeds: one is better by all measures, one worse, one the same.
-
-    That controls are those of their students is tested where such runs are trained, in test_study.py.
-    """
+    """That controls are those of their students is tested where such runs are trained, in test_study.py."""
     monkeypatch.setattr(cells_module, "refuse_strangers", lambda student, control: None)
+    return write_study()
+
+
+def write_study() -> str:
+    """A study of three cells over three seeds: one is better by all measures, one worse, one the same."""
     Path("st.yaml").write_text("as it was")
     rng, cells = np.random.default_rng(0), []
     ease = {f"sub{k}": rng.uniform(-0.2, 0.2, 300) for k in range(3)}
@@ -72,7 +74,7 @@ def study(workplace, monkeypatch):
             cells[-1] |= {"control": control, "command": ["python"]}
     plan = {"name": "st", "question": "which?", "base": "base.yaml", "judge": "hard", "seeds": list(SEEDS)}
     plan["files"] = {"st.yaml": sha256(Path("st.yaml"))}
-    folder = workplace / "runs/studies/st"
+    folder = Path("runs/studies/st")
     folder.mkdir(parents=True)
     (folder / "study.json").write_text(json.dumps(plan | {"axes": {"axis": list(GAIN)}, "cells": cells}))
     return "st"

@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from eval.report.looks import Look, look_as
 from eval.report.svg import INK, MUTED, PAPER, STUDENT, STYLE, WIDTH, svg
 
+DARKEST = 0.5  # a square, so that ink stands out against it, on a light page and on a dark one
 MOST_NUMBERS = 8  # layers of a model, up to which each cell tells its number
 
 
@@ -44,10 +45,9 @@ def draw_table(axes: Axes, table: np.ndarray, *, numbers: bool) -> None:
     """A square for each cell, as dark as its value of 0 to 1."""
     for (row, column), value in np.ndenumerate(table):
         place = (column - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(place, 1, 1, facecolor=STUDENT, alpha=0.85 * float(value), linewidth=0))
+        axes.add_patch(Rectangle(place, 1, 1, facecolor=STUDENT, alpha=DARKEST * float(value), linewidth=0))
         if numbers:
-            colour = PAPER if value > 0.6 else INK
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=INK)
     axes.set_xlim(-0.5, table.shape[1] - 0.5)
     axes.set_ylim(-0.5, table.shape[0] - 0.5)
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
