@@ -56,7 +56,7 @@ class Study(Strict):
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     """Each cell is trained with each of these."""
     judge: str = "hard"
-    """By what a best cell may be named: hard, the held-out hard loss, or a task that is for development alone."""
+    """By what a best cell is named: hard, the held-out hard loss, or a task for development, such as blimp_fast."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

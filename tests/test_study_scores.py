@@ -10,6 +10,8 @@ from test_compare import choice_task, write_folder
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
+from eval.report.readme import BEGIN, END
+from eval.report.readme import main as readme
 from eval.runs.run_folder import SUMMARY
 from eval.study import cells as cells_module
 from eval.study.__main__ import main
@@ -245,6 +247,36 @@ def test_so_many_seeds_would_settle_what_is_not_settled_after_the_correction(stu
         assert cells["good"]["seeds_to_settle"] is cells["bad"]["seeds_to_settle"] is None, measure
         needed = cells["same"]["seeds_to_settle"]
         assert needed is None or needed > 3
+
+
+@pytest.mark.parametrize("judge", ["blimp_filtered", "perplexity", "ewok"])
+def test_a_study_is_not_judged_by_what_final_scores_are_told_in(study, judge):
+    path = Path("runs/studies/st/study.json")
+    path.write_text(path.read_text().replace('"judge": "hard"', f'"judge": "{judge}"'))
+    with pytest.raises(
+        UserError, match=f"st is judged by {judge}, in which final scores are told: write judge: hard"
+    ):
+        main([study])
+
+
+def test_the_record_of_a_study_is_what_a_readme_says_of_it(study, monkeypatch):
+    monkeypatch.setattr("eval.results.workers.score_all", lambda requests, processes: None)
+    main([study])
+    Path("docs").mkdir()
+    readme(["--record", "docs/st.json", "runs/studies/st", "--command", "make study STUDY=st.yaml"])
+    assert Path("docs/st.html").read_text() == Path("runs/studies/st/report.html").read_text()
+    Path("README.md").write_text(f"# before\n{BEGIN}\n{END}\nafter\n")
+    readme(["README.md", "docs/st.json"])
+    text = Path("README.md").read_text()
+    found = compared(study)
+    assert f"**{found.said}**" in text and "[the page](docs/st.html)" in text
+    assert all(f"- {line}\n" in text for line in found.answers) and "`make study STUDY=st.yaml`" in text
+    content = json.loads(Path("docs/st.json").read_text())
+    Path("docs/st.json").write_text(
+        json.dumps({key: value for key, value in content.items() if key != "said"})
+    )
+    with pytest.raises(UserError, match=r"docs/st.json lacks said"):
+        readme(["README.md", "docs/st.json"])
 
 
 def test_a_study_is_not_judged_by_what_nobody_was_asked(study):

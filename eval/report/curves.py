@@ -110,7 +110,7 @@ def layers_chart(run: Logged) -> str | None:
 
 
 def draw_layers(axes: Axes, run: Logged, keys: list[str]) -> None:
-    """A line for each pair of layers, the later ones the darker, each named at its end."""
+    """A line for each pair of layers, the later ones the stronger, each named at its end."""
     drawn = [thin(*curve(run, key)) for key in keys]
     longest = max(words[-1] for words, _ in drawn)
     settled = np.concatenate([values[words >= 0.05 * words[-1]] for words, values in drawn])

@@ -23,7 +23,7 @@ def probe_looks(probe: dict) -> dict[str, Look]:
 
 
 def cka_chart(probe: dict, teacher: str) -> str:
-    """How alike each layer of the others is to each of a teacher: a frame a model, the darker the more alike."""
+    """How alike each layer of the others is to each of a teacher: a frame a model, the stronger the more alike."""
     tables = probe["alikeness"][teacher]["cka"]
     rows, columns = (max(map(len, side)) for side in (tables.values(), [t[0] for t in tables.values()]))
     width = min(WIDTH / len(tables), 3.2)

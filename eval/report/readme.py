@@ -1,7 +1,8 @@
 """Small committed records of scores, and the tables of the README that are rendered from them.
 
     python -m eval.report.readme --record distill/results/nursery.json runs/nursery --command "make submission"
-    python -m eval.report.readme README.md distill/results/*.json
+    python -m eval.report.readme --record docs/combine.json runs/studies/combine --command "make study STUDY=…"
+    python -m eval.report.readme README.md distill/results/*.json docs/*.json
 
 No number in the README is typed: each comes from `scores.json` through a record, and a test compares the two.
 """
@@ -15,7 +16,7 @@ from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
 from eval.report.curves import held_out_chart
 from eval.report.page import TEMPLATES, asked_how, lossy_note
-from eval.results.json_files import read_json
+from eval.results.json_files import read_json, require
 from eval.results.scores_table import percent, unit
 from eval.runs.ledger import corpus_text
 from eval.runs.lineup import Lineup, read_lineup
@@ -23,6 +24,8 @@ from eval.runs.run_folder import Run
 from eval.tasks import extent_note, title
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"
+STUDY, STUDY_KEYS = "results.json", ("name", "question", "seeds", "cells", "said", "answers")
+SCORE_STUDY = "compare its cells with `python -m eval.study STUDY.yaml`"
 KEYS = ("name", "date", "commit", "dirty", "command", "corpus", "items", "held_out", "rows")
 
 
@@ -33,7 +36,7 @@ def main(argv: list[str]) -> int:
         nargs="+",
         type=Path,
         metavar="README RECORD… | RUN",
-        help="the file to rewrite and its records, in order; with --record: a student's run folder",
+        help="the file to rewrite and its records, in order; with --record: a student's or a study's folder",
     )
     parser.add_argument(
         "--record", type=Path, metavar="FILE", help="write the record of RUN, and its picture beside it"
@@ -47,6 +50,14 @@ def main(argv: list[str]) -> int:
         return 0
     if len(arguments.paths) != 1 or not arguments.command:
         raise UserError("--record FILE needs one RUN and --command TEXT, the command that produced all of it")
+    if (arguments.paths[0] / STUDY).is_file():
+        found = study_record(arguments.paths[0], arguments.command)
+        write_whole(arguments.record, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        print(f"wrote {arguments.record}")
+        page = arguments.record.with_suffix(".html")
+        write_whole(page, utf8_text(arguments.paths[0] / "report.html", SCORE_STUDY))
+        print(f"wrote {page}")
+        return 0
     lineup = read_lineup(arguments.paths[0])
     found = record(lineup, arguments.command)
     write_whole(arguments.record, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
@@ -89,6 +100,11 @@ def record(lineup: Lineup, command: str) -> dict:
     }
 
 
+def study_record(folder: Path, command: str) -> dict:
+    """What `python -m eval.study` found of a study, and `command`, which produced all of it."""
+    return read_json(folder / STUDY, SCORE_STUDY, STUDY_KEYS) | {"command": command}
+
+
 def row(run: Run) -> dict:
     scores = {task: [result["score"], result["standard_error"]] for task, result in run.tasks.items()}
     if run.held_out:
@@ -104,7 +120,22 @@ def row(run: Run) -> dict:
 
 def render(records: list[dict]) -> str:
     """The records as Markdown: a heading, the corpus, one table, and what produced it."""
-    return "\n\n".join(render_one(found) for found in records)
+    return "\n\n".join(render_study(found) if "answers" in found else render_one(found) for found in records)
+
+
+def render_study(found: dict) -> str:
+    """What came out of a study, and where its page is."""
+    answers = "\n".join(f"- {line}" for line in found["answers"])
+    cells, seeds = len(found["cells"]), ", ".join(map(str, found["seeds"]))
+    parts = [
+        f"### {found['name']}",
+        f"{found['question']} {cells} cells with seeds {seeds}, each against its control: "
+        f"[the page](docs/{found['name']}.html).",
+        f"**{found['said']}**",
+        answers,
+        f"`{found['command']}`",
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def render_one(found: dict) -> str:
@@ -147,7 +178,10 @@ def _extent(found: dict, task: str) -> str:
 def rewrite_readme(readme: Path, records: list[Path]) -> None:
     """Put the rendered records between the two markers of `readme`; all other text stays as it is."""
     remedy = "write it with `python -m eval.report.readme --record FILE RUN --command TEXT`"
-    rendered = render([read_json(path, remedy, KEYS) for path in records])
+    found = [read_json(path, remedy, ("name", "command")) for path in records]
+    for path, each in zip(records, found, strict=True):
+        require(each, STUDY_KEYS if "answers" in each else KEYS, str(path), remedy)
+    rendered = render(found)
     try:
         text = utf8_text(readme, "name README.md first")
     except OSError as error:

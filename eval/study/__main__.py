@@ -20,6 +20,8 @@ from babylm_data.provenance import command_line
 from babylm_data.sealed import write_whole
 
 TASKS = ("blimp_fast", "supplement_fast")
+FOR_DEVELOPMENT = ("_fast", "nursery")
+"""How the names of tasks end by which a cell may be chosen."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,13 +58,18 @@ def main(argv: list[str]) -> None:
 
     from eval.results.request import requested
     from eval.results.workers import score_all
-    from eval.study.cells import HARD, TEXT, compare_cells
+    from eval.study.cells import HARD, compare_cells
     from eval.study.cells_table import cells_table
     from eval.study.page import study_page
     from eval.study.scope import Scope
 
     scope = requested(Scope, vars(args))
-    if plan.judge not in (HARD, TEXT, *(scope.tasks if scope.data else ())):
+    if plan.judge != HARD and not plan.judge.endswith(FOR_DEVELOPMENT):
+        raise UserError(
+            f"{plan.name} is judged by {plan.judge}, in which final scores are told: write judge: {HARD}, or a task "
+            "for development, such as blimp_fast"
+        )
+    if plan.judge not in (HARD, *(scope.tasks if scope.data else ())):
         raise UserError(f"{plan.name} is judged by {plan.judge}: add it to --tasks, with --data DIR")
     requests = {name: scope.request(name) for name in finished}
     try:
