@@ -321,7 +321,8 @@ def foretell(jobs: dict[str, Job]) -> str:
         lines.append(f"{named:<60} {seed:>8} {_in_words(found.seconds):>9} {found.bytes / 1e9:>6.1f} GB")
     speed = f"{rate / 1e9:,.0f} GFLOP/s, {known_by}"
     lines.append(
-        f"{len(left)} of {len(jobs)} runs are left: {_in_words(total)} one after another, at {speed}"
+        f"{len(left)} of {len(jobs)} runs are left: {_in_words(total)} one after another, at {speed}; what losses on "
+        "layers, critics and filters take comes on top"
     )
     return "\n".join(lines)
 

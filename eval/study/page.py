@@ -1,5 +1,6 @@
 """One self-contained HTML page about a study: what came out, each cell, each axis, how it went, and what it cost."""
 
+import shlex
 from pathlib import Path
 from statistics import fmean
 
@@ -27,6 +28,7 @@ def study_page(compared: Compared, command: str) -> str:
             compared=compared,
             plan=plan,
             command=command,
+            commands=[shlex.join(cell.command) for cell in plan.cells],
             measures=[block(compared, measure) for measure in compared.cells],
             curves_chart=charts.curves_chart(compared),
             terms_chart=charts.terms_chart(compared),
