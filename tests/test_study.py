@@ -1,13 +1,17 @@
 """A study: its cells, their controls and teachers, what is trained in which order, and what is left."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 from safetensors.torch import load_file
@@ -388,6 +392,42 @@ def test_a_study_is_trained_to_its_end_by_one_command_and_one_that_was_stopped_g
     config.write_text(config.read_text().replace("batch_size: 4", "batch_size: 5"))
     with pytest.raises(UserError, match="is no control of st-again-s7, batch_size in their configs differs"):
         compare([str(path)])
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_study_that_is_killed_at_random_ten_times_ends_with_the_table_of_one_left_alone(write_study):
+    path, random = write_study(), Random(0)
+    command = [sys.executable, "-m", "distill.study", str(path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    left_alone = Path("alone")
+    left_alone.mkdir()
+    for file in ("st.yaml", "base.yaml"):
+        shutil.copy(file, left_alone)
+    start = time.monotonic()
+    subprocess.run(command, env=environment, cwd=left_alone, check=True, capture_output=True, timeout=600)
+    seconds = time.monotonic() - start
+    killed = 0
+    for _ in range(10):
+        process = subprocess.Popen(
+            command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(random.uniform(0.02, 0.2) * seconds)
+        killed += process.poll() is None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=600)
+    assert killed == 10
+    tables = []
+    for folder in (Path(), left_alone):
+        with contextlib.chdir(folder):
+            compare([str(path)])
+            tables.append(json.loads(Path("runs/studies/st/results.json").read_text()))
+    assert tables[0] == tables[1]
+    for run in left_alone.glob("runs/*/export/model.safetensors"):
+        assert run.read_bytes() == run.relative_to(left_alone).read_bytes(), run
 
 
 def test_a_run_of_other_data_or_teachers_is_not_done(write_study, distil_first_cell):
