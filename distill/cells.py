@@ -105,7 +105,7 @@ def _chain(path: str | Path) -> dict[Path, Study]:
         found[path] = load_config(Study, path)
         if not (like := found[path].like):
             return found
-        path = path.with_name(like)
+        path = path.parent / like
     raise UserError(f"{path} is like itself, by way of `like`: take that out of one of {len(found)}")
 
 

@@ -152,6 +152,23 @@ def is_done(job: Job) -> bool:
     )
 
 
+def made_otherwise(jobs: dict[str, Job]) -> str | None:
+    """A line about runs that have the names of this study's and are by another config, or of other data or teachers."""
+    from train_teachers.run import begun_otherwise, finished
+
+    runs = [job for job in jobs.values() if job.kind != "cache"]
+    others = [
+        job.name for job in runs if begun_otherwise(job.config) or (finished(job.config) and not is_done(job))
+    ]
+    if not others:
+        return None
+    named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if others[3:] else "")
+    return (
+        f"{named}: made by another config, or from other data or teachers, and never to be this study's: delete "
+        "these folders in runs/, or give the study another name"
+    )
+
+
 def is_held(job: Job) -> bool:
     """Whether another program is at it, such as another study that shares a control."""
     return lock_is_held((Path(job.name) if job.kind == "cache" else RUNS / job.name) / LOCK)
@@ -367,6 +384,8 @@ def main(argv: list[str]) -> int:
         return 0
     for path in {job.config.data.path for job in jobs.values()}:
         read_manifest(path)
+    if others := made_otherwise(jobs):
+        raise UserError(f"study {study.name}: {others}")
     folder = write_plan(study, cells, files_of(args.study))
     if args.commands:
         print(queue(jobs))

@@ -21,6 +21,7 @@ from eval.report.live import LiveRun, live_page
 from eval.runs.lineup import read_lineup
 from eval.scorer.model import model_sha256
 from eval.study import cells as cells_module
+from eval.study import finished as finished_module
 from eval.study.__main__ import main as compare
 from eval.submission.bundle import build
 
@@ -28,7 +29,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 PLAYWRIGHT = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")]
 KINDS = ("run", "submission", "study", "live")
-NARROW, WIDE = 400, 1200
+NARROW, WIDE, PAPER = 400, 1200, 718
+"""Pixels; the last of A4 without its margins."""
 ENOUGH, OF_LARGE = 4.5, 3.0
 """Contrast that WCAG 2 asks of text, and of that of 24 pixels or more, or 18.66 in bold."""
 PALE = """() => {
@@ -88,7 +90,7 @@ def write_probe(student: Path) -> None:
     for name, role in names.items():
         one = {"name": name, "role": role, "words": 10, "nats": 3.0, "right": 0.3, "confidence": 0.4}
         one |= {"calibration_error": error, "bins": bins, "model_sha256": model_sha256(student / "export")}
-        one |= {"from_teachers": {run.name: 0.1 for run in lineup.teachers}} | (
+        one |= {"from_teachers": {run.name: 0.1 for run in lineup.teachers if run.name != name}} | (
             {"pace": speed} if role != "early" else {}
         )
         found["models"].append(one)
@@ -124,9 +126,10 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     found["live"].write_text(live_page(LiveRun(student), 600), encoding="utf-8")
     quiet = (
         patch.object(cells_module, "refuse_strangers", lambda student, control: None),
+        patch.object(finished_module, "model_sha256", lambda export: export.parent.name),
         patch("eval.results.workers.score_all", lambda requests, processes: None),
     )
-    with contextlib.chdir(folder), quiet[0], quiet[1]:
+    with contextlib.chdir(folder), quiet[0], quiet[1], quiet[2]:
         compare([write_study()])
     return found | {"study": folder / "runs/studies/st/report.html"}
 
@@ -221,14 +224,14 @@ def test_a_table_sorts_by_the_column_that_is_clicked_and_by_the_keyboard(show, k
         ]
 
     assert len(set(values())) > 1
-    heads.nth(column).click()
+    heads.nth(column).locator("button").click()
     assert (
         values() == sorted(values(), reverse=True)
         and heads.nth(column).get_attribute("aria-sort") == "descending"
     )
-    heads.nth(column).press("Enter")
+    heads.nth(column).locator("button").press("Enter")
     assert values() == sorted(values()) and heads.nth(column).get_attribute("aria-sort") == "ascending"
-    heads.nth(0).press(" ")
+    heads.nth(0).locator("button").press(" ")
     names = [
         name.strip() for name in table.locator("tbody tr:not(.stays) > *:first-child").all_text_contents()
     ]
@@ -238,8 +241,11 @@ def test_a_table_sorts_by_the_column_that_is_clicked_and_by_the_keyboard(show, k
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_prints_whole(show, kind):
-    page, _ = show(kind, WIDE)
+    page, _ = show(kind, PAPER)
     page.emulate_media(media="print")
+    cut = "[...document.querySelectorAll('.wide, figure')].filter(each => each.scrollWidth > each.clientWidth + 1)"
+    assert page.evaluate(f"{cut}.map(each => each.textContent.slice(0, 60))") == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= PAPER
     hidden = page.evaluate(
         "[...document.querySelectorAll('pre')].filter(each => each.getBoundingClientRect().height === 0).length"
     )

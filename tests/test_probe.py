@@ -10,10 +10,12 @@ import torch
 
 from babylm_data.errors import UserError
 from eval.probe.alikeness import calibration, cka_table, lay_out, linear_cka
+from eval.probe.pace import pace
 from eval.probe.passages import EVERY, IGNORE, read_passages
 from eval.probe.probed import FILE, read_probe
 from eval.probe.probing import drawn_layers
 from eval.probe.readings import read_all
+from eval.report.page import probe_pictures
 from train_teachers.config import dump_config
 
 RNG = np.random.default_rng(0)
@@ -103,6 +105,15 @@ def test_a_model_reads_what_its_logits_say_and_a_teacher_is_at_no_distance_from_
 
 
 @pytest.mark.slow
+def test_memory_is_that_of_the_model_whatever_the_caller_holds(tmp_path):
+    tiny_models.save(tmp_path / "m")
+    before = pace(tmp_path / "m", "causal", "cpu")["memory"]
+    held = np.ones(80_000_000)  # 640 MB
+    del held
+    assert abs(pace(tmp_path / "m", "causal", "cpu")["memory"] - before) < 1e8
+
+
+@pytest.mark.slow
 def test_a_student_is_looked_at_beside_its_control_and_teachers(make_distill, workplace, data_folder, capsys):
     from distill.__main__ import main as distil
     from eval.probe.__main__ import main
@@ -126,6 +137,7 @@ def test_a_student_is_looked_at_beside_its_control_and_teachers(make_distill, wo
         name for name, role in roles.items() if role != "early"
     ]
     assert found["models"][0]["pace"]["memory"] > 0 and "pace" not in found["models"][1]
+    assert "Linear CKA" in str(probe_pictures(found))
     path = workplace / "runs/st" / FILE
     content = json.loads(path.read_text())
     content["models"][0]["model_sha256"] = "0"

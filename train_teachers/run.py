@@ -47,6 +47,12 @@ def finished(config: TrainConfig) -> bool:
     return (folder / "summary.json").exists() and _is_of(folder, config)
 
 
+def begun_otherwise(config: TrainConfig) -> bool:
+    """Whether there is a run of this name by another config."""
+    folder = ROOT / config.name
+    return (folder / "config.yaml").is_file() and not _is_of(folder, config)
+
+
 def _is_of(folder: Path, config: TrainConfig) -> bool:
     """Whether a run folder is that of a config, but for what may change."""
     try:

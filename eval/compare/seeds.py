@@ -2,9 +2,11 @@
 
 The difference d of one item under one seed is taken for a mean, plus what the seed adds, plus what the item adds, plus
 the rest: seeds and items as drawn from many, subtasks as the ones there are. The variance of the mean is then that of
-the seeds' means, plus that of the items' means, less the rest, which is in both. The interval adds what each part
-reaches, squared: Student's t for the seeds, which are few, and the normal distribution for the items (Howe 1974;
-Graybill and Wang 1980). tests/test_seeds.py holds its coverage on simulated data.
+the seeds' means, plus that of the items' means, less the rest, which is in both. The rest falls with more seeds, so it
+stays with them, and is taken off the items. The interval adds what each part reaches, squared: Student's t for the
+seeds, which are few, and the normal distribution for the items (Howe 1974; Graybill and Wang 1980). Taken off the
+seeds, it would leave nothing of them wherever few happen to agree, and far in the tail, where the correction for many
+cells looks, that is where most false differences would be. tests/test_seeds.py holds both on simulated data.
 """
 
 import math
@@ -38,7 +40,7 @@ def seed_difference(a: Sequence[Columns], b: Sequence[Columns], weights: Weights
     items = share**2 @ [_of_items(delta) for delta in deltas]
     rest = share**2 @ [_of_rest(delta) for delta in deltas] if seeds > 1 else 0.0
     scores = [float(share @ [part.mean() for part in side]) for side in earned]
-    return _told(scores, by_seed, item_variance=float(items), rest=float(rest))
+    return _told(scores, by_seed, item_variance=max(0.0, float(items - rest)))
 
 
 def paired_runs(a: Sequence[float], b: Sequence[float]) -> dict:
@@ -46,7 +48,7 @@ def paired_runs(a: Sequence[float], b: Sequence[float]) -> dict:
 
     Where these are all one, nothing is known of the noise, and interval and p-value are None.
     """
-    return _told([float(np.mean(a)), float(np.mean(b))], np.subtract(a, b), item_variance=0.0, rest=0.0)
+    return _told([float(np.mean(a)), float(np.mean(b))], np.subtract(a, b), item_variance=0.0)
 
 
 def difference_of(
@@ -73,7 +75,7 @@ def _of_rest(delta_SI: np.ndarray) -> float:
     return float((left**2).sum() / ((seeds - 1) * (count - 1)) / (seeds * count))
 
 
-def _told(scores: list[float], by_seed: np.ndarray, *, item_variance: float, rest: float) -> dict:
+def _told(scores: list[float], by_seed: np.ndarray, *, item_variance: float) -> dict:
     seeds, value = len(by_seed), float(by_seed.mean())
     found = {
         "a": scores[0],
@@ -89,7 +91,7 @@ def _told(scores: list[float], by_seed: np.ndarray, *, item_variance: float, res
     }
     if seeds < 2 or (item_variance == 0 and np.ptp(by_seed) < NOTHING):
         return found
-    seed_variance = max(0.0, float(by_seed.var(ddof=1)) / seeds - rest)
+    seed_variance = float(by_seed.var(ddof=1)) / seeds
     reach = float(_reach(LEVEL, seed_variance, item_variance, seeds))
     return found | {
         "seed_error": math.sqrt(seed_variance),

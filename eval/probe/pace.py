@@ -1,5 +1,7 @@
 """What a model costs to run: time for a text of 128 tokens, tokens a second in a batch, memory, operations."""
 
+import contextlib
+import re
 import resource
 import statistics
 import sys
@@ -16,8 +18,6 @@ from babylm_data.processes import pool_of
 from eval.scorer.model import load_for_scoring
 
 LENGTH, ROWS, WARM, TURNS = 128, 16, 3, 15
-OF_RSS = 1 if sys.platform == "darwin" else 1024
-"""Bytes that ru_maxrss counts in."""
 
 
 def pace(folder: Path, backend: str, device: str) -> dict:
@@ -45,7 +45,7 @@ def _measure(folder: Path, backend: str, device: str) -> dict:
     if model.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated()
     else:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * OF_RSS - before
+        memory = peak_memory() - before
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "bytes": sum(path.stat().st_size for path in weight_files(folder)),
@@ -55,6 +55,14 @@ def _measure(folder: Path, backend: str, device: str) -> dict:
         "memory": memory,
         "flops_per_token": counter.get_total_flops() / length,
     }
+
+
+def peak_memory() -> int:
+    """Bytes that this program has held at most; Linux's ru_maxrss has those of the one that began it, too."""
+    with contextlib.suppress(OSError, TypeError):
+        held = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
+        return 1024 * int(held[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _median_time(model: torch.nn.Module, ids: torch.Tensor) -> float:

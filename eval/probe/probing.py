@@ -80,7 +80,7 @@ def probe(request: ProbeRequest) -> dict:
         "states": min(STATES, len(readings[student.name].layers()[0])),
         "drawn": DRAWN,
         "masked": student.backend == "mlm",
-        "models": [described(one, readings[one.name], teachers) for one in subjects],
+        "models": [described(one, readings[one.name]) for one in subjects],
         "alikeness": alikeness(subjects, readings),
     }
     del models, loaded
@@ -108,12 +108,12 @@ def refuse_unlike(subjects: list[Subject], loaded: dict) -> list[str]:
     return lines
 
 
-def described(one: Subject, reading: Reading, teachers: list[str]) -> dict:
+def described(one: Subject, reading: Reading) -> dict:
     """What a model says, in numbers, and how near that is to each teacher."""
     nats_N, confidence_N = np.concatenate(reading.nats), np.concatenate(reading.confidence)
     right_N = nats_N <= -np.log(confidence_N) + 1e-6  # the target is the likeliest, or as likely
     error, bins = calibration(confidence_N, right_N)
-    found = {
+    return {
         "name": one.name,
         "role": one.role,
         "words": one.words,
@@ -123,12 +123,10 @@ def described(one: Subject, reading: Reading, teachers: list[str]) -> dict:
         "confidence": float(confidence_N.mean()),
         "calibration_error": error,
         "bins": bins,
-    }
-    if any(name != one.name for name in teachers):
-        found["from_teachers"] = {
+        "from_teachers": {
             name: float(np.concatenate(values).mean()) for name, values in reading.from_teachers.items()
-        }
-    return found
+        },
+    }
 
 
 def alikeness(subjects: list[Subject], readings: Mapping[str, Reading]) -> dict[str, dict]:

@@ -41,7 +41,13 @@ def subjects_of(folder: Path) -> tuple[list[Subject], list[str], Path]:
         if early.export.is_dir() and early is not due[-1]:
             found.append(Subject(early.name, "early", early.export, found[0].backend, early.words_seen))
     control = locate(str(summary["control"]), folder) if summary.get("control") else None
-    if control and (control / "summary.json").is_file():
+    teachers = [inside_a_run(each["path"]) for each in summary.get("teachers") or []]
+    taught_by_it = control and control.resolve() in {
+        locate(str(found[0]), folder).resolve() for found in teachers if found
+    }
+    if taught_by_it:
+        left_out.append(f"{control.name} as the control: it is the teacher")
+    elif control and (control / "summary.json").is_file():
         found.append(_subject(control, read_summary(control), "control"))
     elif control:
         left_out.append(f"{control.name} is not finished")

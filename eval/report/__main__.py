@@ -1,7 +1,7 @@
 """The report about a finished run, or about one that is at work.
 
 python -m eval.report runs/nursery                    # writes runs/nursery/report.html
-python -m eval.report runs/nursery --watch            # writes it every ten seconds while the run trains
+python -m eval.report runs/nursery --watch            # writes live.html there every ten seconds while the run trains
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
         metavar="RUN",
         help="a student's run folder, finished and scored; with --watch any run's",
     )
-    parser.add_argument("--out", type=Path, help="the page to write (default: RUN/report.html)")
+    parser.add_argument("--out", type=Path, help="the page to write [RUN/report.html, RUN/live.html]")
     parser.add_argument(
         "--watch", action="store_true", help="curves alone, written anew until the run is finished"
     )
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
         "--every", type=positive, default=10, metavar="SECONDS", help="with --watch, how often [10]"
     )
     arguments = parser.parse_args(argv)
-    out = arguments.out or arguments.run / "report.html"
+    out = arguments.out or arguments.run / ("live.html" if arguments.watch else "report.html")
     if arguments.watch:
         from eval.report.live import watch
 

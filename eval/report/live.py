@@ -1,6 +1,7 @@
 """A page about a run while it trains, written again and again; a browser that shows it loads it anew by itself."""
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -92,7 +93,10 @@ def watch(folder: Path, out: Path, every: float) -> None:
 
 def live_page(run: LiveRun, every: float) -> str:
     """The page as one HTML text that loads nothing but itself."""
-    control = LiveRun(run.folder.with_name(f"{run.name}-control"))
+    config = utf8_text(run.folder / "config.yaml", "train the run again")
+    named = re.search(r"^control_name: *(\S+)$", config, flags=re.MULTILINE)
+    known = named and named[1] not in ("null", "''")
+    control = LiveRun(run.folder.with_name(named[1] if known else f"{run.name}-control"))
     audit = json_table(run.folder / "audit.json")
     return (
         templates()
@@ -104,7 +108,7 @@ def live_page(run: LiveRun, every: float) -> str:
             layers_chart=layers_chart(run),
             control=control if control.metrics else None,
             audit=audit,
-            config=utf8_text(run.folder / "config.yaml", "train the run again"),
+            config=config,
             last=json.dumps(run.metrics[-1], indent=1) if run.metrics else "",
             now=datetime.now(UTC).isoformat(timespec="seconds"),
         )

@@ -25,6 +25,8 @@ from eval.tasks import extent_note, title
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"
 STUDY, STUDY_KEYS = "results.json", ("name", "question", "seeds", "cells", "said", "answers")
+STUDY_KEYS += ("date", "commits", "dirty")
+CHANGED = " with uncommitted changes"
 SCORE_STUDY = "compare its cells with `python -m eval.study STUDY.yaml`"
 KEYS = ("name", "date", "commit", "dirty", "command", "corpus", "items", "held_out", "rows")
 
@@ -51,10 +53,10 @@ def main(argv: list[str]) -> int:
     if len(arguments.paths) != 1 or not arguments.command:
         raise UserError("--record FILE needs one RUN and --command TEXT, the command that produced all of it")
     if (arguments.paths[0] / STUDY).is_file():
-        found = study_record(arguments.paths[0], arguments.command)
+        page = arguments.record.with_suffix(".html")
+        found = study_record(arguments.paths[0], arguments.command) | {"page": page.as_posix()}
         write_whole(arguments.record, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
         print(f"wrote {arguments.record}")
-        page = arguments.record.with_suffix(".html")
         write_whole(page, utf8_text(arguments.paths[0] / "report.html", SCORE_STUDY))
         print(f"wrote {page}")
         return 0
@@ -130,10 +132,11 @@ def render_study(found: dict) -> str:
     parts = [
         f"### {found['name']}",
         f"{found['question']} {cells} cells with seeds {seeds}, each against its control: "
-        f"[the page](docs/{found['name']}.html).",
+        f"[the page]({found['page']}).",
         f"**{found['said']}**",
         answers,
-        f"`{found['command']}`",
+        f"{found['date']}, commit {', '.join(f'`{commit[:10]}`' for commit in found['commits']) or 'unknown'}"
+        f"{CHANGED if found['dirty'] else ''}, `{found['command']}`",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -158,14 +161,13 @@ def render_one(found: dict) -> str:
         for task, items in found["items"].items()
     )
     commit = f"`{found['commit'][:10]}`" if found["commit"] else "unknown"
-    changed = " with uncommitted changes" if found["dirty"] else ""
     return "\n\n".join(
         [
             f"### {found['name']}",
             f"Trained on {found['corpus']}. Items: {counts}. "
             f"One seed; ± is the standard error of drawing the items. {' '.join(notes)}".rstrip(),
             table,
-            f"{found['date']}, commit {commit}{changed}, `{found['command']}`",
+            f"{found['date']}, commit {commit}{CHANGED if found['dirty'] else ''}, `{found['command']}`",
         ]
     )
 

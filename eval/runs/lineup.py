@@ -60,8 +60,10 @@ class Lineup:
 
     @property
     def runs(self) -> list[Run]:
-        """Teachers in config order, then the student, then its control."""
-        return [*self.teachers, self.student, self.control]
+        """Teachers in config order, then the student, then its control; one that is the teacher as well stands last."""
+        there = self.control.folder.resolve()
+        others = [run for run in self.teachers if run.folder.resolve() != there]
+        return [*others, self.student, self.control]
 
 
 def read_lineup(folder: Path) -> Lineup:

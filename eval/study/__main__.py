@@ -49,6 +49,8 @@ def main(argv: list[str]) -> None:
 
     from eval.study.plan import read_plan
 
+    if args.data and not args.data.is_dir():
+        raise UserError(f"--data {args.data} is no folder")
     plan = read_plan(args.study)
     finished = [name for name in plan.runs if name not in plan.unfinished]
     if not finished:
@@ -58,8 +60,9 @@ def main(argv: list[str]) -> None:
 
     from eval.results.request import requested
     from eval.results.workers import score_all
-    from eval.study.cells import HARD, compare_cells
+    from eval.study.cells import compare_cells
     from eval.study.cells_table import cells_table
+    from eval.study.measures import HARD
     from eval.study.page import study_page
     from eval.study.scope import Scope
 
@@ -72,18 +75,21 @@ def main(argv: list[str]) -> None:
     if plan.judge not in (HARD, *(scope.tasks if scope.data else ())):
         raise UserError(f"{plan.name} is judged by {plan.judge}: add it to --tasks, with --data DIR")
     requests = {name: scope.request(name) for name in finished}
+    failed = ""
     try:
         score_all({name: each for name, each in requests.items() if each.tasks.names}, args.processes)
     except UserError as error:  # the table says what is lacking
-        print(f"warning: {error}")
+        failed = str(error)
     compared = compare_cells(plan, lambda name: requests[name].out)
     print(cells_table(compared))
-    if args.limit is None:
+    if failed:
+        raise UserError(f"{failed}; {plan.folder / 'results.json'} is not written")
+    if args.limit is None and compared.runs:
+        page = study_page(compared, command_line())
         record = json.dumps(compared.record, indent=1, ensure_ascii=False)
         write_whole(plan.folder / "results.json", record + "\n")
-        page = plan.folder / "report.html"
-        write_whole(page, study_page(compared, command_line()))
-        print(f"wrote {page}")
+        write_whole(plan.folder / "report.html", page)
+        print(f"wrote {plan.folder / 'report.html'}")
 
 
 if __name__ == "__main__":

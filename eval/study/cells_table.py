@@ -1,26 +1,24 @@
 """A study as text for a terminal: a block for each measure, its best cell first."""
 
-from eval.study.cells import UNKNOWN, Compared, heading, scale_of, sign_of
+from eval.study.cells import UNKNOWN, Compared
+from eval.study.measures import Measure
 from eval.tasks.perplexity import LOSSY
 
 
 def cells_table(compared: Compared) -> str:
-    """The sentence that says what came out, and every cell by every measure."""
-    plan = compared.plan
-    lines = [f"{plan.name}: {plan.question}", compared.said]
-    lines += compared.left_out
-    lines += compared.answers
-    for measure, cells in compared.cells.items():
+    """The sentences that say what came out, and every cell by every measure."""
+    lines = [f"{compared.plan.name}: {compared.plan.question}", compared.said, *compared.answers]
+    lines += [f"{line}" for line in compared.left_out]
+    for name, cells in compared.cells.items():
+        measure = compared.measures[name]
         wide = max(len(label) for label in [*cells, "cell"])
-        times, digits = scale_of(measure)
-        lines += ["", f"{heading(measure)}{' (less is better)' * (times == 1)}"]
+        lines += ["", f"{measure.heading}{' (less is better)' * measure.less_is_better}"]
         lines.append(
             f"  {'cell':<{wide}} {'mean':>8} {'sd':>7} {'control':>8} {'its sd':>7} {'less it':>8} "
             f"{'95 %, ' + ('seeds and items' if _has_items(cells) else 'seeds alone'):<22} {'p, Holm':>8} "
-            f"{'seeds to settle':>15}"
+            f"{'seeds to settle':>20}"
         )
-        for label in sorted(cells, key=lambda label: -sign_of(measure) * cells[label]["difference"]):
-            lines.append(f"  {label:<{wide}} {_line(cells[label], times, digits)}")
+        lines += [f"  {label:<{wide}} {_line(cells[label], measure)}" for label in measure.best_first(cells)]
         lines += [f"  {LOSSY}"] * any(cell["lossy"] for cell in cells.values())
     return "\n".join(lines)
 
@@ -30,17 +28,15 @@ def _has_items(cells: dict[str, dict]) -> bool:
     return any(cell["item_error"] for cell in cells.values())
 
 
-def _line(cell: dict, times: int, digits: int) -> str:
+def _line(cell: dict, measure: Measure) -> str:
     def number(value: float | None, width: int, sign: str = "") -> str:
-        return f"{'-':>{width}}" if value is None else f"{times * value:>{sign}{width}.{digits}f}"
+        return f"{'-' if value is None else measure.shown(value, sign):>{width}}"
 
     interval, p = "-", "-"
     if cell["interval"]:
-        ends = [f"{times * end:+.{digits}f}" for end in cell["interval"]]
-        interval = f"[{', '.join(ends)}]"
+        interval = f"[{', '.join(measure.shown(end, '+') for end in cell['interval'])}]"
         p = f"{cell['p_holm']:.4f}{'*' * (cell['verdict'] != UNKNOWN)}"
-    settle = cell["seeds_to_settle"]
     return (
         f"{number(cell['mean'], 8)} {number(cell['standard_deviation'], 7)} {number(cell['control_mean'], 8)} "
-        f"{number(cell['noise'], 7)} {number(cell['difference'], 8, '+')} {interval:<22} {p:>8} {settle or '-':>15}"
+        f"{number(cell['noise'], 7)} {number(cell['difference'], 8, '+')} {interval:<22} {p:>8} {cell['settles']:>20}"
     )

@@ -1,6 +1,6 @@
 """The pictures of a study's page: every cell against its control, and how each came to where it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -10,18 +10,19 @@ from matplotlib.figure import Figure
 from eval.report.curves import curve, draw_curve, name_axes, small_frames, spread, thin
 from eval.report.looks import CONTROL_LOOK, STUDENT_LOOK, Look, look_as
 from eval.report.svg import INK, MUTED, STUDENT, STYLE, WIDTH, svg
-from eval.study.cells import UNKNOWN, Compared, Finished, heading, lowered, scale_of, sign_of
+from eval.study.cells import UNKNOWN, Compared
+from eval.study.finished import Finished
+from eval.study.measures import Measure
 
 DISTINCT = 5  # cells, up to which each has a colour of its own
 QUIET = Look("o", "●", MUTED, width=0.8, order=2)
 POINTS = 60  # of a curve that is a mean over seeds
 
 
-def differences_chart(found: Mapping[str, dict], measure: str, what: str) -> str:
+def differences_chart(found: dict[str, dict], measure: Measure, what: str) -> str:
     """A row for each difference, the best first: its interval, its mean, and each seed as a small mark."""
-    times, _ = scale_of(measure)
-    names = sorted(found, key=lambda name: sign_of(measure) * found[name]["difference"])
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"{what} {measure}"}):
+    names = measure.best_first(found)[::-1]
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"{what} {measure.name}"}):
         figure = Figure(figsize=(WIDTH, 0.75 + 0.27 * len(names)), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
@@ -29,25 +30,23 @@ def differences_chart(found: Mapping[str, dict], measure: str, what: str) -> str
             cell = found[name]
             colour = MUTED if cell["verdict"] == UNKNOWN else STUDENT
             if cell["interval"]:
-                axes.plot([times * end for end in cell["interval"]], [row, row], color=colour, linewidth=1.6)
-            seeds = [times * value for value in cell["by_seed"]]
+                axes.plot(list(map(measure.times, cell["interval"])), [row, row], color=colour, linewidth=1.6)
+            seeds = list(map(measure.times, cell["by_seed"]))
             axes.plot(seeds, [row] * len(seeds), "|", color=colour, markersize=7, markeredgewidth=0.9)
-            axes.plot([times * cell["difference"]], [row], "o", color=colour, markersize=5.5)
+            axes.plot([measure.times(cell["difference"])], [row], "o", color=colour, markersize=5.5)
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(-0.6, len(names) - 0.4)
-        better = "less is better" if sign_of(measure) < 0 else "more is better"
-        axes.set_xlabel(f"{lowered(heading(measure))}: {what} ({better})")
+        better = "less is better" if measure.less_is_better else "more is better"
+        axes.set_xlabel(f"{measure.in_a_sentence}: {what} ({better})")
         axes.grid(axis="y")
         axes.spines["left"].set_visible(False)
-        return svg(figure, f"{heading(measure)}: {what}")
+        return svg(figure, f"{measure.heading}: {what}")
 
 
 def cell_looks(compared: Compared) -> dict[str, Look]:
     """How each cell is drawn: a few in colours of their own; of many the best and the worst stand out."""
-    cells = compared.cells.get(compared.plan.judge) or next(iter(compared.cells.values()), {})
-    sign = sign_of(compared.plan.judge)
-    ranked = sorted(cells, key=lambda label: -sign * cells[label]["difference"])
+    ranked = compared.measures[compared.plan.judge].best_first(compared.judged) if compared.judged else []
     if len(ranked) <= DISTINCT:
         return {
             label: look_as("teacher", place - 1) if place else STUDENT_LOOK
@@ -68,7 +67,7 @@ def mean_curve(runs: Sequence[Finished], key: str) -> tuple[np.ndarray, np.ndarr
 def curves_chart(compared: Compared) -> str | None:
     """Held-out hard loss of each cell less that of its control, against words of exposure: means over seeds."""
     looks, drawn = cell_looks(compared), {}
-    for label, cell in compared.cells.get(compared.plan.judge, {}).items():
+    for label, cell in compared.judged.items():
         sides = [
             mean_curve([compared.runs[name] for name in cell[side]], "val/hard")
             for side in ("runs", "controls")
@@ -105,15 +104,19 @@ def draw_cells(axes: Axes, drawn: dict[str, tuple[Look, np.ndarray, np.ndarray]]
         axes.annotate(label, (longest, height), (8, 0), color=drawn[label][0].colour, **style)
 
 
+def controls_of(compared: Compared) -> dict[str, list[str]]:
+    """The runs of each control that cells have: of students of other sizes there are several."""
+    sets = dict.fromkeys(tuple(cell["controls"]) for cell in compared.judged.values())
+    names = [names[0].rpartition("-s")[0] for names in sets]
+    return dict(zip(names if names[1:] else ["control"], map(list, sets), strict=False))
+
+
 def terms_chart(compared: Compared) -> str | None:
     """Every loss term, unweighted: a frame for each, a line for each cell that has it, means over seeds."""
-    looks, cells = (
-        cell_looks(compared) | {"control": CONTROL_LOOK},
-        compared.cells.get(compared.plan.judge, {}),
-    )
-    names = {label: cell["runs"] for label, cell in cells.items()}
-    names["control"] = list(dict.fromkeys(name for cell in cells.values() for name in cell["controls"]))
-    sides = {label: [compared.runs[name] for name in of_side] for label, of_side in names.items()}
+    looks = cell_looks(compared)
+    sides = {label: [compared.runs[name] for name in cell["runs"]] for label, cell in compared.judged.items()}
+    for label, names in controls_of(compared).items():
+        sides[label], looks[label] = [compared.runs[name] for name in names], CONTROL_LOOK
     lines = [line for runs in sides.values() for run in runs[:1] for line in run.metrics]
     keys = sorted({key for line in lines for key in line if key.startswith("loss/")})
     frames_of = {

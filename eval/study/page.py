@@ -9,18 +9,19 @@ from eval.probe.probed import read_probe
 from eval.report.curves import layers_chart
 from eval.report.page import probe_pictures, templates
 from eval.study import charts
-from eval.study.cells import UNKNOWN, Compared, heading, scale_of, sign_of
+from eval.study.cells import UNKNOWN, Compared
+from eval.study.measures import Measure
 from eval.study.plan import RUNS
 from eval.tasks.perplexity import LOSSY
 
 TEMPLATES = Path(__file__).with_name("templates")
+OF_CELLS, OF_AXES = "less its control", "one thing changed"
 
 
 def study_page(compared: Compared, command: str) -> str:
     """The page as one HTML text that loads nothing; `command` is what scored the runs."""
     plan = compared.plan
-    cells = compared.cells.get(plan.judge) or next(iter(compared.cells.values()), {})
-    first_runs = [compared.runs[cell["runs"][0]] for cell in cells.values()]
+    first_runs = [compared.runs[cell["runs"][0]] for cell in compared.judged.values()]
     return (
         templates(TEMPLATES)
         .get_template("study.html")
@@ -29,13 +30,13 @@ def study_page(compared: Compared, command: str) -> str:
             plan=plan,
             command=command,
             commands=[shlex.join(cell.command) for cell in plan.cells],
-            measures=[block(compared, measure) for measure in compared.cells],
+            measures=[block(compared, measure) for measure in compared.measures.values()],
             curves_chart=charts.curves_chart(compared),
             terms_chart=charts.terms_chart(compared),
             looks=charts.cell_looks(compared),
             layers={run.name: drawn for run in first_runs if (drawn := layers_chart(run))},
             probes=probes(first_runs),
-            costs=costs(compared, cells),
+            costs=costs(compared),
             ledger=ledger(compared),
             files={
                 str(path): path.read_text(encoding="utf-8")
@@ -50,31 +51,33 @@ def study_page(compared: Compared, command: str) -> str:
     )
 
 
-def block(compared: Compared, measure: str) -> dict:
+def block(compared: Compared, measure: Measure) -> dict:
     """One measure: its tables, their rows as text, and its pictures."""
-    found = {"measure": measure, "heading": heading(measure), "less": sign_of(measure) < 0, "parts": []}
+    found = {"measure": measure, "parts": []}
     values = {cell.label: cell.values for cell in compared.plan.cells}
-    for what, side in (("less its control", compared.cells), ("one thing changed", compared.contrasts)):
-        if cells := side.get(measure):
-            ranked = sorted(cells, key=lambda label: -sign_of(measure) * cells[label]["difference"])
+    for what, side in ((OF_CELLS, compared.cells), (OF_AXES, compared.contrasts)):
+        if cells := side.get(measure.name):
             found["parts"].append(
                 {
-                    "what": what,
+                    "of_cells": what == OF_CELLS,
                     "chart": charts.differences_chart(cells, measure, what),
-                    "rows": [row(label, cells[label], measure, values.get(label, {})) for label in ranked],
+                    "rows": [
+                        row(label, cells[label], measure, values.get(label, {}))
+                        for label in measure.best_first(cells)
+                    ],
                     "items": any(cell["item_error"] for cell in cells.values()),
+                    "gains": any(cell.get("of_gains") for cell in cells.values()),
                     "lossy": any(cell["lossy"] for cell in cells.values()),
                 }
             )
     return found
 
 
-def row(label: str, cell: dict, measure: str, values: dict[str, str]) -> dict:
+def row(label: str, cell: dict, measure: Measure, values: dict[str, str]) -> dict:
     """One difference as text."""
-    times, digits = scale_of(measure)
 
     def number(value: float | None, sign: str = "") -> str:
-        return "–" if value is None else f"{times * value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+        return "–" if value is None else measure.shown(value, sign).replace("-", "\N{MINUS SIGN}")
 
     ends = [number(end, "+") for end in cell["interval"]] if cell["interval"] else None
     return {
@@ -86,11 +89,12 @@ def row(label: str, cell: dict, measure: str, values: dict[str, str]) -> dict:
         "noise": number(cell.get("noise")),
         "difference": number(cell["difference"], "+"),
         "interval": f"{ends[0]} to {ends[1]}" if ends else "–",
+        "from": cell["interval"][0] if cell["interval"] else None,
         "p": "–" if cell["p_value"] is None else f"{cell['p_holm']:.4f}",
         "verdict": cell["verdict"],
         "known": cell["verdict"] != UNKNOWN,
         "seeds": cell["seeds"],
-        "settle": cell["seeds_to_settle"] or "–",
+        "settles": cell["settles"],
     }
 
 
@@ -104,10 +108,9 @@ def probes(runs: list) -> dict[str, dict]:
     return found
 
 
-def costs(compared: Compared, cells: dict[str, dict]) -> list[dict]:
-    """What a run of each cell takes, means over seeds; the controls of all together."""
-    sides = {label: cell["runs"] for label, cell in cells.items()}
-    sides["control"] = list(dict.fromkeys(name for cell in cells.values() for name in cell["controls"]))
+def costs(compared: Compared) -> list[dict]:
+    """What a run of each cell takes, and one of each control: means over seeds."""
+    sides = {label: cell["runs"] for label, cell in compared.judged.items()} | charts.controls_of(compared)
     found = []
     for label, names in sides.items():
         summaries = [compared.runs[name].summary for name in names]

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from babylm_data.errors import UserError
+from babylm_data.files import json_table
 from babylm_data.sealed import sha256
 from eval.results.json_files import damage_named, read_json
 
@@ -80,5 +81,5 @@ def read_plan(named: str) -> Plan:
 
 def _is_of(named: str, path: Path) -> bool:
     """Whether a plan is that of a YAML file."""
-    files = list(read_json(path, REMEDY, KEYS)["files"])
+    files = list((json_table(path) or {}).get("files", ()))  # that of another study may be of another version
     return bool(files) and Path(files[0]).resolve() == Path(named).resolve()
