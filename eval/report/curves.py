@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from eval.report.looks import STUDENT_LOOK, Look, look_of
 from eval.report.svg import INK, MUTED, STYLE, WIDTH, svg
 from eval.runs.lineup import Lineup
+from eval.runs.run_folder import Run
 from eval.tasks import title
 
 
@@ -38,6 +39,7 @@ def held_out_chart(lineup: Lineup) -> str | None:
             draw_curve(axes, look_of(lineup, run), words, loss)
             ends.append(loss[-1])
             top = max(top, loss[words >= min(0.1 * longest, words[-1])][0])
+        mark_revisions(axes, lineup.student, *curves[lineup.student.name])
         low = min(min(curves[run.name][1]) for run in drawn)
         margin = 0.06 * (top - low) or 0.1
         axes.set_ylim(low - margin, top + margin)  # the first, steep words would flatten all that follows
@@ -54,6 +56,16 @@ def held_out_chart(lineup: Lineup) -> str | None:
             )
         name_axes(axes, longest, "nats per token")
         return svg(figure, "Held-out loss of each run against words of exposure")
+
+
+def mark_revisions(axes: Axes, student: Run, words: np.ndarray, loss: np.ndarray) -> None:
+    """A dot on the student's curve for each revision that it wrote."""
+    before = student.summary.get("words_before") or 0
+    marks = [entry["words_seen"] - before for entry in student.summary.get("revisions", [])]
+    if marks and len(words):
+        axes.plot(
+            marks, np.interp(marks, words, loss), ".", color=STUDENT_LOOK.colour, markersize=6, zorder=5
+        )
 
 
 def revisions_chart(task: str, points: list[tuple[int, dict]]) -> str:
