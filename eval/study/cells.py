@@ -8,6 +8,7 @@ where the controls are others too, as of students of other sizes, it is the gain
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
@@ -112,7 +113,7 @@ def compare_cells(plan: Plan, out_of: Callable[[str], Path]) -> Compared:
     pairs: dict[str, list[Pair]] = {label: [] for label in plan.labels}
     for cell in plan.cells:
         if cell.run in runs and cell.control in runs:
-            with compared_or_left_out(compared, cell.run):
+            with leaving_out(compared, cell.run):
                 refuse_strangers(runs[cell.run], runs[cell.control])
                 pairs[cell.label].append((runs[cell.run], runs[cell.control]))
     of_run = {mine.name: (mine, control) for found in pairs.values() for mine, control in found}
@@ -125,10 +126,10 @@ def compare_cells(plan: Plan, out_of: Callable[[str], Path]) -> Compared:
         measure = Measure(name, metric or "accuracy")
         cells, contrasts = {}, {}
         for label, found in pairs.items():
-            with compared_or_left_out(compared, f"{name}, {label}"):
+            with leaving_out(compared, f"{name}, {label}"):
                 cells |= {label: _cell(name, found)} if found else {}
         for label, sides in _contrasts(plan, of_run):
-            with compared_or_left_out(compared, f"{name}, {label}"):
+            with leaving_out(compared, f"{name}, {label}"):
                 contrasts[label] = _difference(name, *sides) | {"of_gains": bool(sides[0][0].less)}
         for found, kept in ((cells, compared.cells), (contrasts, compared.contrasts)):
             if found:
@@ -137,19 +138,13 @@ def compare_cells(plan: Plan, out_of: Callable[[str], Path]) -> Compared:
     return compared
 
 
-class compared_or_left_out:
-    """Turns a UserError into a line of what is left out of a comparison."""
-
-    def __init__(self, compared: Compared, what: str) -> None:
-        self.compared, self.what = compared, what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> bool:
-        if isinstance(error, UserError):
-            self.compared.left_out.append(f"{self.what} is left out: {error}")
-        return isinstance(error, UserError)
+@contextmanager
+def leaving_out(compared: Compared, what: str) -> Iterator[None]:
+    """Turn a UserError into a line of what is left out of a comparison."""
+    try:
+        yield
+    except UserError as error:
+        compared.left_out.append(f"{what} is left out: {error}")
 
 
 def refuse_strangers(student: Finished, control: Finished) -> None:
