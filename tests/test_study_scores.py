@@ -277,7 +277,8 @@ def test_a_study_has_a_page_that_says_first_what_came_out_and_loads_nothing(stud
 
 
 def test_a_trial_goes_beside_the_scores(study):
-    assert Scope((), limit=3).request("st-good-s0").out == Path("runs/st-good-s0/trial/eval")
+    asked = Scope((), limit=3, max_words=100).request("st-good-s0")
+    assert asked.out == Path("runs/st-good-s0/trial/eval") and asked.tasks.max_words == 100
 
 
 @pytest.mark.parametrize(

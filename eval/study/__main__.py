@@ -37,6 +37,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help=f"with --data [{' '.join(TASKS)}]")
     add("--text", nargs="+", metavar="PATH", help="held-out text [DATA/text/test of the runs]")
+    add(
+        "--max-words",
+        type=positive,
+        metavar="N",
+        help="of each file of held-out text, its first N words [all]",
+    )
     add("--backend", choices=("causal", "mlm", "mntp"), help="how the runs are scored [as they were trained]")
     add("--limit", type=positive, metavar="N", help="first N items of each subtask, for a trial [all]")
     add("--processes", type=positive, default=1, metavar="N", help="how many models at a time [1]")

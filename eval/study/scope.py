@@ -21,6 +21,8 @@ class Scope:
     backend: str | None = None
     """None: the usual one of what a run has learned."""
     limit: int | None = None
+    max_words: int | None = None
+    """Of each file of held-out text; None: all."""
 
     def request(self, name: str) -> ScoreRequest:
         """What is asked of a run, by its name."""
@@ -30,5 +32,5 @@ class Scope:
         text = self.text or ((str(usual),) if usual.is_dir() else ())
         names = task_names(self.tasks, self.data, partial=False) if self.data else ()
         names += ("perplexity",) if text and backend == "causal" else ()
-        tasks = TaskSet(names, self.data, text, limit=self.limit, backend=backend)
+        tasks = TaskSet(names, self.data, text, limit=self.limit, max_words=self.max_words, backend=backend)
         return ScoreRequest(str(folder / "export"), tasks, folder / ("trial/eval" if self.limit else "eval"))
