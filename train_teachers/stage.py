@@ -5,7 +5,7 @@ something else, a loss without a gradient.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,7 @@ from babylm_data.models import read_config as read_model_config
 from babylm_data.provenance import command_line
 from babylm_data.sealed import SEAL, sha256
 from babylm_data.speed import describe_rates
+from babylm_data.stopping import Stopped
 from babylm_data.tokenizer_files import load_tokenizer
 from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
 from babylm_data.words import check_exposure, check_last_step, load_track
@@ -90,7 +91,7 @@ def run_training(
         accelerator = ready.accelerator
         with accelerator.main_process_first():
             run = Run(config, ready.inputs, kind=kind, owner=accelerator.is_main_process)
-        with contextlib.closing(run):
+        with parting(accelerator), contextlib.closing(run):
             if finished_with := run.summary:
                 if accelerator.is_main_process:
                     run.tell(finished_with["steps"], finished_with["steps"], goes_on=False)
@@ -125,6 +126,21 @@ def run_training(
                 run.write_json("summary.json", summary)
                 run.tell(progress.step, progress.step, goes_on=False)
                 print(f"{run.name}: held-out hard loss {summary['val/hard']:.4f} nats per token")
+
+
+@contextlib.contextmanager
+def parting(accelerator: Accelerator) -> Iterator[None]:
+    """Have the processes leave each other where all have come to an end, or were stopped.
+
+    Else the threads by which they talk are still there when a process ends, which now and then aborts it, and whoever
+    launched them takes that for a failure and kills the others.
+    """
+    try:
+        yield
+    except Stopped:
+        accelerator.end_training()
+        raise
+    accelerator.end_training()
 
 
 def check(config: TrainConfig, make_objective: MakeObjective) -> None:
