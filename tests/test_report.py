@@ -9,6 +9,7 @@ import pytest
 from run_tree import BASE, PREPARED, add_start, edit, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
+from babylm_data.sealed import sha256
 from eval.report.curves import spread, thin
 from eval.report.page import TEMPLATES, duration, page
 from eval.report.readme import record, render
@@ -122,6 +123,16 @@ def test_the_page_shows_commands_in_the_order_in_which_they_ran(html):
     found = re.findall(r"<pre>(python -m [^<]+)</pre>", text)
     assert found[0] == PREPARED
     assert [command.split()[2] for command in found] == ["babylm_data"] + ["distill"] * 4 + ["eval"] * 4
+
+
+def test_a_student_whose_teacher_is_its_control_has_a_page_with_one_row_of_it(student):
+    control = student.parent / "nursery-control"
+    edit(student / "summary.json", teachers=[{"name": "own", "path": str(control / "export")}])
+    edit(student / "inputs.json", **{"teacher own": sha256(control / "export" / "model.safetensors")})
+    lineup = read_lineup(student)
+    assert [run.name for run in lineup.runs] == ["nursery", "nursery-control"]
+    assert [run.name for run in lineup.teachers] == ["nursery-control"]
+    assert page(lineup).count('<tr class="control"><th>') == 1 + 1  # scores, ledger
 
 
 def listed(student: Path) -> list[Command]:
