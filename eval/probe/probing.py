@@ -77,7 +77,7 @@ def probe(request: ProbeRequest) -> dict:
         "left_out": left_out,
         "text": {"paths": texts, "passages": len(passages.ids_ST), "length": length},
         "positions": sum(map(len, readings[student.name].nats)),
-        "states": min(STATES, len(readings[student.name].layers()[0])),
+        "states": min(STATES, sum(len(layers[0]) for layers in readings[student.name].states)),
         "drawn": DRAWN,
         "masked": student.backend == "mlm",
         "models": [described(one, readings[one.name]) for one in subjects],

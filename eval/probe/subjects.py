@@ -6,7 +6,7 @@ from pathlib import Path
 from babylm_data.errors import UserError
 from eval.runs.origins import inside_a_run
 from eval.runs.revisions import revisions
-from eval.runs.run_folder import locate, read_run, read_summary, reads_of
+from eval.runs.run_folder import backend_of, locate, read_run, read_summary
 from eval.scorer.model import find_model
 
 EARLY = 0.1
@@ -60,8 +60,8 @@ def subjects_of(folder: Path) -> tuple[list[Subject], list[str], Path]:
 
 
 def _subject(folder: Path, summary: dict, role: str) -> Subject:
-    backend = "mlm" if reads_of(summary) == "masked" else "causal"
-    return Subject(summary["name"], role, find_model(str(folder / "export")), backend, summary["words_seen"])
+    model, backend = find_model(str(folder / "export")), backend_of(summary)
+    return Subject(summary["name"], role, model, backend, summary["words_seen"])
 
 
 def _teacher(teacher: dict, folder: Path) -> Subject:

@@ -1,7 +1,6 @@
 """A page about a run while it trains, written again and again; a browser that shows it loads it anew by itself."""
 
 import json
-import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import matplotlib
 from babylm_data.errors import UserError
 from babylm_data.files import json_lines, json_table, utf8_text
 from babylm_data.sealed import LOCK, is_held, write_whole
+from babylm_data.yaml_files import parse_table
 from eval.report.curves import curve, draw_curve, layers_chart, name_axes, small_frames, thin
 from eval.report.looks import Look, look_as
 from eval.report.page import duration, templates
@@ -94,9 +94,8 @@ def watch(folder: Path, out: Path, every: float) -> None:
 def live_page(run: LiveRun, every: float) -> str:
     """The page as one HTML text that loads nothing but itself."""
     config = utf8_text(run.folder / "config.yaml", "train the run again")
-    named = re.search(r"^control_name: *(\S+)$", config, flags=re.MULTILINE)
-    known = named and named[1] not in ("null", "''")
-    control = LiveRun(run.folder.with_name(named[1] if known else f"{run.name}-control"))
+    named = parse_table(config, run.folder / "config.yaml").get("control_name")
+    control = LiveRun(run.folder.with_name(named or f"{run.name}-control"))
     audit = json_table(run.folder / "audit.json")
     return (
         templates()

@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from eval.compare.paired import Weights, item_difference, weights_of
+from eval.compare.paired import Weights, Z, item_difference, weights_of
 from eval.compare.scored import Scored
 from eval.results.scores_table import percent
 from eval.runs.lineup import Lineup
 from eval.runs.run_folder import Run
 from eval.tasks import title
-
-TWO_SIDED = 1.96
-"""Standard errors to each side that hold 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +26,13 @@ class Difference:
         """Of 95 % over drawings of the items; None where the error is not known."""
         if self.standard_error is None:
             return None
-        reach = TWO_SIDED * self.standard_error
+        reach = Z * self.standard_error
         return self.value - reach, self.value + reach
 
     @property
     def outside(self) -> bool:
         """Does the interval leave out 0? No where it is not known."""
-        return self.standard_error is not None and abs(self.value) > TWO_SIDED * self.standard_error
+        return self.standard_error is not None and abs(self.value) > Z * self.standard_error
 
 
 def differences(lineup: Lineup) -> dict[str, Difference]:

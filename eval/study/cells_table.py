@@ -8,7 +8,7 @@ from eval.tasks.perplexity import LOSSY
 def cells_table(compared: Compared) -> str:
     """The sentences that say what came out, and every cell by every measure."""
     lines = [f"{compared.plan.name}: {compared.plan.question}", compared.said, *compared.answers]
-    lines += [f"{line}" for line in compared.left_out]
+    lines += compared.left_out
     for name, cells in compared.cells.items():
         measure = compared.measures[name]
         wide = max(len(label) for label in [*cells, "cell"])
