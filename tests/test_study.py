@@ -18,9 +18,11 @@ from safetensors.torch import load_file
 from test_distill import distil
 
 from babylm_data.errors import UserError
-from distill import study as study_module
+from distill import course
 from distill.cells import cells_of, load_study
-from distill.study import carry_out, foretell, is_done, jobs_of, queue, write_plan
+from distill.course import carry_out
+from distill.jobs import foretell, is_done, jobs_of, queue
+from distill.study import write_plan
 from eval.study.__main__ import main as compare
 from train_teachers.config import dump_config
 from train_teachers.estimate import stored_parameters
@@ -229,8 +231,8 @@ def stub(workplace, monkeypatch):
         "sys.exit(3 * (failing.exists() and name in failing.read_text().split()))\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(study_module.sys, "executable", str(program))
-    monkeypatch.setattr(study_module, "LOOK", 0.005)
+    monkeypatch.setattr(course.sys, "executable", str(program))
+    monkeypatch.setattr(course, "LOOK", 0.005)
     return lambda: (workplace / "begun").read_text().split()
 
 
@@ -257,9 +259,9 @@ def test_a_run_that_another_program_is_at_is_waited_for(jobs, stub, monkeypatch,
     folder.mkdir(parents=True)
     held = next(name for name in jobs if name.startswith("control-") and name.endswith("-s7"))
     monkeypatch.setattr(
-        study_module, "is_held", lambda job: job.name == held and not looks.append(1) and len(looks) < 9
+        course, "is_held", lambda job: job.name == held and not looks.append(1) and len(looks) < 9
     )
-    monkeypatch.setattr(study_module, "is_done", lambda job: job.name == held and len(looks) >= 9)
+    monkeypatch.setattr(course, "is_done", lambda job: job.name == held and len(looks) >= 9)
     assert carry_out(jobs, folder, 3) == []
     assert "st-third-s7" in stub() and sum(name.endswith("--control") for name in stub()) == 1
     assert capsys.readouterr().out.count(f"{held}: another program is at it, which is waited for") == 1
@@ -271,9 +273,9 @@ def test_whatever_ends_a_study_ends_what_it_runs(jobs, stub, monkeypatch):
     Path("waiting").touch()
     honest = subprocess.Popen
     monkeypatch.setattr(
-        study_module.subprocess, "Popen", lambda *a, **k: begun.append(honest(*a, **k)) or begun[-1]
+        course.subprocess, "Popen", lambda *a, **k: begun.append(honest(*a, **k)) or begun[-1]
     )
-    monkeypatch.setattr(study_module.time, "sleep", lambda seconds: (_ for _ in ()).throw(BrokenPipeError))
+    monkeypatch.setattr(course.time, "sleep", lambda seconds: (_ for _ in ()).throw(BrokenPipeError))
     with pytest.raises(BrokenPipeError):
         carry_out(jobs, folder, 2)
     assert len(begun) == 2 and all(process.poll() is not None for process in begun)
@@ -282,7 +284,7 @@ def test_whatever_ends_a_study_ends_what_it_runs(jobs, stub, monkeypatch):
 def test_what_is_finished_is_passed_over(jobs, stub, monkeypatch, capsys):
     folder = Path("runs/studies/st")
     folder.mkdir(parents=True)
-    monkeypatch.setattr(study_module, "is_done", lambda job: job.name != "st-third-s7")
+    monkeypatch.setattr(course, "is_done", lambda job: job.name != "st-third-s7")
     assert carry_out(jobs, folder, 2) == []
     assert stub() == ["st-third-s7"]
     assert capsys.readouterr().out.startswith("13 of 14 are finished already\n")
