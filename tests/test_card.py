@@ -102,6 +102,12 @@ def card_of_causal(student: Path) -> str:
     return card(student)
 
 
+def test_the_card_says_that_the_weights_are_a_mean_where_they_are(student):
+    assert "Weights:" not in card(student)
+    edit(student / "summary.json", averaging="mean of the weights over the last 0.2 of the steps")
+    assert "Weights: the mean of the weights over the last 0.2 of the steps" in card(student)
+
+
 def section(text: str, heading: str) -> str:
     return text.split(f"## {heading}\n")[1].split("\n## ")[0]
 

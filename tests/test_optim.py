@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from babylm_data.tokenizer_files import load_tokenizer
-from train_teachers.config import Model, Optim
+from train_teachers.config import Model, Optim, Schedule
 from train_teachers.language_model import build
 from train_teachers.objective import HardObjective
-from train_teachers.optim import build_optimizers, schedule, set_lr
+from train_teachers.optim import build_optimizers, schedule, set_rates
 from train_teachers.step import Trained, check_all_optimised
 
 
@@ -49,7 +49,8 @@ def test_a_neuron_is_what_gives_one_output(data_folder, family, neurons):
 
 
 def test_norms_do_not_decay(trained):
-    (adamw,) = build_optimizers(trained, Optim(lr=1e-3, weight_decay=0.5))
+    (adamw,) = build_optimizers(trained, optim := Optim(lr=1e-3, weight_decay=0.5))
+    set_rates([adamw], optim, 0.0)
     decays = {p.ndim: group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
     assert decays == {1: 0.0, 2: 0.5}
 
@@ -69,5 +70,20 @@ def test_a_cosine_is_half_way_down_in_the_middle():
 
 def test_the_rate_reaches_every_group(trained):
     optimizers = build_optimizers(trained, Optim(lr=0.5, optimizer="muon", warmup=0.1))
-    assert set_lr(optimizers, Optim(lr=0.5, warmup=0.1), 0.05) == pytest.approx(0.25)
+    assert set_rates(optimizers, Optim(lr=0.5, warmup=0.1), 0.05) == pytest.approx(0.25)
     assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.25}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_decay_that_changes_is_that_of_the_moment_on_matrices_alone(trained, optimizer):
+    optim = Optim(lr=1.0, optimizer=optimizer, weight_decay=Schedule(start=0.4, end=0.0))
+    optimizers = build_optimizers(trained, optim)
+    for progress, decay in ((0.0, 0.4), (0.25, 0.3), (1.0, 0.0)):
+        set_rates(optimizers, optim, progress)
+        found = {
+            p.ndim: group["weight_decay"]
+            for o in optimizers
+            for group in o.param_groups
+            for p in group["params"]
+        }
+        assert found == {1: 0.0, 2: pytest.approx(decay)}

@@ -92,6 +92,7 @@ TASKS = {
         {
             "model": {"family": "gpt2", "tie_word_embeddings": True, "intermediate_size": 65},
             "optim": {"optimizer": "muon", "per_neuron": True},
+            "averaging": {"tail": 0.5},
         },
     ),
     "soft, hidden": (

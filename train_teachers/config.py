@@ -108,7 +108,7 @@ class Model(Strict):
     tie_word_embeddings: bool = False
     """Share input and output embeddings."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Probability, everywhere the family has dropout."""
+    """Probability, everywhere the family has dropout: of llama and qwen3 in what attention looks at alone."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -128,7 +128,7 @@ class Model(Strict):
         if family.rotary and self.hidden_size // heads % 2:
             raise ValueError("rotary positions need an even hidden_size / num_attention_heads")
         if self.dropout and not family.dropout:
-            raise ValueError(f"the {self.family} family has no residual dropout: leave dropout at 0.0")
+            raise ValueError(f"the {self.family} family has no dropout: leave it at 0.0")
         if self.intermediate_size and not family.inner:
             raise ValueError(f"intermediate_size: the {self.family} family has a width of its own")
         return self
@@ -255,6 +255,26 @@ class Targets(Strict):
         return self
 
 
+class Averaging(Strict):
+    """Which mean of the weights is exported and scored in the place of the last ones; training goes on from those."""
+
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Exponential mean over all steps: how much of it is kept at each, such as 0.999; less at the first steps."""
+    tail: float | None = Field(default=None, gt=0, le=1)
+    """Plain mean over the last steps: which share of all, such as 0.2; before them the weights as they are."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.ema is None) == (self.tail is None):
+            raise ValueError("averaging is by ema or over the tail: give one of the two")
+        return self
+
+    def __str__(self) -> str:
+        if self.tail:
+            return f"mean of the weights over the last {self.tail:.4g} of the steps"
+        return f"exponential mean of the weights, {self.ema} of it kept at each step"
+
+
 Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
@@ -271,8 +291,8 @@ class Optim(Strict):
     """AdamW's decay rates of the first and second moment."""
     eps: float = Field(default=1e-8, gt=0)
     """AdamW's epsilon."""
-    weight_decay: float = Field(default=0.1, ge=0)
-    """Decoupled; matrices only, never norms or biases."""
+    weight_decay: Annotated[float, Field(ge=0)] | Schedule = 0.1
+    """Decoupled, times the learning rate; matrices only, never norms or biases."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest global gradient norm; null: no clipping."""
     schedule: Literal["cosine", "wsd", "constant"] = "cosine"
@@ -327,6 +347,8 @@ class TrainConfig(Strict):
     targets: Targets = Targets()
     """A table, or the kind alone: `targets: masked`."""
     optim: Optim
+    averaging: Averaging | None = None
+    """null: the last weights are exported."""
     batch_size: int = Field(gt=0)
     """Sequences per optimiser step, over all devices."""
     micro_batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] | None = "auto"

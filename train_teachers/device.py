@@ -23,7 +23,8 @@ WORTH_COMPILING = 90.0  # seconds
 # Tokens of a forward pass: on a CPU so that activations stay near its cache, more of them where states are narrower
 # than WIDTH; on a GPU enough to keep it busy.
 CPU_TOKENS, WIDTH, GPU_TOKENS = {"fp32": 1024, "bf16": 2048}, 256, 65_536
-WHOLE = 16.0  # bytes a parameter of weights, gradients and two moments in float32
+# Bytes a parameter: of weights, gradients and two moments in float32; of a mean of the weights, and the last put aside.
+WHOLE, AVERAGED = 16.0, 8.0
 GPU_SHARE = 0.6  # of its memory, for what is estimated: weights with their optimiser, and activations
 CAUSAL_BY_FLAG = ("llama", "gpt2")  # every layer sees all that was before, and nothing needs another mask
 FLAGGED = "sdpa_causal"

@@ -14,7 +14,14 @@ from babylm_data.provenance import processor
 from babylm_data.speed import product_rates
 from babylm_data.tokens import read_manifest
 from train_teachers.config import Model, TrainConfig, value
-from train_teachers.device import GPU_TOKENS, WHOLE, bytes_of_a_token, choose_formats, tokens_of_a_pass
+from train_teachers.device import (
+    AVERAGED,
+    GPU_TOKENS,
+    WHOLE,
+    bytes_of_a_token,
+    choose_formats,
+    tokens_of_a_pass,
+)
 from train_teachers.language_model import config_of, model_class, num_parameters
 from train_teachers.run import ROOT
 
@@ -52,7 +59,8 @@ def estimate(
     fast = tokens_of_a_pass(student, choose_formats(config.precision)["precision"])
     # a GPU with less memory takes fewer
     at_once = min(GPU_TOKENS if torch.cuda.is_available() else fast, config.batch_size * data.seq_len)
-    weights = WHOLE * num_parameters(student)[0] * trains + 4.0 * beside
+    each = WHOLE + AVERAGED * bool(config.averaging)
+    weights = each * num_parameters(student)[0] * trains + 4.0 * beside
     return Estimate(flops / rate, PROGRAM + weights + at_once * bytes_of_a_token(student, data.seq_len))
 
 

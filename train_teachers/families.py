@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from train_teachers.config import Model
 
 CAUSAL, MASKED = ("causal", "both"), ("masked",)
+LLAMA_DROPOUT = ("attention_dropout",)
 BERT_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 GPT_DROPOUT = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
 
@@ -51,11 +52,12 @@ class Family(NamedTuple):
 
 FAMILIES = {
     # rotary positions, SwiGLU, RMS norm (Touvron et al. 2023)
-    "llama": Family("LlamaForCausalLM", "layers", groups=True, rotary=True),
+    "llama": Family("LlamaForCausalLM", "layers", dropout=LLAMA_DROPOUT, groups=True, rotary=True),
     # llama with a norm on queries and keys (Yang et al. 2025)
     "qwen3": Family(
         "Qwen3ForCausalLM",
         "layers",
+        dropout=LLAMA_DROPOUT,
         groups=True,
         rotary=True,
         beside=lambda shape: {"head_dim": shape.hidden_size // shape.num_attention_heads},

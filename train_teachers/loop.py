@@ -103,8 +103,9 @@ def train(
     """Train until the budget of words is reached, from the run's newest checkpoint if there is one.
 
     Each turn: validate, stop or save if due, step, log; the last turn only validates and saves. The same config
-    on the same machine gives the same weights, interrupted or not. Until the first step is done there is nothing to
-    save, and a signal stops the process wherever it is, as in the minute in which code is compiled.
+    on the same machine gives the same weights, interrupted or not. The student ends with those that are exported.
+    Until the first step is done there is nothing to save, and a signal stops the process wherever it is, as in the
+    minute in which code is compiled.
     """
     trained, total = Trained(student, objective), batches.steps_for(config.data.words)
     take_step = Stepper(trained, config, accelerator, steps=total, manner=manner)
@@ -130,9 +131,8 @@ def train(
         watch.lap()  # what came before is no training
         while True:
             if progress.step in validate_at:
-                watched = (progress, student, objective, held_out, take_step, log, agreed.look)
                 with watch.halted(progress), contextlib.suppress(GivenUp):
-                    loss = within(trained, partial(validate, *watched))
+                    loss = validate(progress, held_out, take_step, log, agreed.look)
                     bar.set_description(f"{run.name}: held-out {loss:.3f}", refresh=False)
             done = progress.step == total
             stopping, due = agreed(time.monotonic() - saved_at > config.checkpoint_seconds)
@@ -148,6 +148,7 @@ def train(
                 bar.close()
                 leave(progress.step, total, accelerator)
             if done:
+                take_step.settle()
                 return progress
 
             words = batches.words(progress.step)
@@ -156,7 +157,7 @@ def train(
                 unsaved.enter_context(saving_first())
             progress.add(result, words)
             bar.update(words)
-            revisions.write(student, progress.step)
+            revisions.write(student, progress.step, take_step.exported)
             if progress.step % config.log_every == 0 or progress.step == total:
                 take_step.refuse_non_finite()
                 progress.seconds_in_sums += watch.lap()
@@ -193,8 +194,6 @@ class Stopwatch:
 
 def validate(
     progress: Progress,
-    student: PreTrainedModel,
-    objective: Objective,
     held_out: Blocks,
     take_step: Stepper,
     log: Callable[[dict], None],
@@ -202,15 +201,29 @@ def validate(
 ) -> float:
     """Log the held-out hard loss, which is returned (nats per token), and on a few blocks every other term.
 
-    `look` is called before each forward pass, and may end it by an exception.
+    They are those of the weights that are exported; of the last ones the hard loss is logged beside. `look` is called
+    before each forward pass, and may end it by an exception.
     """
-    options, beside = {"micro_batch_size": take_step.manner.micro_batch_size, "look": look}, {}
-    with take_step.accelerator.autocast():
-        hard = held_out_terms(student, HardObjective(objective.targets), held_out, **options)
-        if objective.weights.keys() - hard:
-            beside = held_out_terms(student, objective, held_out.some(FEW), **options)
+    trained, objective, size = (
+        take_step.trained,
+        take_step.trained.objective,
+        take_step.manner.micro_batch_size,
+    )
+    alone = HardObjective(objective.targets)
+
+    def terms(of: Objective, blocks: Blocks) -> dict[str, float]:
+        # for each a context of its own: one keeps the weights that it has converted
+        with take_step.accelerator.autocast():
+            measured = partial(held_out_terms, trained.student, of, blocks, micro_batch_size=size, look=look)
+            return within(trained, measured)
+
+    with take_step.exported():
+        hard = terms(alone, held_out)
+        beside = terms(objective, held_out.some(FEW)) if objective.weights.keys() - hard else {}
     loss = hard_of(hard, objective)
     line = {"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss}
+    if take_step.averaged:
+        line["val/unaveraged"] = hard_of(terms(alone, held_out), objective)
     log({f"val/{name}": value for name, value in (beside | hard).items()} | line)
     return loss
 

@@ -7,9 +7,11 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from train_teachers.config import Optim
+from train_teachers.config import Optim, value
 from train_teachers.language_model import blocks_of, family_of
 from train_teachers.muon import Muon
+
+DECAYS = "decays"  # of a group of parameters: whether weight decay is for them
 
 
 def schedule(optim: Optim, progress: float) -> float:
@@ -30,9 +32,9 @@ def build_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """Optimisers that together hold every trainable parameter of `module` exactly once.
 
-    Matrices decay, vectors (norms, biases) do not. With `muon`, the matrices inside the model's blocks go to Muon,
-    which multiplies in the number format `products`; embeddings, output head, vectors and the objective's own
-    parameters stay with AdamW.
+    Matrices decay, vectors (norms, biases) do not, from the first `set_rates` on. With `muon`, the matrices inside the
+    model's blocks go to Muon, which multiplies in the number format `products`; embeddings, output head, vectors and
+    the objective's own parameters stay with AdamW.
     """
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     chosen = _block_matrices(module.student) if optim.optimizer == "muon" else set()
@@ -42,33 +44,36 @@ def build_optimizers(
     matrices = [p for _, p in named if id(p) not in chosen | still]
     vectors = [p for _, p in named if id(p) in still]
     groups = [
-        {"params": matrices, "weight_decay": optim.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": matrices, DECAYS: True},
+        {"params": vectors, DECAYS: False},
     ]
     adamw = torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=optim.lr,
         betas=optim.betas,
         eps=optim.eps,
+        weight_decay=0.0,
         fused=True,
     )
     if optim.optimizer == "adamw":
         return [adamw]
     return [
         adamw,
-        Muon(
-            _muon_groups(module, hidden, optim), lr=optim.lr, weight_decay=optim.weight_decay, dtype=products
-        ),
+        Muon(_muon_groups(module, hidden, optim), lr=optim.lr, weight_decay=0.0, dtype=products),
     ]
 
 
 def _muon_groups(module: nn.Module, hidden: list[nn.Parameter], optim: Optim) -> list[dict]:
     """One group; with `per_neuron` two, for a layer of GPT-2 (Conv1D) has its neurons in columns."""
     if not optim.per_neuron:
-        return [{"params": hidden}]
+        return [{"params": hidden, DECAYS: True}]
     turned = {id(layer.weight) for layer in module.modules() if isinstance(layer, Conv1D)}
     groups = [
-        {"params": [p for p in hidden if (id(p) in turned) == bool(neurons)], "neurons": neurons}
+        {
+            "params": [p for p in hidden if (id(p) in turned) == bool(neurons)],
+            "neurons": neurons,
+            DECAYS: True,
+        }
         for neurons in (0, 1)
     ]
     return [group for group in groups if group["params"]]
@@ -80,10 +85,10 @@ def _block_matrices(student: PreTrainedModel) -> set[int]:
     return {id(layer.weight) for layer in layers if isinstance(layer, (nn.Linear, Conv1D))}
 
 
-def set_lr(optimizers: list[torch.optim.Optimizer], optim: Optim, progress: float) -> float:
-    """Set the learning rate of this step everywhere and return it: nothing to save, nothing to restore."""
-    lr = optim.lr * schedule(optim, progress)
+def set_rates(optimizers: list[torch.optim.Optimizer], optim: Optim, progress: float) -> float:
+    """Set learning rate, which is returned, and decay of this step everywhere: nothing to save, nothing to restore."""
+    lr, decay = optim.lr * schedule(optim, progress), value(optim.weight_decay, progress)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"], group["weight_decay"] = lr, decay * group[DECAYS]
     return lr

@@ -6,8 +6,9 @@ disk is waited for only before the next checkpoint, which is never ahead of a re
 resumed skips none, and what it comes to again it writes anew in the same place, the same bits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -100,14 +101,20 @@ class RevisionWriter:
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=error[0] is not None)
 
-    def write(self, model: PreTrainedModel, step: int) -> None:
-        """Begin to write what is due after `step` steps."""
+    def write(
+        self,
+        model: PreTrainedModel,
+        step: int,
+        exported: Callable[[], AbstractContextManager] = nullcontext,
+    ) -> None:
+        """Begin to write what is due after `step` steps, with the weights that the model has within `exported`."""
         due = [revision for revision in self.revisions if revision.step == step]
         if due:
             self.wait()  # one copy of the weights at a time
-            weights = whole_weights(model, keep=self.owner)
+            with exported():
+                weights = whole_weights(model, keep=self.owner)
+                copy = copy_of(weights) if self.owner else {}
             if self.owner:
-                copy = copy_of(weights)
                 self._pending = [self._pool.submit(self._export, model, copy, revision) for revision in due]
 
     def wait(self) -> None:

@@ -32,6 +32,7 @@ from train_teachers.audit import Finding, audit, audit_table
 from train_teachers.checkpoint import export
 from train_teachers.config import TrainConfig
 from train_teachers.device import (
+    AVERAGED,
     WHOLE,
     Manner,
     be_deterministic,
@@ -239,13 +240,14 @@ class Ready:
         if micro == "auto" and "micro_batch_size" not in config.may_change:
             micro = None  # a loss looks at all that is seen together
         if micro == "auto":
+            weights = how.bytes_a_parameter(self.accelerator.num_processes) if how else WHOLE
             micro = int(decided.get("micro_batch_size", 0)) or choose_micro_batch(
                 share,
                 config.data.seq_len,
                 self.student,
                 self.objective.frozen,
                 decided["precision"],
-                bytes_a_parameter=how.bytes_a_parameter(self.accelerator.num_processes) if how else WHOLE,
+                bytes_a_parameter=weights + AVERAGED * bool(config.averaging),
             )
         return Manner(
             precision=decided["precision"],
@@ -271,6 +273,8 @@ class Ready:
         how += f"{', in shards' if engine() else ''}, on {device}"
         seen = f"{manner.micro_batch_size} sequences a forward pass, {describe_rates(device.type)}"
         lines = [f"{self.config.name}: {shape}, {how}", seen, *self.objective.notes, audit_table(findings)]
+        if self.config.averaging:
+            lines.append(f"exported is the {self.config.averaging}")
         if self.config.revisions:
             words = (self.words_before or 0) + self.batches.words_seen(self.steps)
             lines.append(told(self.revisions, self.track, words, self.config.words_scale))
@@ -391,6 +395,7 @@ def _summary(ready: Ready, run: Run, progress: Progress) -> dict:
         "compiled": ready.manner.compiled,
         "processes": ready.accelerator.num_processes,
         "val/hard": run.last("val/hard"),
+        "averaging": str(config.averaging) if config.averaging else None,
         "seed": config.seed,
         "track": ready.track.name,
         "competition": config.competition,

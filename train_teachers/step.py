@@ -14,10 +14,11 @@ from transformers import PreTrainedModel
 from babylm_data.errors import UserError
 from babylm_data.speed import FORMATS
 from babylm_data.tokens import Blocks
+from train_teachers.averaging import AveragedWeights
 from train_teachers.config import TrainConfig
 from train_teachers.device import Manner
 from train_teachers.objective import Objective, Terms
-from train_teachers.optim import build_optimizers, set_lr
+from train_teachers.optim import build_optimizers, set_rates
 from train_teachers.sharding import accumulating, clip, prepare, within
 from train_teachers.targets import Batch
 
@@ -103,6 +104,9 @@ class Stepper:
         )
         self.module = prepare(trained, accelerator)  # before the optimisers: it may put shards for parameters
         self.main_optimizers = build_optimizers(trained, config.optim, products=FORMATS[manner.muon])
+        self.averaged = None
+        if config.averaging:  # a part of what is checkpointed
+            self.averaged = trained.averaged = AveragedWeights(trained.student, config.averaging, steps=steps)
         self.optimizers = [*self.main_optimizers, *trained.objective.own_optimizers.values()]
         """All that a checkpoint holds; the schedule and the gradients of the run are for the main ones."""
         check_all_optimised(trained, self.optimizers)
@@ -115,7 +119,7 @@ class Stepper:
     def __call__(self, step: int, blocks: Blocks) -> StepResult:
         """Step number `step` (from 0) on the blocks of the whole batch, of which each process takes its part."""
         torch.manual_seed(_seed(self.config.seed, step, self.accelerator.process_index))  # dropout
-        lr = set_lr(self.main_optimizers, self.config.optim, (step + 1) / self.steps)
+        lr = set_rates(self.main_optimizers, self.config.optim, (step + 1) / self.steps)
         objective, accelerator = self.trained.objective, self.accelerator
         batch = objective.targets.of_step(blocks, self.config.seed, step, step / self.steps)
         share = len(blocks.starts) // accelerator.num_processes
@@ -139,7 +143,18 @@ class Stepper:
             optimizer.zero_grad()
         if scaler:
             scaler.update()
+        if self.averaged:
+            self.averaged.add(step)
         return StepResult(sums, counts, batch.num_targets, batch.inputs_BT.numel(), lr, norm)
+
+    def exported(self) -> contextlib.AbstractContextManager[None]:
+        """Within, the student has the weights that are exported."""
+        return self.averaged.in_place() if self.averaged else contextlib.nullcontext()
+
+    def settle(self) -> None:
+        """Give the student the weights that are exported."""
+        if self.averaged:
+            self.averaged.settle()
 
     def refuse_non_finite(self) -> None:
         """UserError if a loss or the gradient was not finite since the last call; waits for the device.
