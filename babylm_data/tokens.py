@@ -19,6 +19,8 @@ from babylm_data.sealed import verify
 
 FORMAT = 1
 IDS = ("uint16", "uint32")
+SHUFFLE = 0xD0C5  # of the numbers that documents are shuffled by
+FEW = 4  # epochs are kept: more than a batch can be of
 REMEDY = "make it again with `python -m babylm_data --out DIR …`"
 
 
@@ -101,15 +103,39 @@ class Blocks(NamedTuple):
     split: str
 
     @classmethod
-    def at(cls, tokens: TokenFile, starts: np.ndarray, seq_len: int) -> "Blocks":
-        """The blocks of `seq_len` + 1 tokens that begin at `starts`."""
-        places = starts[:, None] + np.arange(seq_len + 1)
+    def at(
+        cls, tokens: TokenFile, starts: np.ndarray, seq_len: int, places: np.ndarray | None = None
+    ) -> "Blocks":
+        """The blocks of `seq_len` + 1 tokens that begin at `starts`; `places`: where these stand, if not in a row."""
+        if places is None:
+            places = starts[:, None] + np.arange(seq_len + 1)
         return cls(tokens.tokens[places].astype(np.int64), tokens.words[places], starts, tokens.split)
 
     def some(self, count: int) -> "Blocks":
         """`count` of them, evenly spaced; all where there are fewer."""
         chosen = _evenly(len(self.starts), count)
         return Blocks(self.tokens[chosen], self.words[chosen], self.starts[chosen], self.split)
+
+
+class _Order(NamedTuple):
+    """The documents of a stream, one behind the other in another order."""
+
+    begins: np.ndarray
+    """(documents,) int64: where each begins in this order."""
+    stands: np.ndarray
+    """(documents,) int64: where it stands in the stream."""
+
+    def places(self, positions: np.ndarray) -> np.ndarray:
+        """Where in the stream the token of each position in this order stands."""
+        documents = np.searchsorted(self.begins, positions, side="right") - 1
+        return self.stands[documents] + positions - self.begins[documents]
+
+    def of(self, stream: np.ndarray) -> np.ndarray:
+        """What the stream has for each of its tokens, in this order."""
+        lengths = np.diff(self.begins, append=len(stream))
+        return np.concatenate(
+            [stream[start : start + length] for start, length in zip(self.stands, lengths, strict=True)]
+        )
 
 
 @dataclass(frozen=True)
@@ -138,6 +164,9 @@ class Batches:
     seed: int
     layouts: int | None = None
     """Offsets that the epochs take in turn, evenly spaced, so that blocks recur; None: random ones, drawn anew."""
+    shuffled: bool = False
+    """Whether each epoch, or each of the layouts, puts the documents into an order of its own."""
+    _orders: dict[int, _Order] = field(default_factory=dict, init=False, repr=False, compare=False)
     _epochs: dict[int, _Epoch] = field(default_factory=dict, init=False, repr=False, compare=False)
     _words_before: list[int] = field(default_factory=lambda: [0], init=False, repr=False, compare=False)
 
@@ -156,7 +185,10 @@ class Batches:
     def every_start(self) -> np.ndarray:
         """Where each block of every layout begins, in order."""
         blocks = np.arange(self.sequences_per_epoch) * self.seq_len
-        return np.unique(np.concatenate([blocks + offset for offset in self.offsets]))
+        apart = len(self.tokens.tokens) if self.shuffled else 0
+        return np.unique(
+            np.concatenate([layout * apart + blocks + offset for layout, offset in enumerate(self.offsets)])
+        )
 
     @property
     def sequences_per_epoch(self) -> int:
@@ -169,7 +201,20 @@ class Batches:
             np.arange(step * self.batch_size, (step + 1) * self.batch_size), self.sequences_per_epoch
         )
         starts = np.concatenate([self._epoch(int(e)).starts[places[epochs == e]] for e in np.unique(epochs)])
-        return Blocks.at(self.tokens, starts, self.seq_len)
+        return self.blocks(starts)
+
+    def blocks(self, starts: np.ndarray) -> Blocks:
+        """The blocks at some of the places that batches begin at.
+
+        Of shuffled documents these are in streams one behind the other: that of the first epoch or layout, and so on.
+        """
+        if not self.shuffled:
+            return Blocks.at(self.tokens, starts, self.seq_len)
+        which, positions = np.divmod(starts, len(self.tokens.tokens))
+        places = positions[:, None] + np.arange(self.seq_len + 1)
+        for order in np.unique(which):
+            places[which == order] = self._order(int(order)).places(places[which == order])
+        return Blocks.at(self.tokens, starts, self.seq_len, places)
 
     def words(self, step: int) -> int:
         """Whitespace words that begin in the input tokens of the batch at `step`."""
@@ -206,12 +251,34 @@ class Batches:
             if self.layouts:
                 offset = self.offsets[epoch % self.layouts]
             order = generator.permutation(self.sequences_per_epoch)
-            blocks = self.tokens.words[offset : offset + len(order) * self.seq_len].reshape(-1, self.seq_len)
+            words, stream = self.tokens.words, 0
+            if self.shuffled:
+                stream = epoch % self.layouts if self.layouts else epoch
+                words = self._order(stream).of(words)
+            blocks = words[offset : offset + len(order) * self.seq_len].reshape(-1, self.seq_len)
             words = np.concatenate([[0], blocks.sum(axis=1, dtype=np.int64)[order].cumsum()])
-            while len(self._epochs) >= 4:  # a run moves forward: the oldest entry is the one not needed again
-                self._epochs.pop(next(iter(self._epochs)), None)
-            self._epochs[epoch] = _Epoch(starts=offset + order * self.seq_len, words=words)
+            begins = stream * len(self.tokens.tokens) + offset + order * self.seq_len
+            _keep(self._epochs, epoch, _Epoch(starts=begins, words=words))
         return self._epochs[epoch]
+
+    def _order(self, which: int) -> _Order:
+        """That of an epoch, or of a layout, where no seed decides it: a cache serves runs of any."""
+        if which not in self._orders:
+            seeds = [SHUFFLE, which] if self.layouts else [SHUFFLE, self.seed, which]
+            documents = self.tokens.documents
+            drawn = np.random.Generator(np.random.Philox(np.random.SeedSequence(seeds))).permutation(
+                len(documents)
+            )
+            lengths = np.diff(documents, append=len(self.tokens.tokens))[drawn]
+            _keep(self._orders, which, _Order(lengths.cumsum() - lengths, documents[drawn]))
+        return self._orders[which]
+
+
+def _keep(kept: dict[int, object], number: int, new: object) -> None:
+    """Put one more there; a run moves forward: the oldest is the one not needed again."""
+    while len(kept) >= FEW:
+        kept.pop(next(iter(kept)), None)
+    kept[number] = new
 
 
 def held_out(tokens: TokenFile, seq_len: int, sequences: int) -> Blocks:

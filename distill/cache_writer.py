@@ -119,18 +119,19 @@ class Pass:
                 f"{self.identity.vocab_size}: keep fewer"
             )
         self.splits = {split: open_tokens(data, split) for split in SPLITS}
-        batches = Batches(
+        self.batches = Batches(
             self.splits["train"],
             seq_len=config.data.seq_len,
             batch_size=1,
             seed=0,
             layouts=config.data.layouts,
+            shuffled=config.data.shuffle_documents,
         )
         self.starts = {
-            "train": batches.every_start(),
+            "train": self.batches.every_start(),
             "dev": held_out(self.splits["dev"], config.data.seq_len, config.data.held_out_sequences).starts,
         }
-        self.words_read = batches.words_seen(len(self.starts["train"]))  # one epoch at each offset
+        self.words_read = self.batches.words_seen(len(self.starts["train"]))  # one epoch at each offset
 
     def is_complete(self) -> bool:
         """Whether the cache is there; UserError if it is another one, or damaged."""
@@ -149,7 +150,7 @@ class Pass:
         """What the cache will take."""
         identity, blocks = self.identity, len(self.starts["train"])
         what = f"{identity.kind} {identity.count} of {', '.join(self.names)}"
-        where = f"{blocks:,} blocks, offsets: {identity.layouts}"
+        where = f"{blocks:,} blocks, offsets: {identity.layouts}{', shuffled' if identity.shuffled else ''}"
         size = f"{identity.record.itemsize} bytes a token, {self._bytes() / 1e6:,.1f} MB"
         print(f"{self.folder}: {what}, {where}, {size}", flush=True)
 
@@ -250,7 +251,7 @@ class Pass:
             file.truncate(self.identity.bytes_of(done[split]))
             begun_at, flushed_at = done[split], time.monotonic()
             for first in range(begun_at, len(starts), batch):
-                blocks = Blocks.at(self.splits[split], starts[first : first + batch], self.identity.seq_len)
+                blocks = self._blocks(split, starts[first : first + batch])
                 file.write(self._kept(blocks, compiled=len(blocks.starts) == batch).tobytes())
                 if first == begun_at:  # until then there is nothing to save
                     unsaved.enter_context(saving_first())
@@ -267,6 +268,11 @@ class Pass:
                     raise Stopped(
                         f"stopped at block {done[split]} of {len(starts)}: the same command goes on"
                     )
+
+    def _blocks(self, split: str, starts: np.ndarray) -> Blocks:
+        if split == "train":
+            return self.batches.blocks(starts)
+        return Blocks.at(self.splits[split], starts, self.identity.seq_len)
 
     def _tell(self, *, goes_on: bool = True) -> None:
         """How many blocks are on the disk; a cache that is complete is sealed, and has no status.json."""

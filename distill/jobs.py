@@ -61,7 +61,8 @@ def _kept(config: DistillConfig, folder: str) -> tuple:
     names = config.caches[folder]
     shares = [soft.weight[name] for name in names] if len(names) > 1 else []
     models = [(config.teachers[name].path, config.teachers[name].cache) for name in names]
-    return models, shares, soft.temperature, data.path, data.seq_len, data.layouts, data.held_out_sequences
+    blocks = data.seq_len, data.layouts, data.shuffle_documents, data.held_out_sequences
+    return models, shares, soft.temperature, data.path, blocks
 
 
 def _models_of(config: TrainConfig) -> list[tuple[str, str]]:

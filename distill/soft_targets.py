@@ -61,6 +61,8 @@ class Identity:
     kind: Literal["top", "drawn"]
     count: int
     """Tokens a position."""
+    shuffled: bool = False
+    """Whether documents stand in other orders than that of the corpus."""
 
     @property
     def record(self) -> np.dtype:
@@ -225,6 +227,7 @@ def identity_of(config: DistillConfig, names: list[str], models: dict[str, str])
         temperature=float(value(soft.temperature, 0.0)),
         seq_len=config.data.seq_len,
         layouts=config.data.layouts,
+        shuffled=config.data.shuffle_documents,
         held_out_sequences=config.data.held_out_sequences,
         kind=cache.kind,
         count=cache.count,

@@ -41,6 +41,7 @@ def test_an_exponential_mean_keeps_little_at_first_and_what_it_says_later():
         kept = min(0.9, (1 + n) / (10 + n))
         mean = kept * mean + (1 - kept) * weight
     assert averaged(Averaging(ema=0.9), walk) == pytest.approx(mean, rel=1e-5)
+    assert averaged(Averaging(ema=0.9), [5.0]) == 5.0
     assert averaged(Averaging(ema=0.9), [5.0, *[1.0] * 10]) == pytest.approx(1.0, abs=0.01)
 
 

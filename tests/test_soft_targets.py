@@ -73,14 +73,17 @@ def test_drawn_tokens_estimate_forward_kl_and_its_gradient_without_bias():
 def make_cached(make_distill, workplace):
     """make_cached(kept, **changes): a tiny distillation whose two teachers are cached, and that cache written."""
 
-    def make(kept, *, write=True, together=False, losses=BOTH_USED, offset="fixed", **changes):
-        plain = make_distill(losses=losses, data={"offset": offset}, **changes)
+    def make(
+        kept, *, write=True, together=False, losses=BOTH_USED, offset="fixed", shuffled=False, **changes
+    ):
+        data = {"offset": offset, "shuffle_documents": shuffled}
+        plain = make_distill(losses=losses, data=data, **changes)
         names = ["both"] * 2 if together else ["a", "b"]
         teachers = {
             name: {"path": teacher.path, "cache": {"path": f"cache-{folder}", **kept}}
             for folder, (name, teacher) in zip(names, plain.teachers.items(), strict=True)
         }
-        config = make_distill(losses=losses, data={"offset": offset}, teachers=teachers, **changes)
+        config = make_distill(losses=losses, data=data, teachers=teachers, **changes)
         if write:
             write_caches(config)
         return config, plain
@@ -98,9 +101,9 @@ def first_batch(ready, step=0):
     return ready.objective.targets.of_items(ready.batches.batch(step))
 
 
-@pytest.mark.parametrize("offset", ["fixed", 3])
-def test_a_cache_has_what_the_teachers_say_at_each_position(make_cached, offset):
-    config, plain = make_cached({"top": 8}, offset=offset)
+@pytest.mark.parametrize(("offset", "shuffled"), [("fixed", False), (3, False), (2, True)])
+def test_a_cache_has_what_the_teachers_say_at_each_position(make_cached, offset, shuffled):
+    config, plain = make_cached({"top": 8}, offset=offset, shuffled=shuffled)
     cached, live = (Ready(c, objective_of(c)) for c in (config, plain))
     assert not cached.objective.teachers.models and cached.objective.flops_per_token == 0
     for step in (0, 40, 99):  # over the ends of epochs
@@ -326,6 +329,7 @@ def test_a_cached_run_that_was_killed_goes_on_to_the_same_bits(make_cached, monk
         ),
         ({"data": {"seq_len": 8, "offset": "fixed"}}, "seq_len .16, here 8"),
         ({"data": {"offset": 2}}, "layouts .1, here 2"),
+        ({"data": {"offset": "fixed", "shuffle_documents": True}}, "shuffled .False, here True"),
         ({"data": {"offset": "fixed", "held_out_sequences": 4}}, "held_out_sequences .8, here 4"),
     ],
 )

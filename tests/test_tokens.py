@@ -16,13 +16,72 @@ def data(tmp_path):
     return write_stream(tmp_path / "data", length=1000)
 
 
-def write_stream(folder, *, length):
+DOCUMENTS = [0, 7, 130, 131, 200, 280, 333, 400, 500, 620, 800, 900]
+
+
+@pytest.fixture
+def shuffled(tmp_path):
+    """shuffled(**changes): batches of that stream as twelve documents, in another order in each epoch."""
+    data = write_stream(tmp_path / "shuffled", length=1000, documents=DOCUMENTS)
+    return lambda **changes: batches(data, **{"shuffled": True, "batch_size": 1} | changes)
+
+
+def epoch_of(reader, number):
+    """The tokens of all blocks of an epoch, as they stand in its stream."""
+    size = reader.sequences_per_epoch
+    found = [reader.batch(number * size + i) for i in range(size)]
+    found.sort(key=lambda blocks: int(blocks.starts[0]))
+    return np.concatenate([blocks.tokens[0, :-1] for blocks in found])
+
+
+def documents_of(tokens):
+    """Those that a stream of tokens goes through, one after the other; token i is i."""
+    which = np.searchsorted(DOCUMENTS, tokens, side="right") - 1
+    return which[np.insert(np.diff(which) != 0, 0, True)].tolist()
+
+
+def test_documents_are_shuffled_whole_and_anew_for_each_epoch_and_seed(shuffled):
+    reader, orders = shuffled(), []
+    for epoch in range(4):
+        tokens = epoch_of(reader, epoch)
+        assert len(np.unique(tokens)) == len(tokens) == 61 * 16  # of 1,000
+        ends = np.isin(tokens[:-1] + 1, [*DOCUMENTS, 1000])
+        assert np.array_equal(np.diff(tokens)[~ends], np.ones((~ends).sum()))
+        orders.append(documents_of(tokens))
+    assert orders[0] != orders[1] and len(set(map(tuple, orders))) > 2
+    assert [documents_of(epoch_of(shuffled(seed=1), epoch)) for epoch in range(4)] != orders
+    assert np.array_equal(epoch_of(shuffled(), 3), epoch_of(reader, 3))
+
+
+@pytest.mark.parametrize("layouts", [1, 3])
+def test_shuffled_documents_recur_where_offsets_do_whatever_the_seed(shuffled, layouts):
+    one, other = shuffled(layouts=layouts), shuffled(layouts=layouts, seed=1)
+    streams = [epoch_of(one, epoch) for epoch in range(layouts)]
+    assert len({tuple(documents_of(tokens)) for tokens in streams}) == layouts
+    for epoch in range(layouts):
+        assert np.array_equal(streams[epoch], epoch_of(one, epoch + layouts))
+        assert np.array_equal(streams[epoch], epoch_of(other, epoch))
+    starts = one.every_start()
+    seen = np.unique([one.batch(step).starts[0] for step in range(layouts * one.sequences_per_epoch)])
+    assert np.array_equal(starts, seen)
+    assert np.array_equal(one.blocks(starts).tokens[:, :-1].ravel(), np.concatenate(streams))
+
+
+def test_words_of_shuffled_documents_are_those_of_the_tokens_that_are_read(shuffled):
+    reader, total = shuffled(batch_size=4), 0
+    for step in range(60):
+        total += int(reader.tokens.words[reader.batch(step).tokens[:, :-1]].sum())
+        assert reader.words_seen(step + 1) == total
+        assert np.array_equal(reader.batch(step).words, reader.tokens.words[reader.batch(step).tokens])
+
+
+def write_stream(folder, *, length, documents=(0, 500)):
     folder.mkdir()
     words = np.random.default_rng(0).integers(0, 3, length).astype("u1")
     np.arange(length, dtype="<u2").tofile(folder / "train.tokens.bin")
     words.tofile(folder / "train.words.bin")
-    np.array([0, 500], dtype="<i8").tofile(folder / "train.documents.bin")
-    counts = {"words": int(words.sum()), "tokens": length, "documents": 2, "sources": {}}
+    np.array(documents, dtype="<i8").tofile(folder / "train.documents.bin")
+    counts = {"words": int(words.sum()), "tokens": length, "documents": len(documents), "sources": {}}
     manifest = {"format": 1, "dtype": "uint16", "splits": {"train": counts}}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder

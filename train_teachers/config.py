@@ -159,6 +159,9 @@ class Data(Strict):
     offset: Literal["random", "fixed"] | Annotated[int, Field(gt=0)] = "random"
     """Where an epoch begins to cut the text into sequences: anywhere, drawn anew for each; always at the first token;
     or at so many places in turn, evenly spaced. Unless random, sequences recur, as a cache of soft targets needs it."""
+    shuffle_documents: bool = False
+    """Whether the documents stand in another order in each epoch; where offset is not random there are as many orders
+    as offsets, in turn. Sequences, which may hold parts of several documents, are shuffled in any case."""
     held_out_sequences: int = Field(default=128, gt=0)
     """Sequences of the dev split on which the held-out hard loss is measured."""
 

@@ -340,6 +340,7 @@ def batches_of(config: TrainConfig) -> Batches:
         batch_size=config.batch_size,
         seed=config.seed,
         layouts=data.layouts,
+        shuffled=data.shuffle_documents,
     )
 
 
