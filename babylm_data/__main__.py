@@ -6,6 +6,7 @@ Hugging Face hub (--source hf:NAME).
 Writes --out: tokenizer/, {train,dev,test}.{tokens,words,documents}.bin, text/{dev,test}/*.txt, manifest.json.
 
   python -m babylm_data --raw CORPUS --out runs/data
+  python -m babylm_data --raw CORPUS --share 0.1 --out runs/tenth-data
   python -m babylm_data --source nursery --out runs/nursery-data
   python -m babylm_data --raw CORPUS --tokenizer openai-community/gpt2 --out runs/gpt2-data
   python -m babylm_data --source hf:wikitext:wikitext-2-raw-v1 --out runs/wikitext-data
@@ -35,11 +36,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--prefix-space", action="store_true", help="tokenizer puts a space before each document")
     add("--track", default="2025/strict-small", help="word budget (default 2025/strict-small)")
     add("--allow-words", type=positive, default=0, metavar="N", help="accept up to N words of train text")
-    add("--seed", type=int, default=0, help="of the nursery corpus (default 0)")
+    add("--share", type=share, metavar="X", help="keep so much of each source's train words, 0.1 a tenth")
+    add("--seed", type=int, default=0, help="of the nursery corpus, or of what --share keeps (default 0)")
     add("--words", type=positive, default=300_000, metavar="N", help="of the nursery corpus (default 300000)")
     add("--workers", type=positive, metavar="N", help="processes and threads (default: one a core)")
     add("--check", action="store_true", help="say which files would be read; write nothing")
     return parser.parse_args(argv)
+
+
+def share(text: str) -> float:
+    """A part of a whole, for an option."""
+    if not 0 < (value := float(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
 
 
 def report(out: Path, manifest: dict) -> None:
@@ -75,6 +84,8 @@ def main(argv: list[str]) -> None:
     args = parse(argv)
     if (args.raw is None) == (args.source is None):
         raise UserError("name the text to read: either --raw DIR, or --source nursery or hf:NAME")
+    if args.share and args.source == "nursery":
+        raise UserError("--source nursery is as long as --words says: leave out --share")
     if args.tokenizer and (args.vocab_size or args.prefix_space):
         raise UserError(
             "--tokenizer brings its own entries and rules: leave out --vocab-size and --prefix-space"
@@ -101,7 +112,8 @@ def main(argv: list[str]) -> None:
         vocab_size=None if adopted else args.vocab_size or (1024 if nursery else 8192),  # nursery: 500 words
         prefix_space=args.prefix_space,
         tokenizer=fingerprint(adopted) if adopted else None,
-        **nursery,
+        share=args.share,
+        **(nursery or ({"seed": args.seed} if args.share else {})),
     )
     start = time.perf_counter()
     with in_one("data", args.out.name):

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import as_completed
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
+from random import Random
 
 from tqdm import tqdm
 
@@ -85,6 +86,20 @@ def clean_all(inputs: Inputs, text: Path, workers: int) -> Splits:
                     counts[futures[future]] = future.result()
                     bar.update(sizes[futures[future]])
     return {split: {source: counts[split, source] for source in sources} for split, sources in inputs.items()}
+
+
+def keep_share(text: Path, splits: Splits, share: float, seed: int) -> None:
+    """Keep so much of the words of each source's train text: whole documents, drawn by the seed, in their order."""
+    for source, counts in splits["train"].items():
+        train, rest = text / "train" / f"{source}.txt", text / "rest.txt"
+        lengths = [len(document.split()) for document in read_documents(train)]
+        drawn = list(range(len(lengths)))
+        Random(f"{seed} {source}").shuffle(drawn)
+        before = accumulate((lengths[place] for place in drawn), initial=0)
+        kept = {place for place, words in zip(drawn, before, strict=False) if words < share * counts["words"]}
+        documents = (document for place, document in enumerate(read_documents(train)) if place in kept)
+        splits["train"][source] = write_documents(rest, documents)
+        rest.replace(train)
 
 
 def carve_dev(text: Path, splits: Splits) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from babylm_data.clean import Counts, Splits, carve_dev, clean_all, read_documents
+from babylm_data.clean import Counts, Splits, carve_dev, clean_all, keep_share, read_documents
 from babylm_data.corpus import RULES
 from babylm_data.encode import batched, encode_split
 from babylm_data.errors import UserError
@@ -34,9 +34,11 @@ class Settings:
     prefix_space: bool = False
     """Whether a space is put before each document."""
     seed: int | None = None
-    """Of the embedded corpus; None for other sources."""
+    """Of the embedded corpus, or of what is kept of another; None where nothing is drawn."""
     words: int | None = None
     """Size of the embedded corpus; None for other sources."""
+    share: float | None = None
+    """Of the words of each source's train text, what is kept, by the seed; None: all."""
     rules: int = RULES
     """Version of the cleaning rules."""
     tokenizer: str | None = None
@@ -65,6 +67,8 @@ def prepare(
             return manifest, True
         with sealed_folder(out) as target:
             splits = clean_all(inputs, target / "text", workers or os.cpu_count() or 1)
+            if settings.share:
+                keep_share(target / "text", splits, settings.share, settings.seed)
             check_budget(splits["train"], track, allow_words)
             if "dev" not in splits:
                 carve_dev(target / "text", splits)

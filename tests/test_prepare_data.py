@@ -5,6 +5,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from babylm_data import prepare as preparing
@@ -14,6 +15,7 @@ from babylm_data.hub import find_folder
 from babylm_data.prepare import Settings, check_budget, prepare
 from babylm_data.sealed import damage
 from babylm_data.sources import find_inputs
+from babylm_data.tokenizer_files import load_tokenizer
 from babylm_data.tokens import open_data, open_tokens
 from babylm_data.words import load_track
 
@@ -67,6 +69,40 @@ def test_clean_text_of_dev_and_test_is_kept_and_that_of_train_is_not(raw, tmp_pa
     text = (tmp_path / "data/text/test/gutenberg.txt").read_text(encoding="utf-8")
     assert text == "The dog walked home.\nThe cat walked home.\n\nThe cow saw it.\n"
     assert sorted(p.name for p in (tmp_path / "data/text").iterdir()) == ["dev", "test"]
+
+
+def test_a_share_is_drawn_from_each_source_by_the_seed_in_whole_documents_and_from_train_alone(tmp_path):
+    number = iter(range(10_000))
+    books = {name: [f"{name} {next(number)} " + "word " * (n % 7) for n in range(400)] for name in ("a", "b")}
+    texts = {f"train__{name}_train": "\n\n".join(lines) for name, lines in books.items()}
+    raw = write(tmp_path / "raw", **texts, dev__a_dev="dev words here", test__a_test="test words here")
+
+    def kept(name, **changes):
+        manifest, _ = prepare(tmp_path / name, settings(**changes), raw=raw)
+        tokenizer = load_tokenizer(tmp_path / name / "tokenizer")
+        tokens = open_tokens(tmp_path / name, "train")
+        ids = np.split(tokens.tokens, tokens.documents[1:])
+        return manifest["splits"], [tokenizer.decode(part[1:-1]) for part in ids]
+
+    whole, every = kept("whole")
+    some, drawn = kept("some", share=0.1, seed=3)
+    for source in ("a", "b"):
+        aimed = 0.1 * whole["train"]["sources"][source]["words"]
+        assert aimed <= some["train"]["sources"][source]["words"] < aimed + 9
+    assert (some["dev"], some["test"]) == (
+        whole["dev"] | lengths(some["dev"]),
+        whole["test"] | lengths(some["test"]),
+    )
+    places = [every.index(text) for text in drawn]
+    assert places == sorted(places) and len(set(places)) == len(places)
+    assert kept("again", share=0.1, seed=3)[1] == drawn != kept("other", share=0.1, seed=4)[1]
+    with pytest.raises(UserError, match="made with share = 0.1, now it is 0.2"):
+        prepare(tmp_path / "some", settings(share=0.2, seed=3), raw=raw)
+
+
+def lengths(split):
+    """What hangs on the tokenizer, which learns from the train text."""
+    return {"tokens": split["tokens"]}
 
 
 def test_the_same_input_gives_the_same_bytes_however_many_workers(raw, tmp_path, monkeypatch):
