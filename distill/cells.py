@@ -53,6 +53,8 @@ class Study(Strict):
     """What is varied, and its values: every combination is a cell."""
     beside: dict[str, Fields] = {}
     """More cells by name, outside the combinations."""
+    distilled: bool = True
+    """Whether cells are students; false: their controls alone are trained, and all compared with the first cell's."""
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     """Each cell is trained with each of these."""
     judge: str = "hard"
@@ -78,6 +80,12 @@ class Cell:
     words: list[str]
     """What `python -m distill` is given."""
     config: DistillConfig
+    distilled: bool
+
+    @property
+    def run(self) -> str:
+        """The name of its run."""
+        return self.config.name if self.distilled else self.config.control_name
 
 
 def load_study(path: str | Path) -> Study:
@@ -128,12 +136,13 @@ def cells_of(study: Study) -> list[Cell]:
     for seed in study.seeds:
         runs = {label: f"{study.name}-{label}-s{seed}" for label, _, _ in variants}
         cells += [
-            Cell(label, values, *_made(study, fields, runs, label, seed))
+            Cell(label, values, *_made(study, fields, runs, label, seed), study.distilled)
             for label, values, fields in variants
         ]
     one = [cell for cell in cells if cell.config.seed == study.seeds[0]]
-    if twice := _twice(_decided(cell.config) for cell in one):
-        same = [cell.label for cell in one if _decided(cell.config) == twice]
+    what = {cell.label: _decided(cell.config) if study.distilled else cell.run for cell in one}
+    if twice := _twice(what.values()):
+        same = [label for label, decided in what.items() if decided == twice]
         raise UserError(f"study {study.name}: {same[0]} and {same[1]} are the same run")
     return cells
 

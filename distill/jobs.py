@@ -36,8 +36,14 @@ def jobs_of(study: Study, cells: list[Cell]) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
     for cell in cells:
         config, control = cell.config, cell.config.control()
-        needed = [_trained(path, own, jobs, what) for what, path in _models_of(config)]
         begun = [_trained(path, own, jobs, what) for what, path in _models_of(control)]
+        words = ["distill", *cell.words, "--control"]
+        jobs.setdefault(
+            control.name, Job(control.name, "control", words, control, frozenset(filter(None, begun)))
+        )
+        if not cell.distilled:
+            continue
+        needed = [_trained(path, own, jobs, what) for what, path in _models_of(config)]
         for folder in config.caches:
             words = ["distill.cache", *cell.words]
             job = Job(folder, "cache", words, config, frozenset(filter(None, needed)))
@@ -47,10 +53,6 @@ def jobs_of(study: Study, cells: list[Cell]) -> dict[str, Job]:
                 )
             needed.append(folder)
         words = ["distill", *cell.words]
-        jobs.setdefault(
-            control.name,
-            Job(control.name, "control", [*words, "--control"], control, frozenset(filter(None, begun))),
-        )
         jobs[config.name] = Job(config.name, "student", words, config, frozenset(filter(None, needed)))
     return _in_order(study, jobs)
 

@@ -25,13 +25,14 @@ STUDIES = Path("runs/studies")
 
 def write_plan(study: Study, cells: list[Cell], files: Sequence[Path] = ()) -> Path:
     """runs/studies/<name>/study.json: which run is which cell."""
-    folder = STUDIES / study.name
+    folder, first = STUDIES / study.name, {cell.config.seed: cell.run for cell in reversed(cells)}
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
         "name": study.name,
         "question": study.question,
         "base": study.base,
         "judge": study.judge,
+        "distilled": study.distilled,
         "files": {str(file): sha256(file) for file in files},
         "axes": {axis: list(dict.fromkeys(c.values[axis] for c in cells if c.values)) for axis in study.vary},
         "seeds": study.seeds,
@@ -40,9 +41,15 @@ def write_plan(study: Study, cells: list[Cell], files: Sequence[Path] = ()) -> P
                 "label": cell.label,
                 "values": cell.values,
                 "seed": cell.config.seed,
-                "run": cell.config.name,
-                "control": cell.config.control_name,
-                "command": ["python", "-m", "distill", *cell.words],
+                "run": cell.run,
+                "control": cell.config.control_name if study.distilled else first[cell.config.seed],
+                "command": [
+                    "python",
+                    "-m",
+                    "distill",
+                    *cell.words,
+                    *([] if study.distilled else ["--control"]),
+                ],
             }
             for cell in cells
         ],

@@ -196,7 +196,7 @@ def test_every_picture_of_a_page_is_there(show, pages, kind):
             "how sure",
         ],
         "study": [
-            "less its control",
+            "less the control",
             "one thing changed",
             "less that of its control",
             "Loss terms",

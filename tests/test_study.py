@@ -98,6 +98,30 @@ def test_every_combination_and_what_stands_beside_is_a_cell_for_each_seed(write_
     assert not any(cell.config.revisions for cell in cells)
 
 
+def test_where_nothing_is_distilled_the_controls_alone_are_trained_and_compared_with_the_first(write_study):
+    head, _, _ = STUDY.partition("vary:")
+    cells = "vary: {optim.weight_decay: [0.1, 0.4]}\nbeside: {clipped: {optim.clip: 0.5}}"
+    text = f"{head}distilled: false\n{cells}\nseeds: [3, 4]"
+    path = write_study(text)
+    study = load_study(path)
+    cells = cells_of(study)
+    jobs = jobs_of(study, cells)
+    assert {job.kind for job in jobs.values()} == {"control"} and len(jobs) == 6
+    assert all(job.words[-1] == "--control" for job in jobs.values())
+    students = cells_of(load_study(write_study(text.replace("distilled: false\n", ""), name="students")))
+    assert {cell.config.control_name for cell in students} == set(
+        jobs
+    )  # who is distilled later finds them there
+    plan = json.loads((write_plan(study, cells) / "study.json").read_text())
+    found = {(cell["label"], cell["seed"]): (cell["run"], cell["control"]) for cell in plan["cells"]}
+    assert {runs[0] for runs in found.values()} == set(jobs)
+    for (_, seed), (_, control) in found.items():
+        assert control == found["clipped", seed][0]
+    twice = text.replace("[0.1, 0.4]", "[0.1]").replace("optim.clip: 0.5", "losses.hidden: null")
+    with pytest.raises(UserError, match="clipped and weight_decay-0.1 are the same run"):
+        cells_of(load_study(write_study(twice)))
+
+
 def test_students_that_differ_in_their_losses_alone_have_one_control_in_whatever_study(write_study):
     first = cells_of(load_study(write_study()))
     names = {cell.config.control_name for cell in first}

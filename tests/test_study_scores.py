@@ -19,6 +19,7 @@ from eval.study import finished as finished_module
 from eval.study.__main__ import main
 from eval.study.cells import UNKNOWN, compare_cells, correct
 from eval.study.cells_table import cells_table
+from eval.study.page import study_page
 from eval.study.plan import read_plan
 from eval.study.scope import Scope
 from eval.tasks.perplexity import LOSSY
@@ -78,6 +79,7 @@ def write_study() -> str:
             cells.append({"label": label, "values": {"axis": label}, "seed": seed, "run": name})
             cells[-1] |= {"control": control, "command": ["python"]}
     plan = {"name": "st", "question": "which?", "base": "base.yaml", "judge": "hard", "seeds": list(SEEDS)}
+    plan["distilled"] = True
     plan["files"] = {"st.yaml": sha256(Path("st.yaml"))}
     folder = Path("runs/studies/st")
     folder.mkdir(parents=True)
@@ -136,6 +138,28 @@ def test_what_an_axis_does_is_told_by_the_means_over_all_that_is_otherwise_alike
     assert found.contrasts["blimp_fast"]["size: l, not s"]["item_error"] > 0
     Path("runs/st-bad-s1/summary.json").unlink()
     assert compared(study).contrasts["hard"]["loss: js, not kl"]["seeds"] == 2
+
+
+def test_where_nothing_is_distilled_all_cells_are_compared_with_the_first(study):
+    path = Path("runs/studies/st/study.json")
+    plan = json.loads(path.read_text())
+    for cell in plan["cells"]:
+        cell["control"] = f"st-good-s{cell['seed']}"
+    path.write_text(json.dumps(plan | {"distilled": False}))
+    found = compared(study)
+    assert {measure: list(cells) for measure, cells in found.cells.items()} == dict.fromkeys(
+        ("hard", "blimp_fast", "perplexity"), ["same", "bad"]
+    )
+    assert found.cells["hard"]["bad"]["difference"] == pytest.approx(0.3)
+    assert (
+        "none of 2 cells can be told from good" in found.said
+    )  # all seeds differ by the same, so no noise is known
+    for axis, each in (("axis: same, not good", "same"), ("axis: bad, not good", "bad")):
+        told = found.contrasts["hard"][axis]
+        assert not told["of_gains"]
+        assert told["difference"] == pytest.approx(found.cells["hard"][each]["difference"])
+    page = study_page(found, "")
+    assert "Each cell less good" in page and "control" not in page.split("<h2>")[1]
 
 
 def test_the_table_has_a_block_for_each_measure_its_best_cell_first(study):

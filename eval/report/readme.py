@@ -131,7 +131,7 @@ def render_study(found: dict) -> str:
     cells, seeds = len(found["cells"]), ", ".join(map(str, found["seeds"]))
     parts = [
         f"### {found['name']}",
-        f"{found['question']} {cells} cells with seeds {seeds}, each against its control: "
+        f"{found['question']} {cells} cells with seeds {seeds}, each against {found['rival']}: "
         f"[the page]({found['page']}).",
         f"**{found['said']}**",
         answers,

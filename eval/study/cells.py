@@ -54,7 +54,7 @@ class Compared:
         """What `results.json` holds of a study."""
         plan, starts = self.plan, [run.environment for run in self.runs.values()]
         told = {"name": plan.name, "question": plan.question, "base": plan.base, "judge": plan.judge}
-        told |= {"axes": plan.axes, "seeds": plan.seeds, "left_out": self.left_out}
+        told |= {"rival": plan.rival, "axes": plan.axes, "seeds": plan.seeds, "left_out": self.left_out}
         told |= {"commits": sorted({start["commit"] for start in starts if start.get("commit")})}
         told |= {"dirty": any(start.get("dirty") for start in starts)}
         told |= {"date": max((start.get("started", "") for start in starts), default="")[:10]}
@@ -78,9 +78,9 @@ class Compared:
         told = " and ".join(f"{count} {which}" for which, count in counts.items() if count)
         rest = len(cells) - sum(counts.values())
         by, best = f"By {measure.in_a_sentence}", measure.best_first(cells)[0]
-        first = f"{by}, of {len(cells)} cells {told} than the control; {rest} cannot be told from it."
+        first = f"{by}, of {len(cells)} cells {told} than {self.plan.rival}; {rest} cannot be told from it."
         if not told:
-            first = f"{by}, none of {len(cells)} cells can be told from its control."
+            first = f"{by}, none of {len(cells)} cells can be told from {self.plan.rival}."
         controls = {tuple(cell["controls"]) for cell in cells.values()}
         gains = "best" if len(controls) == 1 else "largest gain over a control of its own"
         return f"{first} The {gains}, {best}: {in_words(cells[best], measure)}."
@@ -111,12 +111,16 @@ def compare_cells(plan: Plan, out_of: Callable[[str], Path]) -> Compared:
     runs = {name: Finished(name, out_of(name)) for name in plan.runs if name not in unfinished}
     compared = Compared(plan, runs=runs, left_out=[f"{name} is not finished" for name in unfinished])
     pairs: dict[str, list[Pair]] = {label: [] for label in plan.labels}
+    of_run: dict[str, Pair] = {}
     for cell in plan.cells:
         if cell.run in runs and cell.control in runs:
             with leaving_out(compared, cell.run):
-                refuse_strangers(runs[cell.run], runs[cell.control])
-                pairs[cell.label].append((runs[cell.run], runs[cell.control]))
-    of_run = {mine.name: (mine, control) for found in pairs.values() for mine, control in found}
+                pair = (runs[cell.run], runs[cell.control])
+                if plan.distilled:
+                    refuse_strangers(*pair)
+                of_run[cell.run] = pair
+                if cell.run != cell.control:
+                    pairs[cell.label].append(pair)
     results = [run.scored.tasks for run in runs.values() if run.scored]
     for name in dict.fromkeys([HARD, *(task for tasks in results for task in tasks)]):
         if lacking := [run.name for run in runs.values() if run.value(name) is None]:

@@ -83,9 +83,10 @@ def curves_chart(compared: Compared) -> str | None:
         longest = max(words[-1] for words, _ in drawn.values())
         draw_cells(axes, {label: (looks[label], *points) for label, points in drawn.items()}, longest)
         axes.axhline(0, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
-        name_axes(axes, longest, "nats a token, less its control")
+        name_axes(axes, longest, f"nats a token, less {compared.plan.rival}")
         return svg(
-            figure, "Held-out hard loss of each cell less that of its control, against words of exposure"
+            figure,
+            f"Held-out hard loss of each cell less that of {compared.plan.rival}, against words of exposure",
         )
 
 
@@ -108,7 +109,7 @@ def controls_of(compared: Compared) -> dict[str, list[str]]:
     """The runs of each control that cells have: of students of other sizes there are several."""
     sets = dict.fromkeys(tuple(cell["controls"]) for cell in compared.judged.values())
     names = [names[0].rpartition("-s")[0] for names in sets]
-    return dict(zip(names if names[1:] else ["control"], map(list, sets), strict=False))
+    return dict(zip(names if names[1:] else [compared.plan.rival], map(list, sets), strict=False))
 
 
 def terms_chart(compared: Compared) -> str | None:

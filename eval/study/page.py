@@ -15,7 +15,7 @@ from eval.study.plan import RUNS
 from eval.tasks.perplexity import LOSSY
 
 TEMPLATES = Path(__file__).with_name("templates")
-OF_CELLS, OF_AXES = "less its control", "one thing changed"
+OF_AXES = "one thing changed"
 
 
 def study_page(compared: Compared, command: str) -> str:
@@ -55,11 +55,12 @@ def block(compared: Compared, measure: Measure) -> dict:
     """One measure: its tables, their rows as text, and its pictures."""
     found = {"measure": measure, "parts": []}
     values = {cell.label: cell.values for cell in compared.plan.cells}
-    for what, side in ((OF_CELLS, compared.cells), (OF_AXES, compared.contrasts)):
+    of_cells = f"less {compared.plan.rival}"
+    for what, side in ((of_cells, compared.cells), (OF_AXES, compared.contrasts)):
         if cells := side.get(measure.name):
             found["parts"].append(
                 {
-                    "of_cells": what == OF_CELLS,
+                    "of_cells": what == of_cells,
                     "chart": charts.differences_chart(cells, measure, what),
                     "rows": [
                         row(label, cells[label], measure, values.get(label, {}))
@@ -130,7 +131,7 @@ def costs(compared: Compared) -> list[dict]:
 
 def ledger(compared: Compared) -> list[dict]:
     """Words read: by the students, by the controls, by each teacher."""
-    students = {cell.run for cell in compared.plan.cells} & set(compared.runs)
+    students = {cell.run for cell in compared.plan.cells if compared.plan.distilled} & set(compared.runs)
     controls = set(compared.runs) - students
     lines = [
         {

@@ -11,7 +11,7 @@ from eval.results.json_files import damage_named, read_json
 
 STUDIES, RUNS = Path("runs/studies"), Path("runs")
 REMEDY = "train it with `python -m distill.study STUDY.yaml`"
-KEYS = ("name", "question", "base", "judge", "files", "axes", "seeds", "cells")
+KEYS = ("name", "question", "base", "judge", "files", "distilled", "axes", "seeds", "cells")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Plan:
     question: str
     base: str
     judge: str
+    distilled: bool
+    """Whether cells are students, each compared with its control; else all are compared with the first."""
     axes: dict[str, list[str]]
     seeds: list[int]
     cells: list[Cell]
@@ -45,6 +47,11 @@ class Plan:
     def labels(self) -> list[str]:
         """What its cells are, but for their seeds."""
         return list(dict.fromkeys(cell.label for cell in self.cells))
+
+    @property
+    def rival(self) -> str:
+        """What cells are compared with."""
+        return "the control" if self.distilled else self.labels[0]
 
     @property
     def runs(self) -> list[str]:
