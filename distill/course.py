@@ -14,7 +14,7 @@ import torch
 from babylm_data.errors import STATUS
 from babylm_data.status import tell
 from babylm_data.stopping import STOPPED, Stopped, asked, saving_first
-from distill.jobs import Job, is_done, is_held
+from distill.jobs import Job, is_done, is_held, threads_of_each
 
 LOOK = 0.1  # seconds between looks at what runs
 
@@ -100,8 +100,7 @@ class Course:
             print(f"== {job.name}: python -m {shlex.join(job.words)}", flush=True)
             self.running[job.name] = slot, subprocess.Popen(command)
             return
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // self.at_once)))
+        environment["OMP_NUM_THREADS"] = str(threads_of_each(self.at_once))
         environment.pop(STATUS, None)  # which tells how far all of them are
         if gpus := _gpus():
             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]

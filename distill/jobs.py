@@ -1,5 +1,6 @@
 """What a study has to train, each job behind what it needs, and what that will take."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import NamedTuple
@@ -165,9 +166,15 @@ def queue(jobs: dict[str, Job]) -> str:
     return "\n".join(line for _, line in sorted(lines, key=lambda each: each[0]))
 
 
-def foretell(jobs: dict[str, Job]) -> str:
+def threads_of_each(at_once: int) -> int:
+    """How many threads each of so many runs has on this machine, unless OMP_NUM_THREADS says it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return int(os.environ.get("OMP_NUM_THREADS", max(1, cores // at_once)))
+
+
+def foretell(jobs: dict[str, Job], at_once: int = 1) -> str:
     """A line for each job that is left: its name, seed, hours and memory; and what they are together."""
-    rate, known_by = machine_rate()
+    rate, known_by = machine_rate(threads_of_each(at_once))
     shapes = {job.name: job.config.model for job in jobs.values()}
     left = [job for job in jobs.values() if not is_done(job)]
     lines, total = [f"{'run':<60} {'seed':>8} {'time':>9} {'memory':>9}"], 0.0
@@ -179,8 +186,9 @@ def foretell(jobs: dict[str, Job]) -> str:
         seed = f"seed={job.config.seed}"
         lines.append(f"{named:<60} {seed:>8} {_in_words(found.seconds):>9} {found.bytes / 1e9:>6.1f} GB")
     speed = f"{rate / 1e9:,.0f} GFLOP/s, {known_by}"
+    course = f"{at_once} at once, each" if at_once > 1 else "one after another,"
     lines.append(
-        f"{len(left)} of {len(jobs)} runs are left: {_in_words(total)} one after another, at {speed}; what losses on "
+        f"{len(left)} of {len(jobs)} runs are left: {_in_words(total / at_once)}, {course} at {speed}; what losses on "
         "layers, critics and filters take comes on top"
     )
     return "\n".join(lines)

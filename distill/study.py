@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
 
     jobs = jobs_of(study, cells)
     if args.dry_run:
-        print(foretell(jobs))
+        print(foretell(jobs, args.at_once))
         return 0
     for path in {job.config.data.path for job in jobs.values()}:
         read_manifest(path)

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from test_distill import distil
 
@@ -24,6 +25,7 @@ from distill.course import carry_out
 from distill.jobs import foretell, is_done, jobs_of, queue
 from distill.study import write_plan
 from eval.study.__main__ import main as compare
+from train_teachers import estimate
 from train_teachers.config import dump_config
 from train_teachers.estimate import stored_parameters
 
@@ -332,6 +334,23 @@ def test_what_is_to_come_is_told_without_data_or_teachers(write_study):
     lines = foretell(jobs_of(study, cells_of(study))).splitlines()
     assert len(lines) == 1 + 15 + 1 and "15 of 15 runs are left" in lines[-1]
     assert all("seed=" in line and line.endswith(" GB") for line in lines[1:-1])
+
+
+def test_of_runs_at_once_each_is_slower_and_all_are_not(write_study, monkeypatch):
+    monkeypatch.setattr(estimate, "product_rates", lambda device: {"fp32": 1e9})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    study = load_study(write_study(seed=3, data={"words": 10**8}))
+    jobs = jobs_of(study, cells_of(study))
+    alone, both = ([line.split() for line in foretell(jobs, n).splitlines()] for n in (1, 2))
+    hours = [[float(line[-4]) for line in lines[1:-1] if line[-3] == "h"] for lines in (alone, both)]
+    assert len(hours[0]) == 14 and hours[1] == pytest.approx([2 * each for each in hours[0]], rel=0.1)
+    totals = [" ".join(lines[-1]) for lines in (alone, both)]
+    assert (
+        "h, one after another, at 0 GFLOP/s" in totals[0] and "h, 2 at once, each at 0 GFLOP/s" in totals[1]
+    )
+    assert totals[0].split(": ")[1].split(",")[0] == totals[1].split(": ")[1].split(",")[0]
 
 
 def test_teachers_that_are_there_count_as_they_are(write_study, teachers_folder):

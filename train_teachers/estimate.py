@@ -84,14 +84,14 @@ def training_flops(config: TrainConfig, tokens: float, student: torch.nn.Module,
     return tokens * 6.0 * (num_parameters(student)[1] + outputs + attention)
 
 
-def machine_rate() -> tuple[float, str]:
-    """(FLOP/s that training comes to on this machine, how that is known).
+def machine_rate(threads: int) -> tuple[float, str]:
+    """(FLOP/s that training on so many threads comes to on this machine, how that is known).
 
-    By all runs that ended here, on as many threads; where there is none, by products of matrices.
+    By all runs that ended here, on as many; where there is none, by products of matrices.
     """
     here = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.cuda.get_device_name() if here == "cuda" else "cpu"
-    place = {"device": device, "processor": processor(), "threads": torch.get_num_threads()}
+    place = {"device": device, "processor": processor(), "threads": threads}
     runs = []
     for folder in ROOT.glob("*/"):
         summary = json_table(folder / "summary.json") or {}
@@ -101,7 +101,8 @@ def machine_rate() -> tuple[float, str]:
     if runs:
         rate = sum(flops for flops, _ in runs) / sum(seconds for _, seconds in runs)
         return rate, f"as {len(runs)} finished runs on this machine had it"
-    rate = USED * max(product_rates(here).values())
+    share = min(1.0, threads / torch.get_num_threads()) if here == "cpu" else 1.0
+    rate = USED * share * max(product_rates(here).values())
     return rate, f"{USED:.0%} of what products of matrices come to"
 
 
