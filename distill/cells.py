@@ -54,7 +54,8 @@ class Study(Strict):
     beside: dict[str, Fields] = {}
     """More cells by name, outside the combinations."""
     distilled: bool = True
-    """Whether cells are students; false: their controls alone are trained, and all compared with the first cell's."""
+    """Whether cells are students; false: their controls alone are trained, and all compared with that of
+    the first combination, or else of the first cell."""
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     """Each cell is trained with each of these."""
     judge: str = "hard"

@@ -25,7 +25,11 @@ STUDIES = Path("runs/studies")
 
 def write_plan(study: Study, cells: list[Cell], files: Sequence[Path] = ()) -> Path:
     """runs/studies/<name>/study.json: which run is which cell."""
-    folder, first = STUDIES / study.name, {cell.config.seed: cell.run for cell in reversed(cells)}
+    folder = STUDIES / study.name
+    # of the combinations, where there are any
+    first = {
+        cell.config.seed: cell.run for cell in sorted(reversed(cells), key=lambda cell: bool(cell.values))
+    }
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
         "name": study.name,

@@ -118,7 +118,7 @@ def test_where_nothing_is_distilled_the_controls_alone_are_trained_and_compared_
     found = {(cell["label"], cell["seed"]): (cell["run"], cell["control"]) for cell in plan["cells"]}
     assert {runs[0] for runs in found.values()} == set(jobs)
     for (_, seed), (_, control) in found.items():
-        assert control == found["clipped", seed][0]
+        assert control == found["weight_decay-0.1", seed][0]
     twice = text.replace("[0.1, 0.4]", "[0.1]").replace("optim.clip: 0.5", "losses.hidden: null")
     with pytest.raises(UserError, match="clipped and weight_decay-0.1 are the same run"):
         cells_of(load_study(write_study(twice)))

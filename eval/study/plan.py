@@ -36,7 +36,7 @@ class Plan:
     base: str
     judge: str
     distilled: bool
-    """Whether cells are students, each compared with its control; else all are compared with the first."""
+    """Whether cells are students, each compared with its control; else all are compared with one of them."""
     axes: dict[str, list[str]]
     seeds: list[int]
     cells: list[Cell]
@@ -51,7 +51,9 @@ class Plan:
     @property
     def rival(self) -> str:
         """What cells are compared with."""
-        return "the control" if self.distilled else self.labels[0]
+        if self.distilled:
+            return "the control"
+        return next(cell.label for cell in self.cells if cell.run == cell.control)
 
     @property
     def runs(self) -> list[str]:
