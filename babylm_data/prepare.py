@@ -67,11 +67,11 @@ def prepare(
             return manifest, True
         with sealed_folder(out) as target:
             splits = clean_all(inputs, target / "text", workers or os.cpu_count() or 1)
+            if "dev" not in splits:  # of all the text, so that every share is watched on the same
+                carve_dev(target / "text", splits)
             if settings.share:
                 keep_share(target / "text", splits, settings.share, settings.seed)
             check_budget(splits["train"], track, allow_words)
-            if "dev" not in splits:
-                carve_dev(target / "text", splits)
             manifest = tokenize(target, splits, settings, files, tokenizer)
             if settings.source == "nursery":
                 shutil.copytree(folder, target / "raw")

@@ -132,7 +132,10 @@ class _Order(NamedTuple):
 
     def of(self, stream: np.ndarray) -> np.ndarray:
         """What the stream has for each of its tokens, in this order."""
-        lengths = np.diff(self.begins, append=len(stream))
+        stream, lengths = (
+            np.asarray(stream),
+            np.diff(self.begins, append=len(stream)),
+        )  # a memmap is slow to slice
         return np.concatenate(
             [stream[start : start + length] for start, length in zip(self.stands, lengths, strict=True)]
         )

@@ -125,7 +125,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--train", action="store_true", help="train the -tiny twins")
     args = parser.parse_args(argv)
     every = sorted(CONFIGS.glob("*.yaml"))
-    twins = [path for path in every if path.stem.endswith("-tiny")]
+    twins = [path for path in every if path.with_stem(path.stem.removesuffix("-tiny")) in set(every) - {path}]
     recipes = (
         twins if args.train else [path for path in every if path.with_stem(f"{path.stem}-tiny") in twins]
     )

@@ -174,7 +174,7 @@ def _made(
     study: Study, fields: Fields, runs: dict[str, str], label: str, seed: int
 ) -> tuple[list[str], DistillConfig]:
     """What `python -m distill` is given for a cell, and the config that this comes to."""
-    names = runs | {"seed": str(seed)}
+    names = (runs if study.distilled else {}) | {"seed": str(seed)}
     place = f"study {study.name}, {label}"
 
     def words(names: dict[str, str], **named: str) -> list[str]:
@@ -205,8 +205,9 @@ def _filled(value: Any, names: dict[str, str], place: str) -> Any:
 
     def run(found: re.Match) -> str:
         if found[1] not in names:
+            cells = " or a cell's name" if names.keys() - {"seed", "control"} else ""
             raise UserError(
-                f"{place}: {found[0]} is no run of it: write {{seed}}, {{control}} or a cell's name"
+                f"{place}: {found[0]} is no run of it: write {{seed}}{' or' if not cells else ','} {{control}}{cells}"
             )
         return names[found[1]]
 

@@ -9,13 +9,18 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from train_teachers.config import Model, Number, Reads, RunName, Schedule, Strict, TrainConfig, largest, value
-
-
-def _not_negative(number: Number) -> Number:
-    if largest(number) < 0:
-        raise ValueError("a weight is 0 or more")
-    return number
+from train_teachers.config import (
+    Model,
+    Number,
+    Reads,
+    RunName,
+    Schedule,
+    Strict,
+    TrainConfig,
+    largest,
+    not_negative,
+    value,
+)
 
 
 def _positive(number: Number) -> Number:
@@ -101,7 +106,7 @@ class Loss(Strict):
 class Hard(Loss):
     """Cross-entropy with the target, in nats per token."""
 
-    weight: Annotated[Number, AfterValidator(_not_negative)]
+    weight: Annotated[Number, AfterValidator(not_negative)]
     """Coefficient of the term."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread evenly over the vocabulary."""

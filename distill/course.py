@@ -14,7 +14,8 @@ import torch
 from babylm_data.errors import STATUS
 from babylm_data.status import tell
 from babylm_data.stopping import STOPPED, Stopped, asked, saving_first
-from distill.jobs import Job, is_done, is_held, threads_of_each
+from distill.jobs import Job, is_done, is_held
+from train_teachers.estimate import threads_of_each
 
 LOOK = 0.1  # seconds between looks at what runs
 

@@ -1,6 +1,6 @@
 """What a study has to train, each job behind what it needs, and what that will take."""
 
-import os
+import heapq
 import shlex
 from pathlib import Path
 from typing import NamedTuple
@@ -166,32 +166,40 @@ def queue(jobs: dict[str, Job]) -> str:
     return "\n".join(line for _, line in sorted(lines, key=lambda each: each[0]))
 
 
-def threads_of_each(at_once: int) -> int:
-    """How many threads each of so many runs has on this machine, unless OMP_NUM_THREADS says it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return int(os.environ.get("OMP_NUM_THREADS", max(1, cores // at_once)))
-
-
 def foretell(jobs: dict[str, Job], at_once: int = 1) -> str:
     """A line for each job that is left: its name, seed, hours and memory; and what they are together."""
-    rate, known_by = machine_rate(threads_of_each(at_once))
+    rate, known_by = machine_rate(at_once)
     shapes = {job.name: job.config.model for job in jobs.values()}
     left = [job for job in jobs.values() if not is_done(job)]
-    lines, total = [f"{'run':<60} {'seed':>8} {'time':>9} {'memory':>9}"], 0.0
+    lines, seconds = [f"{'run':<60} {'seed':>8} {'time':>9} {'memory':>9}"], {}
     for job in left:
         frozen = _frozen(job, shapes) if job.kind in ("student", "cache") else []
         found = estimate(job.config, frozen, rate, trains=job.kind != "cache")
-        total += found.seconds
+        seconds[job.name] = found.seconds
         named = job.name if job.kind == "student" else f"{job.name} ({job.kind})"
         seed = f"seed={job.config.seed}"
         lines.append(f"{named:<60} {seed:>8} {_in_words(found.seconds):>9} {found.bytes / 1e9:>6.1f} GB")
     speed = f"{rate / 1e9:,.0f} GFLOP/s, {known_by}"
-    course = f"{at_once} at once, each" if at_once > 1 else "one after another,"
+    total, course = (
+        _together(left, seconds, at_once),
+        f"{at_once} at once, each" if at_once > 1 else "one after another,",
+    )
     lines.append(
-        f"{len(left)} of {len(jobs)} runs are left: {_in_words(total / at_once)}, {course} at {speed}; what losses on "
+        f"{len(left)} of {len(jobs)} runs are left: {_in_words(total)}, {course} at {speed}; what losses on "
         "layers, critics and filters take comes on top"
     )
     return "\n".join(lines)
+
+
+def _together(jobs: list[Job], seconds: dict[str, float], at_once: int) -> float:
+    """When the last of the jobs ends, so many at once, each behind what it needs."""
+    ends: dict[str, float] = {}
+    free = [0.0] * at_once
+    for job in jobs:
+        begins = max(heapq.heappop(free), *(ends.get(name, 0.0) for name in job.after), 0.0)
+        ends[job.name] = begins + seconds[job.name]
+        heapq.heappush(free, ends[job.name])
+    return max(ends.values(), default=0.0)
 
 
 def _in_words(seconds: float) -> str:

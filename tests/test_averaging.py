@@ -12,7 +12,7 @@ from train_teachers.averaging import AveragedWeights
 from train_teachers.config import Averaging
 from train_teachers.step import Stepper
 
-KINDS = pytest.mark.parametrize("averaging", [{"ema": 0.9}, {"tail": 0.5}], ids=["ema", "tail"])
+KINDS = pytest.mark.parametrize("averaging", [{"ema": 0.1}, {"tail": 0.5}], ids=["ema", "tail"])
 
 
 def averaged(averaging: Averaging, walk: list[float]) -> float:
@@ -34,15 +34,27 @@ def test_a_tail_is_the_plain_mean_of_the_last_weights(share, counted):
     assert averaged(Averaging(tail=share), walk) == pytest.approx(sum(walk[-counted:]) / counted, rel=1e-5)
 
 
+def exponential(walk: list, kept: float) -> list:
+    """The mean after each step of a walk."""
+    means = [walk[0]]
+    for n, weight in enumerate(walk[1:], start=1):
+        share = min(kept, (1 + n) / (10 + n))
+        means.append(share * means[-1] + (1 - share) * weight)
+    return means
+
+
 def test_an_exponential_mean_keeps_little_at_first_and_what_it_says_later():
     walk = torch.randn(200, generator=torch.Generator().manual_seed(0)).tolist()
-    mean = walk[0]
-    for n, weight in enumerate(walk[1:], start=1):
-        kept = min(0.9, (1 + n) / (10 + n))
-        mean = kept * mean + (1 - kept) * weight
-    assert averaged(Averaging(ema=0.9), walk) == pytest.approx(mean, rel=1e-5)
-    assert averaged(Averaging(ema=0.9), [5.0]) == 5.0
-    assert averaged(Averaging(ema=0.9), [5.0, *[1.0] * 10]) == pytest.approx(1.0, abs=0.01)
+    ema = Averaging(ema=0.05)  # of 200 steps 10: it keeps 0.9
+    assert averaged(ema, walk) == pytest.approx(exponential(walk, 0.9)[-1], rel=1e-4)
+    assert averaged(ema, [5.0]) == 5.0
+    assert averaged(Averaging(ema=0.1), [5.0, *[1.0] * 30]) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("steps", [50, 2_000, 100_000])
+def test_what_an_exponential_mean_looks_back_on_is_reached_within_every_run(steps):
+    mean = AveragedWeights(nn.Linear(1, 1), Averaging(ema=0.1), steps=steps)
+    assert steps / 9 > 1 / (1 - mean.kept) == pytest.approx(0.1 * steps)
 
 
 def test_before_the_tail_the_weights_are_as_they_are():
@@ -53,7 +65,7 @@ def test_before_the_tail_the_weights_are_as_they_are():
     assert mean.means[0].item() == 3.0
 
 
-@pytest.mark.parametrize("given", [{}, {"ema": 0.9, "tail": 0.1}])
+@pytest.mark.parametrize("given", [{}, {"ema": 0.1, "tail": 0.1}])
 def test_a_mean_is_of_one_kind(given):
     with pytest.raises(ValueError, match="give one of the two"):
         Averaging(**given)
@@ -86,23 +98,19 @@ def test_training_goes_on_from_its_own_weights_and_what_leaves_it_is_their_mean(
     assert all(torch.equal(walk[-1][name], last[name]) for name in last)
     assert any(not torch.equal(exported[name], last[name]) for name in last)
     begins = steps - -(-steps // 2) if "tail" in averaging else 0
-    for name, tensor in exported.items():
-        if "tail" in averaging:
-            expected = sum(weights[name] for weights in walk[begins:]) / (steps - begins)
-            assert torch.allclose(tensor, expected, atol=1e-6)
     marks = {revision["name"]: revision["step"] for revision in summary["revisions"]}
-    early = [name for name, step in marks.items() if step <= begins]
-    assert early or "ema" in averaging
-    for name in early:  # before the tail
-        found = load_file(mean / "revisions" / name / "model.safetensors")
-        assert all(torch.equal(found[key], walk[marks[name] - 1][key]) for key in found)
-    late = [name for name, step in marks.items() if step > begins + 1]
-    assert any(weights_differ(mean / "revisions" / name, plain / "revisions" / name) for name in late)
-
-
-def weights_differ(one, other) -> bool:
-    mine, theirs = (load_file(folder / "model.safetensors") for folder in (one, other))
-    return any(not torch.equal(mine[name], theirs[name]) for name in mine)
+    assert max(marks.values()) > begins + 1 and (min(marks.values()) <= begins or "ema" in averaging)
+    folders = {mean / "revisions" / name: step for name, step in marks.items()} | {mean / "export": steps}
+    for folder, step in folders.items():
+        found = load_file(folder / "model.safetensors")
+        for name, tensor in found.items():
+            weights = [each[name] for each in walk[:step]]
+            if "ema" in averaging:
+                expected = exponential(weights, 1 - 1 / (0.1 * steps))[-1]
+            else:  # before the tail the weights as they are
+                counted = weights[begins:] or weights[-1:]
+                expected = sum(counted) / len(counted)
+            assert torch.allclose(tensor, expected, atol=1e-6)
 
 
 @KINDS

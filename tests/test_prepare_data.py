@@ -199,6 +199,8 @@ def test_without_dev_files_the_end_of_each_source_becomes_dev(tmp_path):
     assert sources["train"]["tales"]["documents"] == 398 and sources["dev"]["tales"]["documents"] == 3
     assert sources["dev"]["other"] == {"words": 4, "documents": 1, "files": []}
     dev = (tmp_path / "data/text/dev/tales.txt").read_text(encoding="utf-8")
+    prepare(tmp_path / "some", settings(vocab_size=265, share=0.5, seed=1), raw=raw)
+    assert (tmp_path / "some/text/dev/tales.txt").read_text(encoding="utf-8") == dev
     assert dev == "tale 398 of the dog\n\ntale 399 of the dog\n\ntale 400 of the dog\n"
     assert prepare(tmp_path / "data", settings(vocab_size=265), raw=raw)[1] is True
 

@@ -142,6 +142,23 @@ def test_a_control_of_a_newer_version_has_a_word_for_targets_that_the_student_ha
         path.write_text(before, encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("word", "differs"),
+    [("newer: false", None), ("newer: null", None), ("newer: true", "model"), ("newer: 0.5", "model")],
+)
+def test_a_field_that_an_older_control_had_no_word_for_differs_where_it_says_something(
+    student, word, differs
+):
+    path = student / "config.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("  layers: 6", f"  layers: 6\n  {word}"), encoding="utf-8")
+    if differs is None:
+        assert read_lineup(student).control.name == "nursery-control"
+    else:
+        with pytest.raises(UserError, match=f"no control of nursery, {differs} in their configs differs"):
+            read_lineup(student)
+
+
 def test_a_control_may_be_done_in_another_way(student):
     path = student.parent / "nursery-control" / "config.yaml"
     ways = "micro_batch_size: 2\nlog_every: 50\ncheckpoint_seconds: 9.0\nwandb:\n  project: mine\n"

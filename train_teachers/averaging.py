@@ -1,7 +1,7 @@
 """The mean of a model's weights over steps, which is exported in the place of the last ones.
 
-ema     mean <- d mean + (1 - d) weights, d = min(decay, (1 + n) / (10 + n)) at the n-th step: the rate grows with what
-        there is to keep, as TensorFlow's ExponentialMovingAverage has it, lest the first weights stay
+ema     mean <- d mean + (1 - d) weights, d = min(1 - 1 / (ema * steps), (1 + n) / (10 + n)) at the n-th step: it grows
+        with what there is to keep, as TensorFlow's ExponentialMovingAverage has it, lest the first weights stay
 tail    mean of the weights after each of the last steps (Polyak and Juditsky 1992; Izmailov et al. 2018)
 """
 
@@ -23,6 +23,8 @@ class AveragedWeights(nn.Module):
         self.averaging = averaging
         self.begins = steps - math.ceil(steps * averaging.tail) if averaging.tail else 0
         """The first step after which weights count."""
+        self.kept = 1 - 1 / max(1.0, steps * averaging.ema) if averaging.ema else None
+        """Of an exponential mean, at each step."""
         self._model = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.means = nn.ParameterList(
             nn.Parameter(parameter.detach().clone(), requires_grad=False) for parameter in self._model
@@ -37,7 +39,7 @@ class AveragedWeights(nn.Module):
         elif self.averaging.tail:
             share = 1 / (n + 1)
         else:
-            share = 1 - min(self.averaging.ema, (1 + n) / (10 + n))
+            share = 1 - min(self.kept, (1 + n) / (10 + n))
         torch._foreach_lerp_(list(self.means), self._model, share)
 
     def settle(self) -> None:

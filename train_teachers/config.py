@@ -83,6 +83,13 @@ def value(number: Number, progress: float) -> float:
     return number.at(progress) if isinstance(number, Schedule) else number
 
 
+def not_negative(number: Number) -> Number:
+    """The number; ValueError if it is below 0."""
+    if largest(number) < 0:
+        raise ValueError("write a number from 0 on")
+    return number
+
+
 def largest(number: Number) -> float:
     """A constant, or the largest value of a schedule."""
     return max(number.start, number.end) if isinstance(number, Schedule) else number
@@ -160,8 +167,9 @@ class Data(Strict):
     """Where an epoch begins to cut the text into sequences: anywhere, drawn anew for each; always at the first token;
     or at so many places in turn, evenly spaced. Unless random, sequences recur, as a cache of soft targets needs it."""
     shuffle_documents: bool = False
-    """Whether the documents stand in another order in each epoch; where offset is not random there are as many orders
-    as offsets, in turn. Sequences, which may hold parts of several documents, are shuffled in any case."""
+    """Whether the documents stand in an order drawn for each epoch; where offset is not random there are as many orders
+    as offsets, in turn. Sequences are shuffled in any case; this parts pieces of one book or talk, which the corpus has
+    one behind the other, within a sequence too."""
     held_out_sequences: int = Field(default=128, gt=0)
     """Sequences of the dev split on which the held-out hard loss is measured."""
 
@@ -259,10 +267,14 @@ class Targets(Strict):
 
 
 class Averaging(Strict):
-    """Which mean of the weights is exported and scored in the place of the last ones; training goes on from those."""
+    """Which mean of the weights is exported and scored in the place of the last ones; training goes on from those.
 
-    ema: float | None = Field(default=None, gt=0, lt=1)
-    """Exponential mean over all steps: how much of it is kept at each, such as 0.999; less at the first steps."""
+    What stays with the run, such as projectors, has none.
+    """
+
+    ema: float | None = Field(default=None, gt=0, le=0.1)
+    """Exponential mean that looks back on this share of all steps: of 2,000, 0.05 keeps 1 - 1/100 of it at each. Until
+    nine times as many are done it looks back on a tenth of these."""
     tail: float | None = Field(default=None, gt=0, le=1)
     """Plain mean over the last steps: which share of all, such as 0.2; before them the weights as they are."""
 
@@ -274,8 +286,8 @@ class Averaging(Strict):
 
     def __str__(self) -> str:
         if self.tail:
-            return f"mean of the weights over the last {self.tail:.4g} of the steps"
-        return f"exponential mean of the weights, {self.ema} of it kept at each step"
+            return f"mean of the weights over the last {100 * self.tail:.4g} % of the steps"
+        return f"exponential mean of the weights, over some {100 * self.ema:.4g} % of the steps"
 
 
 Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]
@@ -294,7 +306,7 @@ class Optim(Strict):
     """AdamW's decay rates of the first and second moment."""
     eps: float = Field(default=1e-8, gt=0)
     """AdamW's epsilon."""
-    weight_decay: Annotated[float, Field(ge=0)] | Schedule = 0.1
+    weight_decay: Annotated[Number, AfterValidator(not_negative)] = 0.1
     """Decoupled, times the learning rate; matrices only, never norms or biases."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest global gradient norm; null: no clipping."""

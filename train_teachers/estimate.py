@@ -84,14 +84,15 @@ def training_flops(config: TrainConfig, tokens: float, student: torch.nn.Module,
     return tokens * 6.0 * (num_parameters(student)[1] + outputs + attention)
 
 
-def machine_rate(threads: int) -> tuple[float, str]:
-    """(FLOP/s that training on so many threads comes to on this machine, how that is known).
+def machine_rate(at_once: int = 1) -> tuple[float, str]:
+    """(FLOP/s that each of so many runs at once comes to on this machine, how that is known).
 
-    By all runs that ended here, on as many; where there is none, by products of matrices.
+    By all runs that ended here, on a CPU on as many threads; where there is none, by products of matrices.
     """
-    here = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.cuda.get_device_name() if here == "cuda" else "cpu"
-    place = {"device": device, "processor": processor(), "threads": threads}
+    gpus, all_threads, threads = torch.cuda.device_count(), torch.get_num_threads(), threads_of_each(at_once)
+    place = {"device": torch.cuda.get_device_name() if gpus else "cpu", "processor": processor()}
+    place |= {} if gpus else {"threads": threads}
+    share = min(1.0, (gpus or all_threads / threads) / at_once)  # where there are more than fit, they share
     runs = []
     for folder in ROOT.glob("*/"):
         summary = json_table(folder / "summary.json") or {}
@@ -100,10 +101,15 @@ def machine_rate(threads: int) -> tuple[float, str]:
             runs.append((summary["flops"], summary["seconds"]))
     if runs:
         rate = sum(flops for flops, _ in runs) / sum(seconds for _, seconds in runs)
-        return rate, f"as {len(runs)} finished runs on this machine had it"
-    share = min(1.0, threads / torch.get_num_threads()) if here == "cpu" else 1.0
-    rate = USED * share * max(product_rates(here).values())
-    return rate, f"{USED:.0%} of what products of matrices come to"
+        return share * rate, f"as {len(runs)} finished runs on this machine had it"
+    part = 1.0 if gpus else threads / all_threads
+    rate = USED * part * max(product_rates("cuda" if gpus else "cpu").values())
+    return share * rate, f"{USED:.0%} of what products of matrices come to"
+
+
+def threads_of_each(at_once: int) -> int:
+    """How many threads each of so many programs has, of those that PyTorch would take here for one."""
+    return max(1, torch.get_num_threads() // at_once)
 
 
 def _weightless(shape: Model, entries: int) -> torch.nn.Module:

@@ -201,8 +201,9 @@ def validate(
 ) -> float:
     """Log the held-out hard loss, which is returned (nats per token), and on a few blocks every other term.
 
-    They are those of the weights that are exported; of the last ones the hard loss is logged beside. `look` is called
-    before each forward pass, and may end it by an exception.
+    The hard loss is that of the weights that are exported. Where these are a mean, that of the last ones is logged
+    beside it, and every other term is of these: what it needs beside the student has no mean. `look` is called before
+    each forward pass, and may end it by an exception.
     """
     trained, objective, size = (
         take_step.trained,
@@ -219,7 +220,7 @@ def validate(
 
     with take_step.exported():
         hard = terms(alone, held_out)
-        beside = terms(objective, held_out.some(FEW)) if objective.weights.keys() - hard else {}
+    beside = terms(objective, held_out.some(FEW)) if objective.weights.keys() - hard else {}
     loss = hard_of(hard, objective)
     line = {"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss}
     if take_step.averaged:

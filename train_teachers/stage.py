@@ -240,14 +240,15 @@ class Ready:
         if micro == "auto" and "micro_batch_size" not in config.may_change:
             micro = None  # a loss looks at all that is seen together
         if micro == "auto":
-            weights = how.bytes_a_parameter(self.accelerator.num_processes) if how else WHOLE
+            count, mean = self.accelerator.num_processes, AVERAGED * bool(config.averaging)
+            weights = how.bytes_a_parameter(count) + mean / count if how else WHOLE + mean
             micro = int(decided.get("micro_batch_size", 0)) or choose_micro_batch(
                 share,
                 config.data.seq_len,
                 self.student,
                 self.objective.frozen,
                 decided["precision"],
-                bytes_a_parameter=weights + AVERAGED * bool(config.averaging),
+                bytes_a_parameter=weights,
             )
         return Manner(
             precision=decided["precision"],

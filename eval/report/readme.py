@@ -25,7 +25,7 @@ from eval.tasks import extent_note, title
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"
 STUDY, STUDY_KEYS = "results.json", ("name", "question", "seeds", "cells", "said", "answers")
-STUDY_KEYS += ("date", "commits", "dirty")
+STUDY_KEYS += ("rival", "date", "commits", "dirty")
 CHANGED = " with uncommitted changes"
 SCORE_STUDY = "compare its cells with `python -m eval.study STUDY.yaml`"
 KEYS = ("name", "date", "commit", "dirty", "command", "corpus", "items", "held_out", "rows")

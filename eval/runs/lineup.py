@@ -131,8 +131,15 @@ def settings(run: Run, control: Run) -> dict:
     """
     apart = {"name", "control_name", "comment", "teachers", "losses", *ON_THE_WAY}
     apart |= set(control.summary.get("operational", []))
-    config = {"targets": NEXT_TOKEN} | plain_config(run)  # which older versions had no word for
+    config = _said({"targets": NEXT_TOKEN} | plain_config(run))  # which older versions had no word for
     return {key: value for key, value in config.items() if key not in apart}
+
+
+def _said(config: object) -> object:
+    """A config without null and false: what a newer version has a word for is that, where it is as it was before."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _said(value) for key, value in config.items() if value is not None and value is not False}
 
 
 def circumstances(run: Run) -> dict[str, str]:

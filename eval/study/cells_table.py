@@ -12,9 +12,10 @@ def cells_table(compared: Compared) -> str:
     for name, cells in compared.cells.items():
         measure = compared.measures[name]
         wide = max(len(label) for label in [*cells, "cell"])
+        rival = "control" if compared.plan.distilled else "first"
         lines += ["", f"{measure.heading}{' (less is better)' * measure.less_is_better}"]
         lines.append(
-            f"  {'cell':<{wide}} {'mean':>8} {'sd':>7} {'control':>8} {'its sd':>7} {'less it':>8} "
+            f"  {'cell':<{wide}} {'mean':>8} {'sd':>7} {rival:>8} {'its sd':>7} {'less it':>8} "
             f"{'95 %, ' + ('seeds and items' if _has_items(cells) else 'seeds alone'):<22} {'p, Holm':>8} "
             f"{'seeds to settle':>20}"
         )

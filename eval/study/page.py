@@ -139,7 +139,7 @@ def ledger(compared: Compared) -> list[dict]:
             "words": sum(compared.runs[name].summary["words_seen"] for name in names),
             "seconds": sum(compared.runs[name].summary["seconds"] for name in names),
         }
-        for what, names in (("students", students), ("controls", controls))
+        for what, names in (("students", students), ("controls" if students else "cells", controls))
         if names
     ]
     paths = {each["path"] for name in students for each in compared.runs[name].summary.get("teachers") or []}

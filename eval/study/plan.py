@@ -11,7 +11,7 @@ from eval.results.json_files import damage_named, read_json
 
 STUDIES, RUNS = Path("runs/studies"), Path("runs")
 REMEDY = "train it with `python -m distill.study STUDY.yaml`"
-KEYS = ("name", "question", "base", "judge", "files", "distilled", "axes", "seeds", "cells")
+KEYS = ("name", "question", "base", "judge", "files", "axes", "seeds", "cells")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,10 @@ def read_plan(named: str) -> Plan:
                 raise UserError(f"{file} is not what it was when its runs were begun: {REMEDY}")
         cells = [Cell(**cell) for cell in content["cells"]]
         taken = {key: content[key] for key in KEYS if key not in ("cells", "files")}
-        return Plan(folder=path.parent, **taken, cells=cells, files=list(content["files"]))
+        distilled = content.get("distilled", True)  # older versions compared nothing else
+        return Plan(
+            folder=path.parent, **taken, distilled=distilled, cells=cells, files=list(content["files"])
+        )
 
 
 def _is_of(named: str, path: Path) -> bool:
