@@ -80,11 +80,24 @@ class Course:
 
     def _note(self, name: str, status: int) -> None:
         if status:
-            self.failed[name] = f"{name} failed with status {status}"
+            self.failed[name] = f"{name} failed with status {status}{self._reason(name)}"
         else:
             self.done.add(name)
         said = self.failed.get(name, f"{name} is finished")
         print(f"{len(self.done)} of {len(self.jobs)}: {said}", flush=True)
+
+    def _said(self, name: str) -> Path:
+        """What a run says, where it is not on this terminal."""
+        return self.folder / "said" / f"{name.replace('/', '-')}.txt"
+
+    def _reason(self, name: str) -> str:
+        """Why it failed, as it said itself."""
+        path = self._said(name)
+        if self.at_once == 1 or not path.is_file():
+            return ""
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        return f": {last.removeprefix('error: ')}" if last else ""
 
     def _begin(self, job: Job) -> None:
         if is_held(job):
@@ -105,7 +118,7 @@ class Course:
         environment.pop(STATUS, None)  # which tells how far all of them are
         if gpus := _gpus():
             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-        said = self.folder / "said" / f"{job.name.replace('/', '-')}.txt"
+        said = self._said(job.name)
         said.parent.mkdir(exist_ok=True)
         with open(said, "a", encoding="utf-8") as file:
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)

@@ -28,6 +28,7 @@ from eval.study.__main__ import main as compare
 from train_teachers import estimate
 from train_teachers.config import dump_config
 from train_teachers.estimate import stored_parameters
+from train_teachers.language_model import config_of, fitting_blocks
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "distill/studies").glob("*.yaml"))
@@ -257,7 +258,9 @@ def stub(workplace, monkeypatch):
         "with open('begun', 'a') as file: file.write(name + '\\n')\n"
         "while Path('waiting').exists(): time.sleep(0.02)\n"
         "failing = Path('failing')\n"
-        "sys.exit(3 * (failing.exists() and name in failing.read_text().split()))\n"
+        "if failing.exists() and name in failing.read_text().split():\n"
+        "    print('error: no such teacher', file=sys.stderr)\n"
+        "    sys.exit(3)\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(course.sys, "executable", str(program))
@@ -274,7 +277,7 @@ def test_a_run_that_fails_is_named_with_those_that_needed_it_and_all_others_are_
     Path("failing").write_text("st-again-s0")
     failed = carry_out(jobs, folder, at_once)
     assert sorted(failed) == [
-        "st-again-s0 failed with status 3",
+        f"st-again-s0 failed with status 3{': no such teacher' * (at_once > 1)}",
         "st-third-s0 was left, for it needs st-again-s0",
     ]
     begun = stub()
@@ -416,6 +419,9 @@ def test_a_shipped_study_comes_to_runs_that_can_be(path, monkeypatch):
     jobs = jobs_of(study, cells_of(study))
     assert study.question.endswith("?") and len(study.seeds) >= 3
     assert {job.kind for job in jobs.values()} >= {"control", *(["student"] if study.distilled else [])}
+    for job in jobs.values():
+        if (init := job.config.init) and (name := Path(init.path).parent.name) in jobs:
+            fitting_blocks(config_of(jobs[name].config.model), job.config.model, init)
     if path.stem.startswith("strict-tiny"):  # which has the size that it is about
         return
     tiny = path.stem.endswith("-tiny")

@@ -108,6 +108,26 @@ SHAPE = (
 )
 
 
+def fitting_blocks(source: PreTrainedConfig, shape: Model, init: Init) -> list[int]:
+    """Which blocks of a model with the config `source` make one of `shape`; UserError if the two do not fit."""
+    family, asked = FAMILIES[shape.family], config_of(shape)
+    if family.behind_pad:
+        asked.max_position_embeddings += source.pad_token_id + 1
+    for key in SHAPE:
+        there, here = _size(source, key, family), _size(asked, key, family)
+        if there != here:
+            raise UserError(f"init: {init.path} has {key} {there}, model says {here}")
+    blocks = init.blocks or list(range(1, shape.num_hidden_layers + 1))
+    deep = source.num_hidden_layers
+    if not init.blocks and deep != len(blocks):
+        raise UserError(
+            f"init: {init.path} has {deep} blocks, the model {len(blocks)}: name them with init.blocks"
+        )
+    if max(blocks) > deep:
+        raise UserError(f"init: {init.path} has {deep} blocks, no {max(blocks)}")
+    return blocks
+
+
 def build_from(
     source: PreTrainedModel, shape: Model, init: Init, *, entries: int, seed: int
 ) -> PreTrainedModel:
@@ -121,21 +141,7 @@ def build_from(
         raise UserError(
             f"init: {init.path} is a {source.config.model_type}, model.family says {shape.family}"
         )
-    asked, config = config_of(shape), copy.deepcopy(source.config)
-    if family.behind_pad:
-        asked.max_position_embeddings += config.pad_token_id + 1
-    for key in SHAPE:
-        there, here = _size(config, key, family), _size(asked, key, family)
-        if there != here:
-            raise UserError(f"init: {init.path} has {key} {there}, model says {here}")
-    blocks = init.blocks or list(range(1, shape.num_hidden_layers + 1))
-    deep = config.num_hidden_layers
-    if not init.blocks and deep != len(blocks):
-        raise UserError(
-            f"init: {init.path} has {deep} blocks, the model {len(blocks)}: name them with init.blocks"
-        )
-    if max(blocks) > deep:
-        raise UserError(f"init: {init.path} has {deep} blocks, no {max(blocks)}")
+    blocks, config = fitting_blocks(source.config, shape, init), copy.deepcopy(source.config)
     if config.vocab_size < entries:
         raise UserError(
             f"init: {init.path} has {config.vocab_size} embeddings, the tokenizer {entries} entries"
