@@ -1,5 +1,7 @@
 """The report's pictures of what `python -m eval.probe` found: layers that are alike, states in a plane, calibration."""
 
+import textwrap
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +12,7 @@ from eval.report.looks import Look, look_as
 from eval.report.svg import INK, MUTED, PAPER, STUDENT, STYLE, WIDTH, svg
 
 DARKEST = 0.5  # a square, so that ink stands out against it, on a light page and on a dark one
+NAME_WIDTH = 22  # letters of a line beside a frame
 MOST_NUMBERS = 8  # layers of a model, up to which each cell tells its number
 
 
@@ -79,7 +82,7 @@ def planes_chart(probe: dict, teacher: str) -> str | None:
                 axes.set_title(f"{plane['layer']} with {plane['teacher_layer']}", color=MUTED)
                 axes.set_xticks([])
                 axes.set_yticks([])
-            frames[row, 0].set_ylabel(name, color=INK)
+            frames[row, 0].set_ylabel(textwrap.fill(name, NAME_WIDTH), color=INK)
         return svg(figure, f"Hidden states beside those of {teacher}, by t-SNE")
 
 
