@@ -75,6 +75,8 @@ CONFIGS = {path.stem: path for path in sorted((ROOT / "distill/configs").glob("*
 def made_by(path):
     """The config that `runs/NAME/export` is made by; None for a hub name."""
     name = Path(path).parent.name
+    if (student := name.removesuffix("-control")) in CONFIGS:
+        return CONFIGS[student]
     return ROOT / f"train_teachers/configs/{name}.yaml" if path.startswith("runs/") else None
 
 
@@ -89,7 +91,8 @@ def test_the_teachers_of_a_recipe_are_made_by_a_config_for_its_data(recipe):
         if not (path := made_by(teacher.path)):
             assert teacher.model, f"--check needs a shape for {teacher.path}"
             continue
-        config = load_config(TrainConfig, config_of_run(path.parent, path.stem))
+        schema = DistillConfig if path in CONFIGS.values() else TrainConfig
+        config = load_config(schema, config_of_run(path.parent, path.stem))
         assert (config.data.path, config.data.vocab_size or student.data.vocab_size) == (
             student.data.path,
             student.data.vocab_size,

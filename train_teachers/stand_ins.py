@@ -88,12 +88,14 @@ def make_model(folder: Path, shape: Model, tokenizer: Path, *, seed: int = 0) ->
 
 
 def declared_shape(path: str, given: Model | None, what: str) -> Model:
-    """The shape of a model that is not there: as `given`, or from the config that `runs/NAME/export` is made by."""
+    """The shape of a model that is not there: as `given`, or from the config that `runs/NAME/export` is made by, as a
+    control is by that of its student.
+    """
     if given:
         return given
     name = Path(path).parent.name if Path(path).name == "export" else Path(path).name
     for stage in ("train_teachers", "distill"):
-        if config := config_of_run(Path(stage) / "configs", name):
+        if config := config_of_run(Path(stage) / "configs", name.removesuffix("-control")):
             return _shape(config)
     raise UserError(
         f"{what}: {path} is not there and no config is called {name}.yaml: add its shape as `model: …`"
