@@ -68,10 +68,11 @@ help:            ## this list
 submission: asked .venv/installed  ## data, two teachers, student with its revisions, control, scores, bundle and report
 	$(LINE)
 
-study: .venv/installed       ## train a study and compare its cells: STUDY=distill/studies/NAME.yaml [EVAL_DATA=DIR]
+AT_ONCE ?= 1
+study: .venv/installed       ## train a study and compare its cells: STUDY=distill/studies/NAME.yaml [EVAL_DATA=DIR] [AT_ONCE=2] [MAX_WORDS=20000]
 	@test -f "$(STUDY)" || { echo "error: STUDY=$(STUDY) is no file: name one, such as distill/studies/temperature-tiny.yaml" >&2; exit 2; }
-	$(RUN) distill.study "$(STUDY)"
-	$(RUN) eval.study "$(STUDY)" $(if $(filter command environment,$(firstword $(origin EVAL_DATA))),--data "$(EVAL_DATA)")
+	$(RUN) distill.study "$(STUDY)" --at-once $(AT_ONCE)
+	$(RUN) eval.study "$(STUDY)" --processes $(AT_ONCE) $(if $(MAX_WORDS),--max-words $(MAX_WORDS)) $(if $(filter command environment,$(firstword $(origin EVAL_DATA))),--data "$(EVAL_DATA)")
 
 line: asked                  ## the commands of `make submission`, one a line: slurm/pipeline.sh makes jobs of them
 	$(info $(LINE)) @:

@@ -58,6 +58,9 @@ class Study(Strict):
     the first combination, or else of the first cell."""
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     """Each cell is trained with each of these."""
+    against: list[str] = []
+    """Cells beside the combinations that every other is compared with, not with its control alone; and values of axes
+    that the other values are compared with, in the place of the first."""
     judge: str = "hard"
     """By what a best cell is named: hard, the held-out hard loss, or a task for development, such as blimp_fast."""
 
@@ -133,6 +136,10 @@ def cells_of(study: Study) -> list[Cell]:
             )
     if twice := _twice(label for label, _, _ in variants):
         raise UserError(f"study {study.name}: two cells are called {twice}: name its variants otherwise")
+    known = [*study.beside, *(shown for values in axes for _, shown, _ in values)]
+    if strange := [name for name in study.against if name not in known]:
+        told = f"against has {strange[0]}, no cell beside and no value of an axis: {', '.join(known)}"
+        raise UserError(f"study {study.name}: {told}")
     cells = []
     for seed in study.seeds:
         runs = {label: f"{study.name}-{label}-s{seed}" for label, _, _ in variants}

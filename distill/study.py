@@ -37,6 +37,7 @@ def write_plan(study: Study, cells: list[Cell], files: Sequence[Path] = ()) -> P
         "base": study.base,
         "judge": study.judge,
         "distilled": study.distilled,
+        "against": study.against,
         "files": {str(file): sha256(file) for file in files},
         "axes": {axis: list(dict.fromkeys(c.values[axis] for c in cells if c.values)) for axis in study.vary},
         "seeds": study.seeds,

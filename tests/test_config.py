@@ -277,6 +277,9 @@ def test_a_file_that_is_no_config_is_one_line(load, text):
 
 
 def test_a_missing_file_is_named(tmp_path):
+    Path(tmp_path / "nursery.yaml").touch()
+    with pytest.raises(UserError, match=r"nursry.yaml: no such config file \(nearest: nursery.yaml\)"):
+        load_config(TrainConfig, tmp_path / "nursry.yaml")
     with pytest.raises(UserError, match="nothing.yaml: no such config file"):
         load_config(TrainConfig, tmp_path / "nothing.yaml")
 

@@ -101,8 +101,8 @@ def test_a_cell_is_better_worse_or_not_to_be_told_from_its_control_by_every_meas
     assert good["mean"] == pytest.approx(good["a"]) and good["control_mean"] == pytest.approx(good["b"])
     assert found.cells["hard"]["good"]["noise"] == pytest.approx(0.01)
     assert found.said == (
-        "By held-out hard loss, nats a token, of 3 cells 1 better and 1 worse than the control; "
-        "1 cannot be told from it. The best, good: -0.1500 (95 % interval -0.1599 to -0.1401), better."
+        "By held-out hard loss, nats a token (less is better): 1 of 3 cells better than the control, 1 worse, "
+        "1 not to be told from it. The best, good: -0.1500 (95 % interval -0.1599 to -0.1401), better."
     )
     assert found.answers[0] == "axis: same, not good: +0.1500 (its noise is not known), not distinguishable."
     assert set(found.contrasts) == set(found.cells)
@@ -139,6 +139,32 @@ def test_what_an_axis_does_is_told_by_the_means_over_all_that_is_otherwise_alike
     assert compared(study).contrasts["hard"]["loss: js, not kl"]["seeds"] == 2
 
 
+def test_every_cell_is_compared_with_a_baseline_that_the_study_names_and_values_with_that_of_their_axis(
+    study,
+):
+    path = Path("runs/studies/st/study.json")
+    plan = json.loads(path.read_text())
+    for cell in plan["cells"]:
+        cell["values"] = {} if cell["label"] == "same" else cell["values"]
+    plan["axes"] = {"axis": ["good", "bad"]}
+    path.write_text(json.dumps(plan | {"against": ["same"]}))
+    found = compared(study)
+    assert list(found.contrasts["hard"]) == ["axis: bad, not good", "good, not same", "bad, not same"]
+    for label in ("good", "bad"):
+        told, cells = found.contrasts["blimp_fast"][f"{label}, not same"], found.cells["blimp_fast"]
+        assert told["difference"] == pytest.approx(cells[label]["mean"] - cells["same"]["mean"])
+        assert told["seeds"] == 3 and not told["of_gains"]
+    assert (
+        "1 not to be told from it. 0 of 2 cells better than same, 2 not to be told from it. The" in found.said
+    )
+    plan["axes"] = {"axis": ["good", "bad", "same"]}
+    for cell in plan["cells"]:
+        cell["values"] = {"axis": cell["label"]}
+    path.write_text(json.dumps(plan | {"against": ["bad", "same"]}))
+    told = ["axis: good, not bad", "axis: same, not bad", "axis: good, not same"]
+    assert [label for label in compared(study).contrasts["hard"] if label.startswith("axis")] == told
+
+
 def test_where_nothing_is_distilled_all_cells_are_compared_with_the_first(study):
     path = Path("runs/studies/st/study.json")
     plan = json.loads(path.read_text())
@@ -150,9 +176,8 @@ def test_where_nothing_is_distilled_all_cells_are_compared_with_the_first(study)
         ("hard", "blimp_fast", "perplexity"), ["same", "bad"]
     )
     assert found.cells["hard"]["bad"]["difference"] == pytest.approx(0.3)
-    assert (
-        "none of 2 cells can be told from good" in found.said
-    )  # all seeds differ by the same, so no noise is known
+    # all seeds differ by the same, so no noise is known
+    assert "0 of 2 cells better than good, 2 not to be told from it" in found.said
     for axis, each in (("axis: same, not good", "same"), ("axis: bad, not good", "bad")):
         told = found.contrasts["hard"][axis]
         assert not told["of_gains"]

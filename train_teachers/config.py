@@ -446,7 +446,8 @@ def load_config(schema: type[Config], path: str | Path, overrides: list[str] = (
 
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such config file")
+        near = difflib.get_close_matches(path.stem, [other.stem for other in path.parent.glob("*.yaml")], n=1)
+        raise UserError(f"{path}: no such config file{f' (nearest: {near[0]}.yaml)' if near else ''}")
     text = utf8_text(path, "save it as UTF-8")
     written = parse_table(text, path)
     try:

@@ -79,7 +79,7 @@ def planes_chart(probe: dict, teacher: str) -> str | None:
                 for side, who in (("teacher", teacher), ("points", name)):
                     style = {"s": 7, "color": looks[who].colour, "alpha": 0.75, "linewidths": 0}
                     axes.scatter(*np.array(plane[side]).T, marker=looks[who].marker, **style)
-                axes.set_title(f"{plane['layer']} with {plane['teacher_layer']}", color=MUTED)
+                axes.set_title(f"layer {plane['layer']}, teacher's {plane['teacher_layer']}", color=MUTED)
                 axes.set_xticks([])
                 axes.set_yticks([])
             frames[row, 0].set_ylabel(textwrap.fill(name, NAME_WIDTH), color=INK)

@@ -17,12 +17,13 @@ STAND_INS = {
     "#040404": "var(--paper)",
     "#050505": "var(--student)",
     "#060606": "var(--control)",
+    "#080808": "var(--bad)",
     "#070701": "var(--teacher-1)",
     "#070702": "var(--teacher-2)",
     "#070703": "var(--teacher-3)",
     "#070704": "var(--teacher-4)",
 }
-INK, MUTED, RULE, PAPER, STUDENT, CONTROL, *TEACHERS = STAND_INS
+INK, MUTED, RULE, PAPER, STUDENT, CONTROL, WORSE, *TEACHERS = STAND_INS
 WIDTH = 9.6  # inches; the page scales a figure to its own width
 STYLE = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font

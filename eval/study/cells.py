@@ -7,7 +7,9 @@ axis does is told in the same way: each of its values against its first, the mea
 where the controls are others too, as of students of other sizes, it is the gains over these that are compared.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,22 +70,20 @@ class Compared:
 
     @property
     def said(self) -> str:
-        """In two sentences, what came out by what the study is judged by."""
+        """In a few sentences, what came out by what the study is judged by."""
         measure, cells = self.measures.get(self.plan.judge, Measure(self.plan.judge)), self.judged
         if not cells:
             return f"Not judged: no cell has {measure.in_a_sentence}."
-        counts = {
-            which: sum(cell["verdict"] == which for cell in cells.values()) for which in ("better", "worse")
-        }
-        told = " and ".join(f"{count} {which}" for which, count in counts.items() if count)
-        rest = len(cells) - sum(counts.values())
-        by, best = f"By {measure.in_a_sentence}", measure.best_first(cells)[0]
-        first = f"{by}, of {len(cells)} cells {told} than {self.plan.rival}; {rest} cannot be told from it."
-        if not told:
-            first = f"{by}, none of {len(cells)} cells can be told from {self.plan.rival}."
+        contrasts, best = self.contrasts.get(self.plan.judge, {}), measure.best_first(cells)[0]
+        told = [counted(cells.values(), self.plan.rival)]
+        for baseline in self.plan.against:
+            others = [contrasts.get(f"{label}, not {baseline}") for label in self.plan.labels]
+            if others := [each for each in others if each]:
+                told.append(counted(others, baseline))
         controls = {tuple(cell["controls"]) for cell in cells.values()}
         gains = "best" if len(controls) == 1 else "largest gain over a control of its own"
-        return f"{first} The {gains}, {best}: {in_words(cells[best], measure)}."
+        which = f"{measure.in_a_sentence} ({'less' if measure.less_is_better else 'more'} is better)"
+        return f"By {which}: {'. '.join(told)}. The {gains}, {best}: {in_words(cells[best], measure)}."
 
     @property
     def answers(self) -> list[str]:
@@ -92,6 +92,14 @@ class Compared:
         return [
             f"{label}: {in_words(each, self.measures[self.plan.judge])}." for label, each in found.items()
         ]
+
+
+def counted(found: Collection[dict], rival: str) -> str:
+    """How many of some cells are better than what they are compared with, worse, and neither."""
+    verdicts = Counter(each["verdict"] for each in found)
+    told = f"{verdicts['better']} of {len(found)} cells better than {rival}"
+    told += f", {verdicts['worse']} worse" * bool(verdicts["worse"])
+    return told + f", {verdicts[UNKNOWN]} not to be told from it" * bool(verdicts[UNKNOWN])
 
 
 def in_words(found: dict, measure: Measure) -> str:
@@ -157,24 +165,45 @@ def refuse_strangers(student: Finished, control: Finished) -> None:
 
 
 def _contrasts(plan: Plan, of_run: Mapping[str, Pair]) -> Iterator[tuple[str, tuple[list[Side], list[Side]]]]:
-    """Each value of an axis beside the first one: all cells that have it, and those that have the first and are else
-    the same, by the seeds of which all can be compared.
+    """What is compared beside cells and their controls, by the seeds of which all can be.
+
+    Each value of an axis beside the first, or those that the plan names: all cells that have it, and those that have
+    the other and are else the same. Each cell beside those that the plan names.
     """
     places = {(cell.seed, tuple(cell.values.items())): cell.run for cell in plan.cells}
-    for axis, (first, *others) in plan.axes.items():
-        for value in others:
-            settings = list(dict.fromkeys(values for _, values in places if (axis, value) in values))
-            changed = [tuple({**dict(values), axis: first}.items()) for values in settings]
-            pairs = []
-            for seed in plan.seeds:
-                names = [[places.get((seed, values)) for values in side] for side in (settings, changed)]
-                if all(name in of_run for side in names for name in side):
-                    pairs.append([[of_run[name] for name in side] for side in names])
-            controls = [{control for side in pairs for _, control in side[which]} for which in (0, 1)]
-            of_gains = controls[0] != controls[1]
-            sides = tuple([_side(side[which], of_gains=of_gains) for side in pairs] for which in (0, 1))
-            if pairs:
-                yield f"{axis}: {value}, not {first}", sides
+    runs = {(cell.seed, cell.label): cell.run for cell in plan.cells}
+    for axis, values in plan.axes.items():
+        references, told = [value for value in values if value in plan.against] or values[:1], set()
+        for first, value in itertools.product(references, values):
+            if value == first or (first, value) in told:
+                continue
+            told.add((value, first))
+            settings = list(dict.fromkeys(found for _, found in places if (axis, value) in found))
+            changed = [tuple({**dict(found), axis: first}.items()) for found in settings]
+            names = [
+                [[places.get((seed, found)) for found in side] for side in (settings, changed)]
+                for seed in plan.seeds
+            ]
+            yield from _sides(f"{axis}: {value}, not {first}", names, of_run)
+    for first, label in itertools.product(plan.labels, plan.labels):
+        if first in plan.against and label != first:
+            names = [[[runs[seed, label]], [runs[seed, first]]] for seed in plan.seeds]
+            yield from _sides(f"{label}, not {first}", names, of_run)
+
+
+def _sides(
+    what: str, names: Sequence[Sequence[Sequence[str]]], of_run: Mapping[str, Pair]
+) -> Iterator[tuple[str, tuple[list[Side], list[Side]]]]:
+    """Both sides of a comparison, from the runs of each seed; of gains, where the controls are others too."""
+    pairs = [
+        [[of_run[name] for name in side] for side in both]
+        for both in names
+        if all(name in of_run for side in both for name in side)
+    ]
+    controls = [{control for side in pairs for _, control in side[which]} for which in (0, 1)]
+    of_gains = controls[0] != controls[1]
+    if pairs:
+        yield what, tuple([_side(side[which], of_gains=of_gains) for side in pairs] for which in (0, 1))
 
 
 def _side(pairs: Sequence[Pair], *, of_gains: bool) -> Side:

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 
 from eval.report.curves import curve, draw_curve, name_axes, small_frames, spread, thin
 from eval.report.looks import CONTROL_LOOK, STUDENT_LOOK, Look, look_as
-from eval.report.svg import INK, MUTED, STUDENT, STYLE, WIDTH, svg
-from eval.study.cells import UNKNOWN, Compared
+from eval.report.svg import INK, MUTED, STUDENT, STYLE, WIDTH, WORSE, svg
+from eval.study.cells import Compared
 from eval.study.finished import Finished
 from eval.study.measures import Measure
 
 DISTINCT = 5  # cells, up to which each has a colour of its own
+WORST = Look("v", "▼", WORSE)
 QUIET = Look("o", "●", MUTED, width=0.8, order=2)
 POINTS = 60  # of a curve that is a mean over seeds
 
@@ -28,7 +29,7 @@ def differences_chart(found: dict[str, dict], measure: Measure, what: str) -> st
         axes.axvline(0, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
         for row, name in enumerate(names):
             cell = found[name]
-            colour = MUTED if cell["verdict"] == UNKNOWN else STUDENT
+            colour = {"better": STUDENT, "worse": WORSE}.get(cell["verdict"], MUTED)
             if cell["interval"]:
                 axes.plot(list(map(measure.times, cell["interval"])), [row, row], color=colour, linewidth=1.6)
             seeds = list(map(measure.times, cell["by_seed"]))
@@ -52,7 +53,7 @@ def cell_looks(compared: Compared) -> dict[str, Look]:
             label: look_as("teacher", place - 1) if place else STUDENT_LOOK
             for place, label in enumerate(ranked)
         }
-    return dict.fromkeys(ranked, QUIET) | {ranked[0]: STUDENT_LOOK, ranked[-1]: look_as("teacher", 0)}
+    return dict.fromkeys(ranked, QUIET) | {ranked[0]: STUDENT_LOOK, ranked[-1]: WORST}
 
 
 def mean_curve(runs: Sequence[Finished], key: str) -> tuple[np.ndarray, np.ndarray]:

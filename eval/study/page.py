@@ -8,6 +8,7 @@ from babylm_data.files import json_table
 from eval.probe.probed import read_probe
 from eval.report.curves import layers_chart
 from eval.report.page import probe_pictures, templates
+from eval.runs.run_folder import how_prepared
 from eval.study import charts
 from eval.study.cells import UNKNOWN, Compared
 from eval.study.measures import Measure
@@ -22,6 +23,7 @@ def study_page(compared: Compared, command: str) -> str:
     """The page as one HTML text that loads nothing; `command` is what scored the runs."""
     plan = compared.plan
     first_runs = [compared.runs[cell["runs"][0]] for cell in compared.judged.values()]
+    configs = [RUNS / run.name / "config.yaml" for run in first_runs[:1]]
     return (
         templates(TEMPLATES)
         .get_template("study.html")
@@ -38,9 +40,11 @@ def study_page(compared: Compared, command: str) -> str:
             probes=probes(first_runs),
             costs=costs(compared),
             ledger=ledger(compared),
+            tables=len(compared.cells) + len(compared.contrasts),
+            data_command=how_prepared(Path(first_runs[0].summary["data"])) if first_runs else None,
             files={
                 str(path): path.read_text(encoding="utf-8")
-                for path in map(Path, plan.files)
+                for path in [*map(Path, [*plan.files, plan.base]), *configs]
                 if path.is_file()
             },
             environment=json_table(RUNS / next(iter(compared.runs)) / "environment.json")

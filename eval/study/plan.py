@@ -37,6 +37,8 @@ class Plan:
     judge: str
     distilled: bool
     """Whether cells are students, each compared with its control; else all are compared with one of them."""
+    against: list[str]
+    """Cells, and values of axes, that others are compared with."""
     axes: dict[str, list[str]]
     seeds: list[int]
     cells: list[Cell]
@@ -85,10 +87,9 @@ def read_plan(named: str) -> Plan:
                 raise UserError(f"{file} is not what it was when its runs were begun: {REMEDY}")
         cells = [Cell(**cell) for cell in content["cells"]]
         taken = {key: content[key] for key in KEYS if key not in ("cells", "files")}
-        distilled = content.get("distilled", True)  # older versions compared nothing else
-        return Plan(
-            folder=path.parent, **taken, distilled=distilled, cells=cells, files=list(content["files"])
-        )
+        # older versions had no word for these
+        taken |= {"distilled": content.get("distilled", True), "against": content.get("against", [])}
+        return Plan(folder=path.parent, **taken, cells=cells, files=list(content["files"]))
 
 
 def _is_of(named: str, path: Path) -> bool:
