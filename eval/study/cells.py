@@ -87,11 +87,14 @@ class Compared:
 
     @property
     def answers(self) -> list[str]:
-        """What each change of one thing does by what the study is judged by, a sentence each."""
+        """What each change of one thing does by what the study is judged by, a sentence each.
+
+        How cells stand to a baseline is summed up in what is `said`, unless there is nothing else.
+        """
         found = self.contrasts.get(self.plan.judge, {})
-        return [
-            f"{label}: {in_words(each, self.measures[self.plan.judge])}." for label, each in found.items()
-        ]
+        of_axes = {label: each for label, each in found.items() if ": " in label}
+        measure = self.measures.get(self.plan.judge)
+        return [f"{label}: {in_words(each, measure)}." for label, each in (of_axes or found).items()]
 
 
 def counted(found: Collection[dict], rival: str) -> str:
