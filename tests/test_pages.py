@@ -197,8 +197,8 @@ def test_every_picture_of_a_page_is_there(show, pages, kind):
         ],
         "study": [
             "less the control",
-            "one thing changed",
-            "less that of its control",
+            "the one less the other",
+            "less that of the control",
             "Loss terms",
             "layer by layer",
         ],

@@ -16,7 +16,7 @@ from eval.study.plan import RUNS
 from eval.tasks.perplexity import LOSSY
 
 TEMPLATES = Path(__file__).with_name("templates")
-OF_AXES = "one thing changed"
+OF_AXES = "the one less the other"
 
 
 def study_page(compared: Compared, command: str) -> str:
