@@ -7,6 +7,7 @@ A data folder holds for each split three plain arrays: `.tokens.bin` (one long s
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -132,10 +133,8 @@ class _Order(NamedTuple):
 
     def of(self, stream: np.ndarray) -> np.ndarray:
         """What the stream has for each of its tokens, in this order."""
-        stream, lengths = (
-            np.asarray(stream),
-            np.diff(self.begins, append=len(stream)),
-        )  # a memmap is slow to slice
+        stream = np.asarray(stream)  # a memmap is slow to slice
+        lengths = np.diff(self.begins, append=len(stream))
         return np.concatenate(
             [stream[start : start + length] for start, length in zip(self.stands, lengths, strict=True)]
         )
@@ -249,11 +248,11 @@ class Batches:
 
     def _epoch(self, epoch: int) -> _Epoch:
         if epoch not in self._epochs:
-            generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch])))
-            offset = int(generator.integers(self.seq_len))
+            drawn = generator([self.seed, epoch])
+            offset = int(drawn.integers(self.seq_len))
             if self.layouts:
                 offset = self.offsets[epoch % self.layouts]
-            order = generator.permutation(self.sequences_per_epoch)
+            order = drawn.permutation(self.sequences_per_epoch)
             words, stream = self.tokens.words, 0
             if self.shuffled:
                 stream = epoch % self.layouts if self.layouts else epoch
@@ -269,12 +268,15 @@ class Batches:
         if which not in self._orders:
             seeds = [SHUFFLE, which] if self.layouts else [SHUFFLE, self.seed, which]
             documents = self.tokens.documents
-            drawn = np.random.Generator(np.random.Philox(np.random.SeedSequence(seeds))).permutation(
-                len(documents)
-            )
+            drawn = generator(seeds).permutation(len(documents))
             lengths = np.diff(documents, append=len(self.tokens.tokens))[drawn]
             _keep(self._orders, which, _Order(lengths.cumsum() - lengths, documents[drawn]))
         return self._orders[which]
+
+
+def generator(numbers: Sequence[int], *apart: int) -> np.random.Generator:
+    """Of what is drawn by these numbers alone, and, `apart`, in no other draw by the same ones."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(numbers, spawn_key=apart)))
 
 
 def _keep(kept: dict[int, object], number: int, new: object) -> None:

@@ -33,7 +33,7 @@ from babylm_data.sealed import LOCK, lock, seal, write_whole
 from babylm_data.speed import FORMATS
 from babylm_data.status import STATUS_FILE, tell
 from babylm_data.stopping import Stopped, asked, saving_first
-from babylm_data.tokens import Batches, Blocks, held_out, open_data, open_tokens
+from babylm_data.tokens import Batches, Blocks, generator, held_out, open_data, open_tokens
 from distill.config import DistillConfig
 from distill.losses import ONE
 from distill.soft import combined_NV
@@ -349,9 +349,7 @@ def _uniform(blocks: Blocks, identity: Identity) -> Tensor:
     split = SPLITS.index(blocks.split)
     teachers = int(hashlib.sha256("".join(identity.teachers).encode()).hexdigest(), 16)
     rows = [
-        np.random.Generator(np.random.Philox(np.random.SeedSequence([teachers, split, int(start)]))).random(
-            (identity.seq_len, identity.count)
-        )
+        generator([teachers, split, int(start)]).random((identity.seq_len, identity.count))
         for start in blocks.starts
     ]
     return torch.from_numpy(np.concatenate(rows))

@@ -212,10 +212,9 @@ def _filled(value: Any, names: dict[str, str], place: str) -> Any:
 
     def run(found: re.Match) -> str:
         if found[1] not in names:
-            cells = " or a cell's name" if names.keys() - {"seed", "control"} else ""
-            raise UserError(
-                f"{place}: {found[0]} is no run of it: write {{seed}}{' or' if not cells else ','} {{control}}{cells}"
-            )
+            cells = names.keys() - {"seed", "control"}
+            known = "{seed}, {control} or a cell's name" if cells else "{seed} or {control}"
+            raise UserError(f"{place}: {found[0]} is no run of it: write {known}")
         return names[found[1]]
 
     return re.sub(r"\{([^{}]*)\}", run, value)

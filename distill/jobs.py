@@ -180,10 +180,8 @@ def foretell(jobs: dict[str, Job], at_once: int = 1) -> str:
         seed = f"seed={job.config.seed}"
         lines.append(f"{named:<60} {seed:>8} {_in_words(found.seconds):>9} {found.bytes / 1e9:>6.1f} GB")
     speed = f"{rate / 1e9:,.0f} GFLOP/s, {known_by}"
-    total, course = (
-        _together(left, seconds, at_once),
-        f"{at_once} at once, each" if at_once > 1 else "one after another,",
-    )
+    total = _together(left, seconds, at_once)
+    course = f"{at_once} at once, each" if at_once > 1 else "one after another,"
     lines.append(
         f"{len(left)} of {len(jobs)} runs are left: {_in_words(total)}, {course} at {speed}; what losses on "
         "layers, critics and filters take comes on top"

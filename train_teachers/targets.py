@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from babylm_data.errors import UserError
-from babylm_data.tokens import Blocks
+from babylm_data.tokens import Blocks, generator
 from train_teachers import config
 from train_teachers.config import largest, value
 
@@ -160,12 +160,12 @@ class Masked:
     @staticmethod
     def _of_step(blocks: Blocks, seed: int, step: int) -> np.ndarray:
         shape = (len(blocks.starts), blocks.tokens.shape[1] - 1, 3)
-        return _generator(MASKS, seed, step).random(shape)
+        return generator((seed, step), MASKS).random(shape)
 
     @staticmethod
     def _of_items(blocks: Blocks) -> np.ndarray:
         shape = (blocks.tokens.shape[1] - 1, 3)
-        return np.stack([_generator(ITEMS, int(start)).random(shape) for start in blocks.starts])
+        return np.stack([generator((int(start),), ITEMS).random(shape) for start in blocks.starts])
 
     def _hide(
         self, blocks: Blocks, drawn_BT3: np.ndarray, progress: float, may_BT: np.ndarray | bool = True
@@ -207,7 +207,7 @@ class Hybrid(Masked):
         Which sequences are causal is a draw at even distances: each is with the probability of its share, and of any
         number of neighbours as many are as that comes to, or one more.
         """
-        first = _generator(KINDS, seed, step).random()
+        first = generator((seed, step), KINDS).random()
         passed = np.floor(first + self.how.causal * np.arange(len(blocks.starts) + 1))
         return self._both(blocks, self._of_step(blocks, seed, step), progress, np.diff(passed) == 0)
 
@@ -232,11 +232,6 @@ class Hybrid(Masked):
         """All of as many causal sequences as there can be among neighbours, and what the others come to."""
         causal = min(sequences, math.floor(self.how.causal * sequences) + 1)
         return causal * length + super().most(sequences - causal, length)
-
-
-def _generator(what: int, *numbers: int) -> np.random.Generator:
-    """Of what is drawn by these numbers alone, and in no other draw by the same ones."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(numbers, spawn_key=(what,))))
 
 
 def targets_of(asked: config.Targets, tokenizer: PreTrainedTokenizerBase) -> Targets:

@@ -3,8 +3,9 @@
 The rule, fixed before any run: a cell's runs are compared with its controls of the same seeds on the same items; the
 interval holds the noise of training and, in tasks of choices, that of drawing the items (`eval.compare.seeds`);
 p-values are corrected for the number of cells (Holm), and only what is below 0.05 then is called a difference. What one
-axis does is told in the same way: each of its values against its first, the means over all cells that are else alike;
-where the controls are others too, as of students of other sizes, it is the gains over these that are compared.
+axis does is told in the same way: each of its values against its first, or those that the study names, the means over
+all cells that are else alike; and so is each cell against those that the study names. Where the controls are others
+too, as of students of other sizes, it is the gains over these that are compared.
 """
 
 import itertools

@@ -29,6 +29,7 @@ def study_page(compared: Compared, command: str) -> str:
         .get_template("study.html")
         .render(
             compared=compared,
+            record=compared.record,
             plan=plan,
             command=command,
             commands=[shlex.join(cell.command) for cell in plan.cells],
