@@ -38,7 +38,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--allow-words", type=positive, default=0, metavar="N", help="accept up to N words of train text")
     add("--share", type=share, metavar="X", help="keep so much of each source's train words, 0.1 a tenth")
     add("--seed", type=int, default=0, help="of the nursery corpus, or of what --share keeps (default 0)")
-    add("--words", type=positive, default=300_000, metavar="N", help="of the nursery corpus (default 300000)")
+    add("--words", type=positive, default=25_000, metavar="N", help="of the nursery corpus (default 25000)")
     add("--workers", type=positive, metavar="N", help="processes and threads (default: one a core)")
     add("--check", action="store_true", help="say which files would be read; write nothing")
     return parser.parse_args(argv)

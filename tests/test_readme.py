@@ -100,7 +100,7 @@ def test_the_teachers_of_a_recipe_are_made_by_a_config_for_its_data(recipe):
 
 
 @pytest.mark.parametrize("preset", ["nursery", "cpu-hour"])
-def test_the_models_of_a_preset_differ_in_nothing_but_their_shape(preset):
+def test_the_models_of_a_preset_see_the_same_text_and_are_averaged_alike(preset):
     from distill.config import DistillConfig
     from train_teachers.config import TrainConfig, load_config
 
@@ -111,7 +111,7 @@ def test_the_models_of_a_preset_differ_in_nothing_but_their_shape(preset):
         config = load_config(TrainConfig, ROOT / f"train_teachers/configs/{preset}-{family}.yaml")
         assert teacher.path == f"runs/{config.name}/export"
         assert config.model.family == family
-        assert (config.data, config.optim) == (student.data, student.optim)
+        assert (config.data, config.averaging) == (student.data, student.averaging)
 
 
 RECIPES = [

@@ -157,7 +157,7 @@ def write_pairs(path: Path, uid: str, rng: Random) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def write_nursery(folder: Path, *, seed: int = 0, words: int = 300_000) -> None:
+def write_nursery(folder: Path, *, seed: int = 0, words: int = 25_000) -> None:
     """Write `raw/{train,dev,test}/nursery.*`, `words` whitespace words of train, and the minimal pairs."""
     folder = Path(folder)
     for split, size in (("train", words), ("dev", HELD_OUT_WORDS), ("test", HELD_OUT_WORDS)):
