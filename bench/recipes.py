@@ -5,10 +5,11 @@ Every recipe of distill/configs/ (or those named) as its user meets it:
 - without --train: `python -m distill CONFIG --check`, one sequence through its full shapes. Where a folder that the
   config names is not there, random ones stand in. Printed: seconds and peak memory.
 - with --train: the -tiny twins are trained on the nursery corpus and its teachers, which `make submission` leaves in
-  runs/; teachers of another kind are trained first, as their configs say (NAME-seed1 by that of NAME). Printed: each
-  term on held-out text before the first step and after the last. The terms of a critic are no distance until it has
-  learnt one, so in their place stands the sliced Wasserstein distance of the same layers; a term whose filters are
-  trained first is compared from then on.
+  runs/, those of bert and hybrids on one of 300,000 words, which their configs say how to make; teachers of another
+  kind are trained first, as their configs say (NAME-seed1 by that of NAME). Printed: each term on held-out text
+  before the first step and after the last. The terms of a critic are no distance until it has learnt one, so in their
+  place stands the sliced Wasserstein distance of the same layers; a term whose filters are trained first is compared
+  from then on.
 
 Exit status 1 if a check fails or a term does not fall.
 """

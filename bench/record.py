@@ -15,7 +15,6 @@ Written after every attempt: minutes by stage, scores, the machine with its rate
 import argparse
 import contextlib
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -23,12 +22,17 @@ import sys
 import time
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError, parser_of, positive, run_stage
 from babylm_data.files import json_table
 from babylm_data.sealed import write_whole
 from bench.__main__ import refuse_absent_folders
 from bench.shapes import ROOT
+
+if TYPE_CHECKING:
+    from distill.config import DistillConfig
+    from distill.jobs import Job
 
 TASKS = ("blimp_filtered", "supplement_filtered", "perplexity")
 STRIDE = 1000  # between the seeds of one attempt and of the next, so that its teachers are its own too
@@ -80,9 +84,11 @@ def main(argv: list[str]) -> int:
             raise UserError(f"{path}: there is no such file or folder")
     if strange := [path for path in args.paths if path.resolve().parent not in CONFIGS]:
         raise UserError(f"{strange[0]}: a recipe is a file in distill/configs or train_teachers/configs")
+    from babylm_data.speed import describe_rates
+    from bench.gauges import device_type
     from bench.turns import machine
 
-    about = machine() | {"products": products()}
+    about = machine() | {"products": describe_rates(device_type())}
     attempts = []
     for seed in args.seeds:
         for config in args.paths:
@@ -92,15 +98,6 @@ def main(argv: list[str]) -> int:
                 found = {"minutes": args.minutes, "machine": about, "attempts": attempts}
                 write_whole(args.json, json.dumps(found, indent=1) + "\n")
     return int(any(each["minutes"] > args.minutes for each in attempts))
-
-
-def products() -> str:
-    """The rates of matrix products, in words."""
-    import torch
-
-    from babylm_data.speed import describe_rates
-
-    return describe_rates("cuda" if torch.cuda.is_available() else "cpu").removeprefix("products: ")
 
 
 def attempt(args: argparse.Namespace, config: Path, seed: int) -> dict:
@@ -127,6 +124,7 @@ def attempt(args: argparse.Namespace, config: Path, seed: int) -> dict:
 def made(path: Path, seed: int, folders: dict[str, Path], at_once: int) -> tuple[dict[str, float], Path]:
     """Seconds of each stage, and the folder of the run that came out, here in the folder of an attempt."""
     from distill.config import DistillConfig
+    from distill.course import carry_out
     from train_teachers.config import TrainConfig, load_config
 
     taught = path.parts[0] == "distill"
@@ -142,19 +140,18 @@ def made(path: Path, seed: int, folders: dict[str, Path], at_once: int) -> tuple
         seconds[config.name] = timed(["train_teachers", str(path), f"seed={seed}", "revisions=false"])
         return seconds, Path("runs") / config.name
     jobs, student = jobs_for(path, config, seed)
-    teachers = [job for job in jobs if job.kind == "teacher"]
-    for first in range(0, len(teachers), at_once):
-        now = teachers[first : first + at_once]
-        words = [[*job.words, f"seed={seed + job.config.seed}"] for job in now]
-        seconds[" + ".join(job.name for job in now)] = timed(*words)
-    for job in jobs:
-        if job.kind != "teacher":
-            seconds[job.name] = timed(job.words)
+    teachers = {name: job for name, job in jobs.items() if job.kind == "teacher"}
+    # the student last and alone, with all that the machine has
+    for stage, made_now, abreast in (("teachers", teachers, at_once), ("student", jobs, 1)):
+        begun = time.perf_counter()
+        if failed := carry_out(made_now, Path.cwd(), abreast):
+            raise UserError(failed[0])
+        seconds[stage] = time.perf_counter() - begun
     return seconds, Path("runs") / student
 
 
-def jobs_for(path: Path, config, seed: int) -> tuple[list, str]:
-    """What a student needs, in order and itself last, and the name of its run."""
+def jobs_for(path: Path, config: "DistillConfig", seed: int) -> tuple[dict[str, "Job"], str]:
+    """What a student needs, in order and itself last, and the name of its run; its teachers with seeds of their own."""
     from distill.cells import Study, cells_of
     from distill.jobs import jobs_of
 
@@ -173,22 +170,23 @@ def jobs_for(path: Path, config, seed: int) -> tuple[list, str]:
     for job in reversed(jobs.values()):
         if job.name in needed:
             needed |= job.after
-    return [job for job in jobs.values() if job.name in needed], cell.run
+    wanted = {name: job for name, job in jobs.items() if name in needed}
+    return {
+        name: _seeded(job, seed) if job.kind == "teacher" else job for name, job in wanted.items()
+    }, cell.run
 
 
-def timed(*commands: list[str]) -> float:
-    """Seconds until all of these, begun together, have ended; UserError if one failed."""
-    from train_teachers.estimate import threads_of_each
+def _seeded(job: "Job", seed: int) -> "Job":
+    seed += job.config.seed
+    config = job.config.model_copy(update={"seed": seed})
+    return job._replace(words=[*job.words, f"seed={seed}"], config=config)
 
-    threads = {"OMP_NUM_THREADS": str(threads_of_each(len(commands)))} if len(commands) > 1 else {}
+
+def timed(words: list[str]) -> float:
+    """Seconds that a program of the kit took; UserError if it failed."""
     begun = time.perf_counter()
-    running = [
-        subprocess.Popen([sys.executable, "-m", *words], env=os.environ | threads) for words in commands
-    ]
-    statuses = [process.wait() for process in running]
-    for words, status in zip(commands, statuses, strict=True):
-        if status:
-            raise UserError(f"python -m {shlex.join(words)} failed with status {status}")
+    if status := subprocess.run([sys.executable, "-m", *words]).returncode:
+        raise UserError(f"python -m {shlex.join(words)} failed with status {status}")
     return time.perf_counter() - begun
 
 

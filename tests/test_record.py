@@ -32,10 +32,10 @@ def place(tmp_path):
 def test_an_attempt_makes_what_its_student_needs_and_a_control_only_where_that_teaches(place, recipe, kinds):
     path = Path(f"distill/configs/{recipe}.yaml")
     jobs, student = jobs_for(path, load_config(DistillConfig, path), 2000)
-    assert sorted(job.kind for job in jobs) == sorted(kinds)
-    assert jobs[-1].name == student and jobs[-1].config.seed == 2000
-    made = {job.name for job in jobs}
-    assert all(job.after <= made for job in jobs)
+    assert sorted(job.kind for job in jobs.values()) == sorted(kinds)
+    assert list(jobs)[-1] == student and {job.config.seed for job in jobs.values()} == {2000}
+    assert all(job.after <= jobs.keys() for job in jobs.values())
+    assert all("seed=2000" in job.words for job in jobs.values())
 
 
 def attempt(recipe: str, seed: int, blimp: float, minutes: float = 50.0) -> dict:
