@@ -5,17 +5,18 @@ Every recipe of distill/configs/ (or those named) as its user meets it:
 - without --train: `python -m distill CONFIG --check`, one sequence through its full shapes. Where a folder that the
   config names is not there, random ones stand in. Printed: seconds and peak memory.
 - with --train: the -tiny twins are trained on the nursery corpus and its teachers, which `make submission` leaves in
-  runs/, those of bert and hybrids on one of 300,000 words, which their configs say how to make; teachers of another
-  kind are trained first, as their configs say (NAME-seed1 by that of NAME). Printed: each term on held-out text
-  before the first step and after the last. The terms of a critic are no distance until it has learnt one, so in their
-  place stands the sliced Wasserstein distance of the same layers; a term whose filters are trained first is compared
-  from then on.
+  runs/, those of bert and hybrids on one of 300,000 words, which their configs say how to make. Teachers of another
+  kind, controls that teach, and caches are made first, as their configs say (NAME-seed1 by that of NAME). Printed:
+  each term on held-out text before the first step and after the last. The terms of a critic are no distance until it
+  has learnt one, so in their place stands the sliced Wasserstein distance of the same layers; a term whose filters
+  are trained first is compared from then on.
 
 Exit status 1 if a check fails or a term does not fall.
 """
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -50,11 +51,12 @@ def check(config: Path) -> bool:
 
 def train(config: Path) -> bool:
     """Train a twin (or find it trained), print its terms, return whether each fell."""
-    train_teachers(config)
-    done = subprocess.run([sys.executable, "-m", "distill", str(config)], stdout=subprocess.DEVNULL)
-    if done.returncode:
-        print(f"{config.stem:<28} FAILED with exit status {done.returncode}", flush=True)
-        return False
+    for words in [*lacking(config), ["distill", str(config)]]:
+        done = subprocess.run([sys.executable, "-m", *words], stdout=subprocess.DEVNULL)
+        if done.returncode:  # it has said why
+            told = f"python -m {shlex.join(words)}: exit status {done.returncode}"
+            print(f"{config.stem:<28} FAILED: {told}", flush=True)
+            return False
     run = Path("runs") / config.stem
     seconds = json.loads((run / "summary.json").read_text(encoding="utf-8"))["seconds"]
     terms = held_out(config, run)
@@ -67,17 +69,26 @@ def train(config: Path) -> bool:
     return all(last < first for first, last in terms.values())
 
 
-def train_teachers(path: Path) -> None:
-    """Train those that a twin names and that are not there, where they have a config."""
+def lacking(path: Path) -> list[list[str]]:
+    """Programs that make the teachers that a twin names and that are not there, its own control among them, and its
+    caches.
+    """
     from distill.config import DistillConfig
     from train_teachers.config import load_config
     from train_teachers.stand_ins import words_of_run
 
-    for teacher in load_config(DistillConfig, path).teachers.values():
+    config, programs = load_config(DistillConfig, path), []
+    for teacher in config.teachers.values():
         name = Path(teacher.path).parent.name
-        if (words := words_of_run(TEACHERS, name)) and not Path(teacher.path).is_dir():
-            command = [sys.executable, "-m", "train_teachers", *words]
-            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        if Path(teacher.path).is_dir():
+            continue
+        if name == config.control().name:
+            programs.append(["distill", str(path), "--control"])
+        elif words := words_of_run(TEACHERS, name):
+            programs.append(["train_teachers", *words])
+    if config.caches:  # which passes over those that are whole
+        programs.append(["distill.cache", str(path)])
+    return programs
 
 
 def held_out(path: Path, run: Path) -> Falls:

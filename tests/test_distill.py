@@ -536,6 +536,23 @@ def test_every_term_is_measured_on_held_out_text_even_one_that_has_ended(make_di
     assert 0 < len(metrics(folder, "loss/soft.a")) < len(metrics(folder, "loss/soft.b"))
 
 
+def test_the_hard_loss_on_held_out_text_is_that_with_the_target_alone_whatever_is_smoothed(
+    make_distill, workplace
+):
+    """Or runs that smooth otherwise, of one study, could not be compared."""
+    soft = {"weight": {"a": 0.5, "b": 0.5}}
+    plain, smoothed = (
+        distil(
+            make_distill(
+                name=f"smoothed-{s}", losses={"hard": {"weight": 0.5, "label_smoothing": s}, "soft": soft}
+            )
+        )
+        for s in (0.0, 0.5)
+    )
+    assert metrics(plain, "val/hard")[0] == metrics(smoothed, "val/hard")[0]  # of the same first weights
+    assert metrics(plain, "loss/hard")[0] < metrics(smoothed, "loss/hard")[0]
+
+
 def metrics(folder, key):
     lines = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
     return [line[key] for line in lines if key in line]

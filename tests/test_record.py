@@ -1,66 +1,180 @@
 """What comes out within a budget of minutes: what an attempt has to make, and the page of the records."""
 
-import contextlib
+import json
+import os
 from pathlib import Path
 
 import pytest
 
+import bench.record
+import distill.course
 from babylm_data.errors import UserError
-from bench.record import PACKAGES, jobs_for, main, page
+from babylm_data.sealed import LOCK, lock
+from babylm_data.stopping import Stopped
+from bench.record import jobs_for, main
+from bench.record_page import page
 from bench.shapes import ROOT
-from distill.config import DistillConfig
-from train_teachers.config import load_config
+
+ABOUT = {
+    "processor": "a processor",
+    "device": "cpu",
+    "commit": "0123456789abcdef",
+    "dirty": False,
+    "started": "2026-11-29T22:00:00+00:00",
+    "parameters": 6_622_464,
+    "words_seen": 1_600_292,
+    "precision": "bf16",
+}
 
 
-@pytest.fixture
-def place(tmp_path):
-    """The folder of an attempt, which is the working directory."""
-    for package in PACKAGES:
-        (tmp_path / package).symlink_to(ROOT / package)
-    with contextlib.chdir(tmp_path):
-        yield tmp_path
+@pytest.fixture(autouse=True)
+def in_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
 
 
 @pytest.mark.parametrize(
-    ("recipe", "kinds"),
+    ("recipe", "kinds", "seeds"),
     [
-        ("nursery", ["teacher", "teacher", "student"]),
-        ("nursery-cached", ["teacher", "cache", "teacher", "cache", "student"]),
-        ("strict-tiny", ["control", "student"]),
+        ("distill/configs/nursery", ["teacher", "teacher", "student"], {2000}),
+        ("distill/configs/nursery-cached", ["teacher", "cache", "teacher", "cache", "student"], {2000}),
+        ("distill/configs/strict-tiny", ["control", "student"], {2000}),
+        ("distill/configs/hybrid-ensemble-tiny", ["teacher", "teacher", "student"], {2000, 2001}),
+        ("train_teachers/configs/nursery-llama", ["teacher"], {2000}),
     ],
 )
-def test_an_attempt_makes_what_its_student_needs_and_a_control_only_where_that_teaches(place, recipe, kinds):
-    path = Path(f"distill/configs/{recipe}.yaml")
-    jobs, student = jobs_for(path, load_config(DistillConfig, path), 2000)
+def test_an_attempt_makes_what_its_student_needs_and_a_control_only_where_that_teaches(
+    tmp_path, monkeypatch, recipe, kinds, seeds
+):
+    for package in bench.record.PACKAGES:
+        (tmp_path / package).symlink_to(ROOT / package)
+    monkeypatch.chdir(tmp_path)  # where no model is there yet
+    jobs = jobs_for(Path(f"{recipe}.yaml"), 2000)
     assert sorted(job.kind for job in jobs.values()) == sorted(kinds)
-    assert list(jobs)[-1] == student and {job.config.seed for job in jobs.values()} == {2000}
+    assert list(jobs.values())[-1].kind == kinds[-1]
+    assert {job.config.seed for job in jobs.values()} == seeds
     assert all(job.after <= jobs.keys() for job in jobs.values())
-    assert all("seed=2000" in job.words for job in jobs.values())
+    assert all(f"seed={job.config.seed}" in job.words for job in jobs.values())
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """record(*more arguments): two seeds of a recipe, but its hours: programs and jobs are noted in `record.done`."""
+    done, raises = [], {}
+
+    def timed(words):
+        done.append(words)
+        if error := raises.get(words[0]):
+            raise error
+        return 60.0
+
+    def carry_out(jobs, folder, at_once):
+        assert folder == Path.cwd() and os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder / "compiled")
+        done.append([*jobs, at_once])
+        return raises.get("jobs", [])
+
+    monkeypatch.setattr(bench.record, "timed", timed)
+    monkeypatch.setattr(distill.course, "carry_out", carry_out)
+    monkeypatch.setattr(bench.record, "told", lambda run: ABOUT)
+    monkeypatch.setattr(
+        bench.record, "scored", lambda setting, run: timed(["score", str(run)]) and {"blimp_filtered": 0.6}
+    )
+
+    def run(*more, recipe="distill/configs/nursery.yaml"):
+        done.clear()
+        fixed = [
+            "--raw",
+            str(tmp_path),
+            "--data",
+            str(tmp_path),
+            "--out",
+            str(tmp_path / "out"),
+            "--at-once",
+            "2",
+        ]
+        return main([recipe, *fixed, "--json", str(tmp_path / "record.json"), "--seeds", "0", "1", *more])
+
+    run.done, run.raises, run.file, run.out = done, raises, tmp_path / "record.json", tmp_path / "out"
+    return run
+
+
+def attempts(record) -> list[dict]:
+    return json.loads(record.file.read_text())["attempts"]
+
+
+def test_an_attempt_counts_all_but_the_scoring_and_trains_its_student_last_and_alone(record):
+    assert record() == 0
+    check, data, teachers, student, score, *second = record.done
+    assert check[:2] == ["eval", "--check"] and score[0] == "score" and len(second) == 4
+    assert data[0] == "babylm_data" and data[-2:] == ["--out", "runs/nursery-data"]
+    assert teachers == ["nursery-llama", "nursery-gpt2", 2] and student[-1] == 1
+    assert [(each["seed"], each["scores"]) for each in attempts(record)] == [
+        (0, {"blimp_filtered": 0.6}),
+        (1, {"blimp_filtered": 0.6}),
+    ]
+    assert all(1.0 <= each["minutes"] < 1.5 for each in attempts(record))
+
+
+def test_what_is_finished_is_passed_over_and_what_was_made_otherwise_is_refused(record):
+    record()
+    assert record() == 0 and len(record.done) == 1  # the look at the data
+    with pytest.raises(UserError, match="nursery-s0: was made by another config, text or other options"):
+        record("--tasks", "blimp_fast")
+    with pytest.raises(UserError, match="made by another config"):
+        record("--prepare", "--share 0.1")
+
+
+def test_an_attempt_that_was_stopped_begins_anew_unless_only_its_scores_were_lacking(record):
+    record.raises["score"] = Stopped()
+    with pytest.raises(Stopped):
+        record("--seeds", "0")
+    record.raises.clear()
+    (record.out / "nursery-s0/left").touch()
+    assert record("--seeds", "0") == 0
+    assert [words[0] for words in record.done] == ["eval", "score"] and (
+        record.out / "nursery-s0/left"
+    ).exists()
+    (record.out / "nursery-s0/trained.json").unlink()
+    (record.out / "nursery-s0/attempt.json").unlink()
+    assert record("--seeds", "0") == 0
+    assert len(record.done) == 5 and not (record.out / "nursery-s0/left").exists()
+
+
+def test_an_attempt_that_fails_is_told_and_the_next_is_made(record):
+    record.raises["jobs"] = ["nursery-llama failed with status 2: the loss is not finite"]
+    assert record() == 1
+    assert [each["failed"] for each in attempts(record)] == record.raises["jobs"] * 2
+    assert "| nursery | 0, and 2 failed |" in page([json.loads(record.file.read_text())])
+
+
+def test_a_record_keeps_what_it_has_of_other_seeds_and_says_which_attempts_were_over_the_budget(record):
+    record()
+    assert record("--seeds", "2", "--minutes", "0.5") == 1
+    assert [each["seed"] for each in attempts(record)] == [0, 1, 2]
+    assert "**3 over the budget**" in page([json.loads(record.file.read_text())])
+
+
+def test_two_programs_at_one_record_are_refused(record):
+    record.out.mkdir()
+    with lock(record.out / LOCK), pytest.raises(UserError, match="in use"):
+        record()
 
 
 def attempt(recipe: str, seed: int, blimp: float, minutes: float = 50.0) -> dict:
     scores = {"blimp_filtered": blimp, "perplexity": 1.7 + seed / 1000}
-    about = {"commit": "0123456789abcdef", "dirty": False, "parameters": 6_622_464, "words_seen": 1_600_292}
-    return about | {"recipe": recipe, "seed": seed, "minutes": minutes, "scores": scores}
+    told = {"recipe": recipe, "seed": seed, "minutes": minutes, "products": "fp32 200 GFLOP/s"}
+    return ABOUT | told | {"scores": scores}
 
 
 def test_a_table_of_records_has_means_and_tells_every_recipe_from_the_first():
-    machine = {
-        "processor": "a processor",
-        "device": "cpu",
-        "started": "2026-11-29T22:00:00+00:00",
-        "products": "fp32 200 GFLOP/s",
-        "command": "python -m bench.record old.yaml new.yaml",
-    }
-    attempts = [attempt("old", seed, 0.58 + seed / 100) for seed in range(3)]
-    attempts += [attempt("new", seed, 0.62 + seed / 100) for seed in range(3)]
-    text = page([{"minutes": 60.0, "machine": machine, "attempts": attempts}])
-    assert "## 60 minutes on a processor" in text and "commit `0123456789`" in text
+    found = [attempt("old", seed, 0.58 + seed / 100) for seed in range(3)]
+    found += [attempt("new", seed, 0.62 + seed / 100) for seed in range(3)]
+    text = page([{"minutes": 60.0, "commands": ["python -m bench.record …"], "attempts": found}])
+    assert "## 60 minutes on a processor" in text and "commit `0123456789`" in text and "200 GFLOP/s" in text
     old, new = (
         next(line for line in text.splitlines() if line.startswith(f"| {name} |")) for name in ("old", "new")
     )
     assert "| 59.00 ± 1.00 |" in old and "p =" not in old
-    assert "63.00 ± 1.00 (+1.73 to +6.27, p = 0.008)" in new
+    assert "63.00 ± 1.00 (+4.00, +1.73 to +6.27, p = 0.008)" in new
     assert "1.7010 ± 0.0010" in new
 
 
@@ -71,9 +185,10 @@ def test_a_table_of_records_has_means_and_tells_every_recipe_from_the_first():
         (["absent.yaml", "--raw", ".", "--data", "."], "absent.yaml: there is no such"),
         (["README.md", "--raw", ".", "--data", "."], "README.md: a recipe is a file in"),
         (["absent.json", "--table", "record.md"], "absent.json is no record"),
+        (["distill/configs/nursery.yaml", "--raw", ".", "--data", ".", "--seeds", "0", "0"], "counted once"),
+        (["distill/configs/nursery.yaml", "--prepared", ".", "--data", "."], "text/test: there is no such"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_made(monkeypatch, arguments, said):
-    monkeypatch.chdir(ROOT)
+def test_a_mistake_is_told_before_anything_is_made(arguments, said):
     with pytest.raises(UserError, match=said):
         main(arguments)
