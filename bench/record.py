@@ -286,9 +286,11 @@ def scored(setting: Setting, run: Path) -> dict[str, float]:
 
     text = run.parents[1] / json_table(run / "summary.json")["data"] / "text/test"
     words = [str(run / "export"), "--tasks", *setting.tasks, "--data", str(setting.data), "--text", str(text)]
-    backend = ["--backend", setting.backend] if setting.backend else []
-    timed(["eval", *words, "--out", str(run / "eval"), *backend])
-    return {task: headline(result) for task, result in read_scored(run / "eval").tasks.items()}
+    out, backend = run / "eval", []
+    if setting.backend:
+        out, backend = run / f"eval-{setting.backend}", ["--backend", setting.backend]
+    timed(["eval", *words, "--out", str(out), *backend])
+    return {task: headline(result) for task, result in read_scored(out).tasks.items()}
 
 
 def told(run: Path) -> dict:

@@ -60,7 +60,7 @@ def row(name: str, runs: list[dict], first: list[dict], tasks: list[str], minute
     )
     cells = [name, seeds, f"{whole[0]['parameters']:,}", f"{whole[0]['words_seen']:,}", taken]
     for task in tasks:
-        scale, form = (1, ".4f") if task == "perplexity" else (100, ".2f")
+        scale, form = (1, ".4f") if task.startswith("perplexity") else (100, ".2f")
         mine, theirs = ([scale * run["scores"][task] for run in side] for side in (whole, others))
         cells.append(spread(mine, form) + ("" if runs is first else difference(mine, theirs, form)))
     return "| " + " | ".join(cells) + " |"
@@ -79,7 +79,8 @@ def difference(mine: list[float], theirs: list[float], form: str) -> str:
 
 def title(task: str) -> str:
     """Of a column."""
-    return "held-out text, bits per byte" if task == "perplexity" else f"{named(task)}, %"
+    task, *backend = task.split(", ")
+    return "held-out text, bits per byte" if task == "perplexity" else ", ".join([named(task), *backend, "%"])
 
 
 def spread(values: list[float], form: str) -> str:
