@@ -58,9 +58,10 @@ class Study(Strict):
     the first combination, or else of the first cell."""
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     """Each cell is trained with each of these."""
-    against: list[str] = []
+    against: list[str] | dict[str, str] = []
     """Cells beside the combinations that every other is compared with, not with its control alone; and values of axes
-    that the other values are compared with, in the place of the first."""
+    that the other values are compared with, in the place of the first. Or by a cell's name, which one it is compared
+    with: fewer comparisons, so each is told apart sooner."""
     judge: str = "hard"
     """By what a best cell is named: hard, the held-out hard loss, or a task for development, such as blimp_fast."""
 
@@ -137,9 +138,11 @@ def cells_of(study: Study) -> list[Cell]:
     if twice := _twice(label for label, _, _ in variants):
         raise UserError(f"study {study.name}: two cells are called {twice}: name its variants otherwise")
     known = [*study.beside, *(shown for values in axes for _, shown, _ in values)]
-    if strange := [name for name in study.against if name not in known]:
-        told = f"against has {strange[0]}, no cell beside and no value of an axis: {', '.join(known)}"
-        raise UserError(f"study {study.name}: {told}")
+    named, what = study.against, "no cell beside and no value of an axis"
+    if isinstance(named, dict):
+        named, known, what = [*named, *named.values()], list(study.beside), "no cell beside"
+    if strange := [name for name in named if name not in known]:
+        raise UserError(f"study {study.name}: against has {strange[0]}, {what}: {', '.join(known)}")
     cells = []
     for seed in study.seeds:
         runs = {label: f"{study.name}-{label}-s{seed}" for label, _, _ in variants}

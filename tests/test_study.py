@@ -172,6 +172,8 @@ def test_a_study_like_another_has_of_it_what_it_does_not_say(write_study):
         ("runs/{control}", "runs/{third}", "is made from itself"),
         ("seeds: [0, 7]", "seeds: [0]\nlike: st.yaml", "st.yaml is like itself"),
         ("seeds: [0, 7]", "seeds: [0]\nagainst: [agin]", "against has agin, no cell beside and no value of an axis: "),
+        ("seeds: [0, 7]", "seeds: [0]\nagainst: {again: agin}", "against has agin, no cell beside: "),
+        ("seeds: [0, 7]", "seeds: [0]\nagainst: {1-none: again}", "against has 1-none, no cell beside: "),
         ("vary:\n", "fixed2: {}\nvary:\n", "unknown key 'fixed2'"),
         ("compile: false", "name: x", "fixed has name, which the study itself gives to each run"),
         ("runs/{control}", "runs/nobody", "no config in train_teachers/configs is called nobody: train it first"),

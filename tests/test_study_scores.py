@@ -165,6 +165,26 @@ def test_every_cell_is_compared_with_a_baseline_that_the_study_names_and_values_
     assert [label for label in compared(study).contrasts["hard"] if label.startswith("axis")] == told
 
 
+def without_axes(against):
+    """Have the study compare cells alone, and some of them with each other."""
+    path = Path("runs/studies/st/study.json")
+    plan = json.loads(path.read_text()) | {"axes": {}, "against": against}
+    for cell in plan["cells"]:
+        cell["values"] = {}
+    path.write_text(json.dumps(plan))
+
+
+def test_a_cell_is_compared_with_the_one_that_the_study_names_for_it_and_with_no_other(study):
+    without_axes({"good": "bad"})
+    found = compared(study)
+    assert (
+        list(found.contrasts["hard"]) == ["good, not bad"] == [line.split(":")[0] for line in found.answers]
+    )
+    told, cells = found.contrasts["blimp_fast"]["good, not bad"], found.cells["blimp_fast"]
+    assert told["difference"] == pytest.approx(cells["good"]["mean"] - cells["bad"]["mean"])
+    assert told["p_holm"] == told["p_value"]  # corrected for one comparison
+
+
 def test_where_nothing_is_distilled_all_cells_are_compared_with_the_first(study):
     path = Path("runs/studies/st/study.json")
     plan = json.loads(path.read_text())
@@ -392,12 +412,39 @@ def test_the_record_of_a_study_is_what_a_readme_says_of_it(study, monkeypatch):
     found = compared(study)
     assert f"**{found.said}**" in text and "[the page](docs/st.html)" in text
     assert all(f"- {line}\n" in text for line in found.answers) and "`make study STUDY=st.yaml`" in text
+    assert "| model |" not in text  # told by its axes
     content = json.loads(Path("docs/st.json").read_text())
     Path("docs/st.json").write_text(
         json.dumps({key: value for key, value in content.items() if key != "said"})
     )
     with pytest.raises(UserError, match=r"docs/st.json lacks said"):
         readme(["README.md", "docs/st.json"])
+
+
+def test_a_study_of_cells_is_a_table_in_a_readme_and_what_is_told_apart_is_bold(study, monkeypatch):
+    monkeypatch.setattr("eval.results.workers.score_all", lambda requests, processes: None)
+    without_axes({"good": "bad"})
+    main([study])
+    Path("README.md").write_text(f"{BEGIN}\n{END}\n")
+    readme(["--record", "st.json", "runs/studies/st", "--command", "make study"])
+    readme(["README.md", "st.json"])
+    lines = [
+        line.split(" | ") for line in Path("README.md").read_text().splitlines() if line.startswith("| ")
+    ]
+    assert lines[0] == [
+        "| model",
+        "BLiMP (fast), %",
+        "Held-out text, bits per byte |",
+    ]  # and no loss beside it
+    assert [line[0] for line in lines[1:]] == ["| ---", "| control", "| good", "| same", "| bad"]
+    found = compared(study).cells["perplexity"]["good"]
+    low, high = found["interval"]
+    assert lines[3][2] == (
+        f"{found['mean']:.4f} ± {found['standard_deviation']:.4f} "
+        f"(**{found['difference']:+.4f}**, {low:+.4f} to {high:+.4f}) |"
+    )
+    assert lines[2][2] == f"{found['control_mean']:.4f} ± {found['noise']:.4f} |"
+    assert "**" not in "".join(lines[4]) and "**" in lines[5][1]
 
 
 def test_a_study_is_not_judged_by_what_nobody_was_asked(study):

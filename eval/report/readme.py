@@ -9,11 +9,13 @@ No number in the README is typed: each comes from `scores.json` through a record
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
+from eval.compare.measures import HARD, TEXT, Measure
 from eval.report.curves import held_out_chart
 from eval.report.page import TEMPLATES, asked_how, lossy_note
 from eval.results.json_files import read_json, require
@@ -126,19 +128,60 @@ def render(records: list[dict]) -> str:
 
 
 def render_study(found: dict) -> str:
-    """What came out of a study, and where its page is."""
+    """What came out of a study, and where its page is: by its axes, or by its cells where it has none."""
     answers = "\n".join(f"- {line}" for line in found["answers"])
+    table = "" if found["axes"] else study_table(found)
     cells, seeds = len(found["cells"]), ", ".join(map(str, found["seeds"]))
     parts = [
         f"### {found['name']}",
         f"{found['question']} {cells} cells with seeds {seeds}, each against {found['rival']}: "
         f"[the page]({found['page']}).",
         f"**{found['said']}**",
+        table,
         answers,
         f"{found['date']}, commit {', '.join(f'`{commit[:10]}`' for commit in found['commits']) or 'unknown'}"
         f"{CHANGED if found['dirty'] else ''}, `{found['command']}`",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def study_table(found: dict) -> str:
+    """A row for each cell, the best first, and for what all are compared with."""
+    names = [name for name in found["measures"] if not (name == HARD and TEXT in found["measures"])]
+    measures = [Measure(name, found["metrics"][name]) for name in names]
+    cells = [found["measures"][name] for name in names]
+    rival = [
+        _spread(measure, of.values(), "control_mean", "noise")
+        for measure, of in zip(measures, cells, strict=True)
+    ]
+    lines = [["model", *(measure.heading for measure in measures)], ["---", *["---:"] * len(measures)]]
+    lines += [[found["rival"].removeprefix("the "), *rival]]
+    order = Measure(found["judge"]).best_first(found["measures"][found["judge"]])
+    for label in order:
+        lines.append(
+            [label, *(_compared(measure, of[label]) for measure, of in zip(measures, cells, strict=True))]
+        )
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    how = f"Mean ± standard deviation over seeds; in brackets less {found['rival']}, with its 95 % interval over seeds"
+    return f"{table}\n\n{how} and items, bold where Holm's correction for the number of cells leaves it."
+
+
+def _compared(measure: Measure, cell: dict) -> str:
+    """A cell's mean, and how it differs from its control."""
+    mark = "**" if cell["verdict"] in ("better", "worse") else ""
+    low, high = (measure.shown(end, "+") for end in cell["interval"] or (float("nan"), float("nan")))
+    told = f"{mark}{measure.shown(cell['difference'], '+')}{mark}, {low} to {high}"
+    return f"{_spread(measure, [cell], 'mean', 'standard_deviation')} ({told})"
+
+
+def _spread(measure: Measure, cells: Iterable[dict], mean: str, deviation: str) -> str:
+    """The mean ± standard deviation of what some cells have alike; nothing where they differ."""
+    told = {
+        measure.shown(cell[mean])
+        + ("" if cell[deviation] is None else f" ± {measure.shown(cell[deviation])}")
+        for cell in cells
+    }
+    return told.pop() if len(told) == 1 else "–"
 
 
 def render_one(found: dict) -> str:

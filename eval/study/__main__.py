@@ -64,11 +64,11 @@ def main(argv: list[str]) -> None:
             f"no run of {plan.name} is finished: train it with `python -m distill.study {args.study}`"
         )
 
+    from eval.compare.measures import HARD
     from eval.results.request import requested
     from eval.results.workers import score_all
     from eval.study.cells import compare_cells
     from eval.study.cells_table import cells_table
-    from eval.study.measures import HARD
     from eval.study.page import study_page
     from eval.study.scope import Scope
 

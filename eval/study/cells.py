@@ -17,12 +17,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from babylm_data.errors import UserError
+from eval.compare.measures import HARD, TEXT, Measure
 from eval.compare.paired import holm, weights_of
 from eval.compare.scored import check_same_items
 from eval.compare.seeds import LEVEL, difference_of, paired_runs, seeds_to_settle
 from eval.runs.lineup import check_control
 from eval.study.finished import Finished, Side
-from eval.study.measures import HARD, TEXT, Measure
 from eval.study.plan import Plan
 from eval.tasks.perplexity import is_lossy
 
@@ -65,6 +65,7 @@ class Compared:
         values = {cell.label: cell.values for cell in plan.cells}
         return told | {
             "cells": [{"label": each, "values": values[each]} for each in plan.labels],
+            "metrics": {name: measure.metric for name, measure in self.measures.items()},
             "measures": self.cells,
             "contrasts": self.contrasts,
         }
@@ -77,7 +78,7 @@ class Compared:
             return f"Not judged: no cell has {measure.in_a_sentence}."
         contrasts, best = self.contrasts.get(self.plan.judge, {}), measure.best_first(cells)[0]
         told = [counted(cells.values(), self.plan.rival)]
-        for baseline in self.plan.against:
+        for baseline in self.plan.baselines:
             others = [contrasts.get(f"{label}, not {baseline}") for label in self.plan.labels]
             if others := [each for each in others if each]:
                 told.append(counted(others, baseline))
@@ -177,7 +178,7 @@ def _contrasts(plan: Plan, of_run: Mapping[str, Pair]) -> Iterator[tuple[str, tu
     places = {(cell.seed, tuple(cell.values.items())): cell.run for cell in plan.cells}
     runs = {(cell.seed, cell.label): cell.run for cell in plan.cells}
     for axis, values in plan.axes.items():
-        references, told = [value for value in values if value in plan.against] or values[:1], set()
+        references, told = [value for value in values if value in plan.baselines] or values[:1], set()
         for first, value in itertools.product(references, values):
             if value == first or (first, value) in told:
                 continue
@@ -189,10 +190,9 @@ def _contrasts(plan: Plan, of_run: Mapping[str, Pair]) -> Iterator[tuple[str, tu
                 for seed in plan.seeds
             ]
             yield from _sides(f"{axis}: {value}, not {first}", names, of_run)
-    for first, label in itertools.product(plan.labels, plan.labels):
-        if first in plan.against and label != first:
-            names = [[[runs[seed, label]], [runs[seed, first]]] for seed in plan.seeds]
-            yield from _sides(f"{label}, not {first}", names, of_run)
+    for label, first in plan.compared:
+        names = [[[runs[seed, label]], [runs[seed, first]]] for seed in plan.seeds]
+        yield from _sides(f"{label}, not {first}", names, of_run)
 
 
 def _sides(

@@ -1,7 +1,7 @@
 """A study as text for a terminal: a block for each measure, its best cell first."""
 
+from eval.compare.measures import Measure
 from eval.study.cells import UNKNOWN, Compared
-from eval.study.measures import Measure
 from eval.tasks.perplexity import LOSSY
 
 

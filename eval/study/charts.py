@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eval.compare.measures import Measure
 from eval.report.curves import curve, draw_curve, name_axes, small_frames, spread, thin
 from eval.report.looks import CONTROL_LOOK, STUDENT_LOOK, Look, look_as
 from eval.report.svg import INK, MUTED, STUDENT, STYLE, WIDTH, WORSE, svg
 from eval.study.cells import Compared
 from eval.study.finished import Finished
-from eval.study.measures import Measure
 
 DISTINCT = 5  # cells, up to which each has a colour of its own
 WORST = Look("v", "▼", WORSE)

@@ -10,11 +10,11 @@ import numpy as np
 
 from babylm_data.errors import UserError
 from babylm_data.files import json_lines, json_table
+from eval.compare.measures import HARD
 from eval.compare.paired import Columns, columns_of
 from eval.compare.scored import AGAIN, Scored, headline, is_surprisal, read_scored
 from eval.runs.run_folder import Run, read_run, read_summary
 from eval.scorer.model import model_sha256
-from eval.study.measures import HARD
 from eval.study.plan import RUNS
 
 

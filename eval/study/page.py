@@ -5,13 +5,13 @@ from pathlib import Path
 from statistics import fmean
 
 from babylm_data.files import json_table
+from eval.compare.measures import Measure
 from eval.probe.probed import read_probe
 from eval.report.curves import layers_chart
 from eval.report.page import probe_pictures, templates
 from eval.runs.run_folder import how_prepared
 from eval.study import charts
 from eval.study.cells import UNKNOWN, Compared
-from eval.study.measures import Measure
 from eval.study.plan import RUNS
 from eval.tasks.perplexity import LOSSY
 

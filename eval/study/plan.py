@@ -37,8 +37,8 @@ class Plan:
     judge: str
     distilled: bool
     """Whether cells are students, each compared with its control; else all are compared with one of them."""
-    against: list[str]
-    """Cells, and values of axes, that others are compared with."""
+    against: list[str] | dict[str, str]
+    """Cells, and values of axes, that all others are compared with; or by cell, which one."""
     axes: dict[str, list[str]]
     seeds: list[int]
     cells: list[Cell]
@@ -49,6 +49,21 @@ class Plan:
     def labels(self) -> list[str]:
         """What its cells are, but for their seeds."""
         return list(dict.fromkeys(cell.label for cell in self.cells))
+
+    @property
+    def baselines(self) -> list[str]:
+        """Cells, and values of axes, that all others are compared with."""
+        return [] if isinstance(self.against, dict) else self.against
+
+    @property
+    def compared(self) -> list[tuple[str, str]]:
+        """(cell, what it is compared with beside its control)."""
+        if isinstance(self.against, dict):
+            return list(self.against.items())
+        labels = self.labels
+        return [
+            (label, first) for first in labels if first in self.against for label in labels if label != first
+        ]
 
     @property
     def rival(self) -> str:

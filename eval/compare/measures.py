@@ -1,4 +1,4 @@
-"""What the runs of a study are compared by: the held-out hard loss, held-out text, tasks."""
+"""What runs are compared by: the held-out hard loss, held-out text, tasks."""
 
 from dataclasses import dataclass
 
