@@ -3,36 +3,45 @@
 
 What a card is worth in a quarter of an hour: a hybrid, and a student of its shape that it teaches, as many passes as go
 into the minutes, at most ten (distill/configs/gpu-quarter.yaml, with these fields changed). All counts but the scoring,
-which takes a minute or two more: unpacking, compiling, the few steps by which it is foretold how many words fit, the
-hybrid, the student.
+for which two or three minutes more are wise: unpacking, compiling, the few steps by which it is foretold how many words
+fit, the hybrid, the student. Where a command may take ten minutes in all, give it seven.
 
 DATA is what `python -m babylm_data --raw DIR --vocab-size 8192` made; CARRIED holds it with BLiMP and its supplement.
 Into --out come, for machines of which only small files are brought back: results.json, which `python -m bench.record
 --table` renders, written as soon as there is anything to tell; the student's weights in bfloat16 in pieces; and
-rest.tar.gz, which unpacked beside the pieces makes a folder that AutoModelForCausalLM reads, with the scores of both.
+rest.tar.gz, which unpacked beside the pieces makes a folder that AutoModelForCausalLM and `python -m eval` read, with
+how both were trained and scored. Each is written after every step of the way, so what is cut off is not lost.
 """
 
 import argparse
+import hashlib
+import io
 import json
+import os
 import shlex
+import shutil
+import sys
 import tarfile
 import time
 from pathlib import Path
 
 from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import json_table
-from babylm_data.sealed import verify, write_whole
-from bench.record import Setting, clean, scored, timed, told
+from babylm_data.sealed import SEAL, verify, write_whole
+from bench.record import PACKAGES, Setting, clean, scored, timed, told
 from bench.shapes import ROOT
 
+BEGAN = time.monotonic()
 CONFIG = "distill/configs/gpu-quarter.yaml"
 TASKS = ["blimp_filtered", "supplement_filtered"]
 ASKED = {"mntp": TASKS, "causal": [*TASKS, "perplexity"]}
 DATA, ITEMS, ABOUT = "data", "evaluation_data", "packed.json"  # in the file that is carried
+OURS = ("name", "control_name", "teachers", "data.path")  # fields that are as they must be
 TRIED = 40  # steps by which the rate is foretold
 SPARE = 0.92  # of the time that is left: what training takes beside its steps, and what the rate is off
 START = 20.0  # seconds of each of the two starts
-PIECE = "15MB"
+PIECE = "16.7MB"  # just below 16 MiB
+KEPT = ("*.json", "*.jsonl", "*.yaml", "eval-*/scores.json")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,13 +53,13 @@ def parser() -> argparse.ArgumentParser:
     add("--pack", type=Path, metavar="DATA", help="write it, of this data folder")
     add("--data", type=Path, metavar="DIR", help="and these official evaluation data")
     add("--out", type=Path, metavar="DIR", help="train and score, and leave there what is to be brought back")
-    add("--minutes", type=float, default=10.0, metavar="N", help="the budget [10]")
+    add("--minutes", type=float, default=10.0, metavar="N", help="the budget, scoring apart [10]")
     add("--work", type=Path, default=Path("runs/gpu-record"), metavar="DIR", help="[runs/gpu-record]")
     return parse
 
 
 def main(argv: list[str]) -> int:
-    """Pack, or train and score; 1 if the student was over its budget."""
+    """Pack, or train and score; 1 if the student was over its budget or a scoring failed."""
     args = parser().parse_intermixed_args(argv)
     if (args.pack is None) == (args.out is None) or (args.pack is None) != (args.data is None):
         raise UserError("write --pack DATA --data DIR, or --out DIR to train and score what was packed")
@@ -59,76 +68,106 @@ def main(argv: list[str]) -> int:
         return 0
     if not args.carried.is_file():
         raise UserError(f"{args.carried}: there is no such file: --pack DATA --data DIR writes it")
-    args.out.mkdir(parents=True, exist_ok=True)
+    if fixed := [word for word in args.overrides if word.startswith(OURS)]:
+        raise UserError(f"{fixed[0]}: it has to be as {CONFIG} has it: leave it out")
+    work, carried, out = args.work.resolve(), args.carried.resolve(), args.out.resolve()
+    if inside := [path for path in (carried, out, Path.cwd()) if work in (path, *path.parents)]:
+        raise UserError(f"--work {args.work} is emptied, and {inside[0]} lies in it: name another folder")
+    out.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", "-m", "bench.gpu_record", *argv])
     record = {"minutes": args.minutes, "commands": [command], "attempts": []}
-    carry_out(args.carried.resolve(), args.work.resolve(), args.out.resolve(), args.overrides, record)
-    return int(record["attempts"][-1]["minutes"] > args.minutes)
+    with clean(work):
+        failed = carry_out(carried, out, ["compile=true", *args.overrides], record)
+    return int(failed or record["attempts"][-1]["minutes"] > args.minutes)
 
 
 def pack(prepared: Path, data: Path, carried: Path) -> None:
-    """Write the file that is carried."""
+    """Write the file that is carried; UserError for what would fail where it is carried."""
+    from distill.config import DistillConfig
+    from train_teachers.config import load_config
     from train_teachers.run import environment
 
     verify(prepared, "make it anew with `python -m babylm_data`")
     parts = {prepared: DATA} | {data / "full_eval" / task: f"{ITEMS}/full_eval/{task}" for task in TASKS}
-    if absent := [path for path in parts if not path.is_dir()]:
+    if absent := [path for path in (*parts, prepared / "text/test") if not path.is_dir()]:
         raise UserError(f"{absent[0]}: there is no such folder")
-    about = {name: environment()[name] for name in ("commit", "dirty")}
-    described = carried.with_name(ABOUT)
-    write_whole(described, json.dumps(about) + "\n")
-    with tarfile.open(carried, "w:gz") as tar:
-        for path, name in (parts | {described: ABOUT}).items():
+    size, wanted = (
+        json_table(prepared / "manifest.json")["vocab_size"],
+        load_config(DistillConfig, ROOT / CONFIG).data.vocab_size,
+    )
+    if size != wanted:
+        print(f"warning: {prepared} has {size:,} tokens, {CONFIG} is for {wanted:,}", file=sys.stderr)
+    timed(["eval", "--check", "--data", str(data), "--tasks", *TASKS])
+    start = environment()
+    about = json.dumps({"commit": start["commit"], "dirty": start["dirty"], "code": code()}).encode()
+    half = carried.with_name(f"{carried.name}.half")
+    with tarfile.open(half, "w:gz", dereference=True) as tar:
+        for path, name in parts.items():
             tar.add(path, name)
-    described.unlink()
+        described = tarfile.TarInfo(ABOUT)
+        described.size = len(about)
+        tar.addfile(described, io.BytesIO(about))
+    os.replace(half, carried)
     print(f"{carried}: {carried.stat().st_size / 2**20:.1f} MiB")
 
 
-def carry_out(carried: Path, work: Path, out: Path, overrides: list[str], record: dict) -> None:
-    """Train both and score both; `record` and its file tell what there is so far."""
-    began = time.monotonic()
+def code() -> str:
+    """Of all that trains and scores: whether it was changed between packing and running."""
+    files = sorted(
+        path
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.suffix in (".py", ".yaml")
+    )
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def carry_out(carried: Path, out: Path, overrides: list[str], record: dict) -> bool:
+    """Train both and score both, here in a clean folder; whether a scoring failed."""
     from babylm_data.speed import describe_rates
     from bench.gauges import device_type
     from distill.config import DistillConfig
     from train_teachers.config import load_config
 
     products = describe_rates(device_type())
-    config = load_config(DistillConfig, ROOT / CONFIG, overrides)
-    with clean(work):
-        with tarfile.open(carried) as tar:
-            tar.extractall(work, filter="data")
-        Path("runs").mkdir()
-        Path(config.data.path).symlink_to(work / DATA)
-        made_by = json_table(Path(ABOUT))
-        left = 60 * record["minutes"] - (time.monotonic() - began)
-        words = words_for(config, overrides, left)
-        print(f"{words:,} of {config.data.words:,} words in the time", flush=True)
-        for flag in ("--control", None):
-            train(flag, [*overrides, f"data.words={words}"])
-            run = Path("runs") / (config.control().name if flag else config.name)
-            found = told(run) | {"recipe": run.name, "seed": config.seed, "products": products, "scores": {}}
-            found |= {"minutes": (time.monotonic() - began) / 60}
-            if found["commit"] is None:  # no repository here: that of the machine where it was packed
-                found |= made_by
-            record["attempts"].append(found)
-            write_whole(out / "results.json", json.dumps(record, indent=1) + "\n")
-        bring_back(run, out)
-        for found in reversed(record["attempts"]):  # the student first
-            for backend, tasks in ASKED.items():
-                setting = Setting(work, None, None, [], work / ITEMS, tasks, backend, 1)
-                scores = scored(setting, work / "runs" / found["recipe"])
-                found["scores"] |= {f"{task}, {backend}": value for task, value in scores.items()}
-                write_whole(out / "results.json", json.dumps(record, indent=1) + "\n")
-        rest(run, out)
+    config = load_config(DistillConfig, CONFIG, overrides)
+    with tarfile.open(carried) as tar:
+        tar.extractall(filter="data")
+    Path("runs").mkdir()
+    Path(config.data.path).symlink_to(Path(DATA).resolve())
+    packed = json_table(Path(ABOUT))
+    words = words_for(config, overrides, 60 * record["minutes"] - (time.monotonic() - BEGAN))
+    print(f"{words:,} of {config.data.words:,} words in the time", flush=True)
+    for flag in ("--control", None):
+        train(flag, [*overrides, f"data.words={words}"])
+        run = Path("runs") / (config.control().name if flag else config.name)
+        found = told(run) | {"recipe": run.name, "seed": config.seed, "products": products, "scores": {}}
+        found |= {"minutes": (time.monotonic() - BEGAN) / 60}
+        if found["commit"] is None:  # no repository here: that of the machine where it was packed
+            found |= {"commit": packed["commit"], "dirty": packed["dirty"] or packed["code"] != code()}
+        record["attempts"].append(found)
+        if not flag:
+            pieces(run, out)
+        bring_back(config.name, out, record)
+    failed = False
+    for found in reversed(record["attempts"]):  # the student first
+        for backend, tasks in ASKED.items():
+            setting = Setting(Path(), None, None, [], Path(ITEMS).resolve(), tasks, backend, 1)
+            try:
+                scores = scored(setting, Path("runs") / found["recipe"])
+            except UserError as error:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+                failed = True
+                continue
+            found["scores"] |= {f"{task}, {backend}": value for task, value in scores.items()}
+            bring_back(config.name, out, record)
+    return failed
 
 
 def words_for(config, overrides: list[str], seconds: float) -> int:
     """How many words both can be trained on in so many seconds, by some steps of each."""
-    began = time.monotonic()
-    tokens, words = (
-        json_table(Path(config.data.path) / "manifest.json")["splits"]["train"][k]
-        for k in ("tokens", "words")
-    )
+    began, manifest = time.monotonic(), json_table(Path(config.data.path) / "manifest.json")
+    tokens, words = (manifest["splits"]["train"][name] for name in ("tokens", "words"))
     tried = [
         *overrides,
         f"data.words={round(TRIED * config.batch_size * config.data.seq_len * words / tokens)}",
@@ -159,28 +198,32 @@ def train(flag: str | None, overrides: list[str]) -> None:
     timed(["distill", CONFIG, *overrides, *([flag] if flag else [])])
 
 
-def bring_back(run: Path, out: Path) -> None:
+def pieces(run: Path, out: Path) -> None:
     """The weights in bfloat16, in pieces."""
     import torch
     from huggingface_hub import save_torch_state_dict
     from safetensors.torch import load_file
 
-    weights = {
-        name: value.to(torch.bfloat16) for name, value in load_file(run / "export/model.safetensors").items()
-    }
-    save_torch_state_dict(weights, out, max_shard_size=PIECE)
+    weights = load_file(run / "export/model.safetensors")
+    halved = {name: value.to(torch.bfloat16) for name, value in weights.items()}
+    save_torch_state_dict(halved, out, max_shard_size=PIECE)
+    for index in out.glob("*.index.json"):  # a file less to bring back
+        shutil.move(index, index.name)
 
 
-def rest(run: Path, out: Path) -> None:
-    """All else of the student's export, how it was trained, and the scores of both."""
-    with tarfile.open(out / "rest.tar.gz", "w:gz") as tar:
-        for path in sorted((run / "export").iterdir()):
-            if path.suffix != ".safetensors":
+def bring_back(student: str, out: Path, record: dict) -> None:
+    """What there is to tell so far, and all else of the student's export, but the seal of its whole weights."""
+    write_whole(out / "results.json", json.dumps(record, indent=1) + "\n")
+    half = out / "rest.half"
+    with tarfile.open(half, "w:gz") as tar:
+        for path in [*Path("runs", student, "export").glob("*"), *Path().glob("*.index.json")]:
+            if path.suffix != ".safetensors" and path.name != SEAL:
                 tar.add(path, path.name)
-        for path in sorted(run.parent.glob("gpu-quarter*/*.json*")):
-            tar.add(path, f"{path.parent.name}/{path.name}")
-        for path in sorted(run.parent.glob("gpu-quarter*/eval-*/scores.json")):
-            tar.add(path, f"{path.parents[1].name}/{path.parent.name}.json")
+        for found in record["attempts"]:
+            run = Path("runs") / found["recipe"]
+            for path in sorted(path for pattern in KEPT for path in run.glob(pattern)):
+                tar.add(path, path.relative_to("runs"))
+    os.replace(half, out / "rest.tar.gz")
 
 
 if __name__ == "__main__":

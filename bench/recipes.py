@@ -101,7 +101,7 @@ def held_out(path: Path, run: Path) -> Falls:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     terms: Falls = {}
     for name in lines[-1]:
-        if name.startswith("val/") and not name.startswith("val/wasserstein."):
+        if name.startswith("val/") and not name.startswith(("val/wasserstein.", "val/unaveraged")):
             since = matched_from if name.startswith("val/ted.") else 0
             values = [line[name] for line in lines if name in line and line["words_seen"] >= since]
             terms[name.removeprefix("val/")] = values[0], values[-1]

@@ -21,6 +21,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,10 +97,15 @@ def main(argv: list[str]) -> int:
         write_whole(args.table, page(records))
         return 0
     setting, recipes = setting_of(args), recipes_of(args.paths)
-    with contextlib.chdir(ROOT):  # what cannot be made is told before an hour has gone
+    if args.json and (before := json_table(args.json)) and before["minutes"] != args.minutes:
+        raise UserError(
+            f"{args.json} is of {before['minutes']:g} minutes: name another file for other budgets"
+        )
+    with bare():  # what cannot be made is told before an hour has gone
         for recipe in recipes:
             jobs_for(recipe, 0)
-    timed(["eval", "--check", "--data", str(setting.data), "--tasks", *(set(setting.tasks) - {"perplexity"})])
+    if items := [task for task in setting.tasks if task != "perplexity"]:
+        timed(["eval", "--check", "--data", str(setting.data), "--tasks", *items])
     from babylm_data.speed import describe_rates
     from bench.gauges import device_type
 
@@ -147,8 +153,7 @@ def recipes_of(paths: list[Path]) -> list[Path]:
 def attempt(setting: Setting, recipe: Path, seed: int, products: str) -> dict:
     """One recipe with one seed, from nothing to its scores; what was written of it if it is finished."""
     place = setting.out / f"{recipe.stem}-s{seed}"
-    with contextlib.chdir(ROOT):
-        asked = digest(setting, recipe, seed)
+    asked = digest(setting, recipe, seed)
     found, trained = json_table(place / DONE), json_table(place / TRAINED)
     if any(known and known["asked"] != asked for known in (found, trained)):
         raise UserError(
@@ -157,23 +162,26 @@ def attempt(setting: Setting, recipe: Path, seed: int, products: str) -> dict:
     if found:
         return found
     about = {"asked": asked, "recipe": recipe.stem, "seed": seed, "products": products}
-    try:
-        if not trained:
-            with clean(place):
+    if not trained:
+        with clean(place):
+            try:
                 seconds, run = made(setting, recipe, seed * STRIDE)
-            trained = about | {"seconds": seconds, "run": run, "minutes": sum(seconds.values()) / 60}
-            write_whole(place / TRAINED, json.dumps(trained, indent=1) + "\n")
-        run = place / trained["run"]
-        found = trained | told(run) | {"scores": scored(setting, run)}
-    except UserError as error:
-        found = about | {"failed": str(error)}
+            except UserError as error:
+                failed = about | {"failed": str(error)}
+                write_whole(place / DONE, json.dumps(failed, indent=1) + "\n")
+                return failed
+        trained = about | {"seconds": seconds, "run": run, "minutes": sum(seconds.values()) / 60}
+        write_whole(place / TRAINED, json.dumps(trained, indent=1) + "\n")
+    run = place / trained["run"]
+    found = trained | told(run) | {"scores": scored(setting, run)}
     write_whole(place / DONE, json.dumps(found, indent=1) + "\n")
     return found
 
 
 def digest(setting: Setting, recipe: Path, seed: int) -> str:
     """Of all that is asked of an attempt."""
-    jobs = jobs_for(recipe, seed * STRIDE)
+    with bare():  # whatever lies in the runs/ of the repository
+        jobs = jobs_for(recipe, seed * STRIDE)
     asked = {name: job.config.model_dump(mode="json") for name, job in jobs.items()}
     text = sha256(setting.prepared / SEAL) if setting.prepared else [str(setting.raw), setting.prepare]
     more = [text, setting.tasks, setting.backend, setting.at_once]
@@ -181,19 +189,35 @@ def digest(setting: Setting, recipe: Path, seed: int) -> str:
 
 
 @contextlib.contextmanager
-def clean(place: Path) -> Iterator[None]:
-    """Within it the working directory is `place`, which has the kit's packages and nothing else, and no code is there
-    that was compiled for another run.
-    """
-    if place.exists():
-        shutil.rmtree(place)
-    place.mkdir(parents=True)
+def linked(place: Path) -> Iterator[None]:
+    """Within it the working directory is `place`, which has the kit's packages beside what it had."""
     for package in PACKAGES:
         (place / package).symlink_to(ROOT / package)
+    with contextlib.chdir(place):
+        yield
+
+
+@contextlib.contextmanager
+def bare() -> Iterator[None]:
+    """Within it the working directory has the kit's packages alone, and is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="record-") as folder, linked(Path(folder)):
+        yield
+
+
+@contextlib.contextmanager
+def clean(place: Path) -> Iterator[None]:
+    """Within it the working directory is `place`, with the kit's packages and nothing else, and no code is there that
+    was compiled for another run; UserError where it is a folder that was not made so.
+    """
+    if place.exists():
+        if any(place.iterdir()) and not (place / PACKAGES[0]).is_symlink():
+            raise UserError(f"{place} holds what this program did not make: empty it, or name another folder")
+        shutil.rmtree(place)
+    place.mkdir(parents=True)
     before = dict(os.environ)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(place / "compiled")
     try:
-        with contextlib.chdir(place):
+        with linked(place):
             yield
     finally:
         os.environ.clear()

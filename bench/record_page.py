@@ -24,7 +24,7 @@ def section(record: dict) -> str:
     for each in record["attempts"]:
         recipes[each["recipe"]].append(each)
     whole = [each for each in record["attempts"] if "failed" not in each]
-    tasks = list(whole[0]["scores"]) if whole else []
+    tasks = list(dict.fromkeys(task for each in whole for task in each["scores"]))
     machines = _all(each["processor"] if each["device"] == "cpu" else each["device"] for each in whole)
     commits = _all(
         f"`{(each['commit'] or 'unknown')[:10]}`{' with changes' if each['dirty'] else ''}" for each in whole
@@ -61,8 +61,11 @@ def row(name: str, runs: list[dict], first: list[dict], tasks: list[str], minute
     cells = [name, seeds, f"{whole[0]['parameters']:,}", f"{whole[0]['words_seen']:,}", taken]
     for task in tasks:
         scale, form = (1, ".4f") if task.startswith("perplexity") else (100, ".2f")
-        mine, theirs = ([scale * run["scores"][task] for run in side] for side in (whole, others))
-        cells.append(spread(mine, form) + ("" if runs is first else difference(mine, theirs, form)))
+        mine, theirs = (
+            [scale * run["scores"][task] for run in side if task in run["scores"]] for side in (whole, others)
+        )
+        told = spread(mine, form) if mine else "–"
+        cells.append(told + ("" if runs is first else difference(mine, theirs, form)))
     return "| " + " | ".join(cells) + " |"
 
 

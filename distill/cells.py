@@ -140,9 +140,11 @@ def cells_of(study: Study) -> list[Cell]:
     known = [*study.beside, *(shown for values in axes for _, shown, _ in values)]
     named, what = study.against, "no cell beside and no value of an axis"
     if isinstance(named, dict):
-        named, known, what = [*named, *named.values()], list(study.beside), "no cell beside"
+        named, known, what = [*named, *named.values()], [label for label, _, _ in variants], "no cell"
     if strange := [name for name in named if name not in known]:
         raise UserError(f"study {study.name}: against has {strange[0]}, {what}: {', '.join(known)}")
+    if isinstance(study.against, dict) and (alone := [a for a, b in study.against.items() if a == b]):
+        raise UserError(f"study {study.name}: against has {alone[0]} against itself: name another cell")
     cells = []
     for seed in study.seeds:
         runs = {label: f"{study.name}-{label}-s{seed}" for label, _, _ in variants}

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from babylm_data.errors import UserError
 from bench import gpu_record
 from bench.record_page import page
+from eval.scorer.model import find_model
 
 SMALL = [
     "data.vocab_size=null",
@@ -30,21 +31,26 @@ SMALL = [
 
 @pytest.fixture
 def carried(data_folder, tmp_path) -> Path:
-    """What is carried, of a tiny corpus and a few pairs."""
+    """What is carried, of a tiny corpus, by a link, and a few pairs."""
+    (tmp_path / "linked").symlink_to(data_folder)
     rows = [pair("the dog sees the cat.", "cat the sees dog the.", "order", "syntax")] * 2
     for task, name in (("blimp_filtered", "order"), ("supplement_filtered", "hypernym")):
         write_rows(tmp_path / f"items/full_eval/{task}/{name}.jsonl", rows)
     path = tmp_path / "carried.tar.gz"
-    assert gpu_record.main([str(path), "--pack", str(data_folder), "--data", str(tmp_path / "items")]) == 0
+    assert (
+        gpu_record.main([str(path), "--pack", str(tmp_path / "linked"), "--data", str(tmp_path / "items")])
+        == 0
+    )
     return path
 
 
 def test_what_is_carried_holds_the_data_the_items_and_the_commit_and_nothing_else(carried):
     with tarfile.open(carried) as tar:
         tops = {name.split("/")[0] for name in tar.getnames()}
-        assert json.load(tar.extractfile("packed.json")).keys() == {"commit", "dirty"}
+        assert json.load(tar.extractfile("packed.json")).keys() == {"commit", "dirty", "code"}
+        assert not any(member.issym() for member in tar)
     assert tops == {"data", "evaluation_data", "packed.json"}
-    assert not (carried.parent / "packed.json").exists()
+    assert not list(carried.parent.glob("*.half"))
 
 
 def test_nothing_is_carried_without_the_items_and_nothing_trained_without_what_is_carried(
@@ -56,6 +62,25 @@ def test_nothing_is_carried_without_the_items_and_nothing_trained_without_what_i
         )
     with pytest.raises(UserError, match="--pack DATA --data DIR writes it"):
         gpu_record.main([str(tmp_path / "absent.tar.gz"), "--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--work", "."], "is emptied, and .*carried.tar.gz lies in it"),
+        (["name=x"], "name=x: it has to be as distill/configs/gpu-quarter.yaml has it"),
+        (["teachers.own.path=x"], "teachers.own.path=x: it has to be"),
+        (["--data", "."], "write --pack DATA --data DIR, or --out DIR"),
+    ],
+)
+def test_what_cannot_be_or_would_be_lost_is_refused_before_anything_is_emptied(
+    tmp_path, monkeypatch, more, said
+):
+    monkeypatch.chdir(tmp_path)
+    Path("carried.tar.gz").touch()
+    with pytest.raises(UserError, match=said):
+        gpu_record.main(["carried.tar.gz", "--out", "out", *more])
+    assert Path("carried.tar.gz").exists()
 
 
 def test_a_rate_is_that_of_the_second_half_of_the_steps(tmp_path):
@@ -81,10 +106,15 @@ def test_a_hybrid_and_its_student_are_trained_scored_and_brought_back(carried, t
     assert control["minutes"] < student["minutes"] < 30 and student["words_seen"] >= 400
     assert student["scores"].keys() == control["scores"].keys() and len(student["scores"]) == 5
     assert "BLiMP, mntp, %" in page([record])
+    assert {path.suffix for path in out.iterdir()} == {".json", ".gz", ".safetensors"}
     pieces = sorted(out.glob("*.safetensors"))
     assert len(pieces) > 1 and all(path.stat().st_size < 30_000 for path in pieces)
     with tarfile.open(out / "rest.tar.gz") as tar:
         tar.extractall(out, filter="data")
+    assert find_model(str(out)) == out
+    assert (out / "gpu-quarter-control/metrics.jsonl").exists() and (
+        out / "gpu-quarter/eval-mntp/scores.json"
+    ).exists()
     there, here = (
         AutoModelForCausalLM.from_pretrained(path) for path in (work / "runs/gpu-quarter/export", out)
     )
@@ -100,3 +130,18 @@ def test_where_time_is_short_both_have_as_many_words_as_fit(carried, tmp_path, m
     gpu_record.main(told)
     control, student = json.loads((tmp_path / "out/results.json").read_text())["attempts"]
     assert control["words_seen"] == student["words_seen"] < 400
+
+
+@pytest.mark.slow
+def test_a_scoring_that_fails_takes_nothing_else_with_it(carried, tmp_path, monkeypatch):
+    def scored(setting, run):
+        if setting.backend == "mntp":
+            raise UserError("no more memory")
+        return {"blimp_filtered": 0.5}
+
+    monkeypatch.setattr(gpu_record, "scored", scored)
+    told = [str(carried), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), *SMALL]
+    assert gpu_record.main(told) == 1
+    control, student = json.loads((tmp_path / "out/results.json").read_text())["attempts"]
+    assert control["scores"] == student["scores"] == {"blimp_filtered, causal": 0.5}
+    assert (tmp_path / "out/rest.tar.gz").exists()

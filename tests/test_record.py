@@ -139,6 +139,33 @@ def test_an_attempt_that_was_stopped_begins_anew_unless_only_its_scores_were_lac
     assert len(record.done) == 5 and not (record.out / "nursery-s0/left").exists()
 
 
+def test_what_failed_in_scoring_is_scored_again_and_not_trained(record):
+    record.raises["score"] = UserError("the disk is full")
+    with pytest.raises(UserError, match="the disk is full"):
+        record("--seeds", "0")
+    record.raises.clear()
+    assert record("--seeds", "0") == 0 and [words[0] for words in record.done] == ["eval", "score"]
+
+
+def test_what_lies_in_the_runs_of_the_repository_changes_nothing(record, tmp_path, monkeypatch):
+    place = tmp_path / "repository"
+    for package in bench.record.PACKAGES:
+        (place / package).parent.mkdir(exist_ok=True)
+        (place / package).symlink_to(ROOT / package)
+    monkeypatch.chdir(place)
+    record()
+    (place / "runs/nursery-llama/export").mkdir(parents=True)  # somebody's own
+    assert record() == 0 and len(record.done) == 1
+
+
+def test_a_folder_that_an_attempt_did_not_make_is_not_emptied(record):
+    (record.out / "nursery-s0").mkdir(parents=True)
+    (record.out / "nursery-s0/mine").touch()
+    with pytest.raises(UserError, match="holds what this program did not make"):
+        record()
+    assert (record.out / "nursery-s0/mine").exists()
+
+
 def test_an_attempt_that_fails_is_told_and_the_next_is_made(record):
     record.raises["jobs"] = ["nursery-llama failed with status 2: the loss is not finite"]
     assert record() == 1
@@ -147,10 +174,12 @@ def test_an_attempt_that_fails_is_told_and_the_next_is_made(record):
 
 
 def test_a_record_keeps_what_it_has_of_other_seeds_and_says_which_attempts_were_over_the_budget(record):
-    record()
+    assert record("--minutes", "0.5") == 1
     assert record("--seeds", "2", "--minutes", "0.5") == 1
     assert [each["seed"] for each in attempts(record)] == [0, 1, 2]
     assert "**3 over the budget**" in page([json.loads(record.file.read_text())])
+    with pytest.raises(UserError, match="is of 0.5 minutes"):
+        record()
 
 
 def test_two_programs_at_one_record_are_refused(record):
@@ -174,6 +203,8 @@ def test_a_table_of_records_has_means_and_tells_every_recipe_from_the_first():
         next(line for line in text.splitlines() if line.startswith(f"| {name} |")) for name in ("old", "new")
     )
     assert "| 59.00 ± 1.00 |" in old and "p =" not in old
+    del found[-1]["scores"]["perplexity"]
+    assert "| 1.7005 ± 0.0007" in page([{"minutes": 60.0, "commands": [], "attempts": found}])
     assert "63.00 ± 1.00 (+4.00, +1.73 to +6.27, p = 0.008)" in new
     assert "1.7010 ± 0.0010" in new
 

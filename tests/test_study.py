@@ -172,8 +172,8 @@ def test_a_study_like_another_has_of_it_what_it_does_not_say(write_study):
         ("runs/{control}", "runs/{third}", "is made from itself"),
         ("seeds: [0, 7]", "seeds: [0]\nlike: st.yaml", "st.yaml is like itself"),
         ("seeds: [0, 7]", "seeds: [0]\nagainst: [agin]", "against has agin, no cell beside and no value of an axis: "),
-        ("seeds: [0, 7]", "seeds: [0]\nagainst: {again: agin}", "against has agin, no cell beside: "),
-        ("seeds: [0, 7]", "seeds: [0]\nagainst: {1-none: again}", "against has 1-none, no cell beside: "),
+        ("seeds: [0, 7]", "seeds: [0]\nagainst: {again: agin}", "against has agin, no cell: "),
+        ("seeds: [0, 7]", "seeds: [0]\nagainst: {again: again}", "against has again against itself"),
         ("vary:\n", "fixed2: {}\nvary:\n", "unknown key 'fixed2'"),
         ("compile: false", "name: x", "fixed has name, which the study itself gives to each run"),
         ("runs/{control}", "runs/nobody", "no config in train_teachers/configs is called nobody: train it first"),
@@ -512,3 +512,14 @@ def test_a_run_of_other_data_or_teachers_is_not_done(write_study, distil_first_c
         with change(what):
             assert not is_done(job)
     assert is_done(job)
+
+
+def test_in_strict_tiny_a_cell_changes_what_its_name_says_and_nothing_else():
+    cells = cells_of(load_study(ROOT / "distill/studies/strict-tiny.yaml"))
+    for cell in cells:
+        soft, hidden = cell.config.losses.soft, cell.config.losses.hidden
+        assert soft.temperature == (2.0 if cell.label == "temperature-2" else 1.0), cell.label
+        assert bool(hidden) == (cell.label == "hidden-states")
+        assert sum(soft.weight.values()) == pytest.approx(1 - cell.config.losses.hard.weight)
+        assert (cell.config.losses.hard.weight == 0.5) == (not cell.label.startswith("hard-"))
+    assert len({cell.config.control_name for cell in cells}) == 3  # one for each seed

@@ -11,7 +11,7 @@ from test_compare import choice_task, write_folder
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from eval.compare.seeds import seeds_to_settle
-from eval.report.readme import BEGIN, END
+from eval.report.readme import BEGIN, END, render
 from eval.report.readme import main as readme
 from eval.runs.run_folder import SUMMARY
 from eval.study import cells as cells_module
@@ -445,6 +445,12 @@ def test_a_study_of_cells_is_a_table_in_a_readme_and_what_is_told_apart_is_bold(
     )
     assert lines[2][2] == f"{found['control_mean']:.4f} ± {found['noise']:.4f} |"
     assert "**" not in "".join(lines[4]) and "**" in lines[5][1]
+    content = json.loads(Path("st.json").read_text())
+    content["measures"]["perplexity"]["good"]["interval"] = None  # of one seed
+    del content["measures"]["perplexity"]["same"]
+    assert "**) |" in render([content]) and ") | – |" in render([content])
+    content["measures"] = {}
+    assert "| model |" not in render([content])
 
 
 def test_a_study_is_not_judged_by_what_nobody_was_asked(study):

@@ -146,42 +146,42 @@ def render_study(found: dict) -> str:
 
 
 def study_table(found: dict) -> str:
-    """A row for each cell, the best first, and for what all are compared with."""
+    """A row for each cell, the best first, and for what all are compared with; nothing where nothing was judged."""
+    judged = found["measures"].get(found["judge"], {})
     names = [name for name in found["measures"] if not (name == HARD and TEXT in found["measures"])]
-    measures = [Measure(name, found["metrics"][name]) for name in names]
-    cells = [found["measures"][name] for name in names]
-    rival = [
-        _spread(measure, of.values(), "control_mean", "noise")
-        for measure, of in zip(measures, cells, strict=True)
-    ]
-    lines = [["model", *(measure.heading for measure in measures)], ["---", *["---:"] * len(measures)]]
-    lines += [[found["rival"].removeprefix("the "), *rival]]
-    order = Measure(found["judge"]).best_first(found["measures"][found["judge"]])
-    for label in order:
-        lines.append(
-            [label, *(_compared(measure, of[label]) for measure, of in zip(measures, cells, strict=True))]
-        )
+    measures = {name: Measure(name, found.get("metrics", {}).get(name, "accuracy")) for name in names}
+    lines = [["model", *(measure.heading for measure in measures.values())], ["---", *["---:"] * len(names)]]
+    rival = [_alike(measure, found["measures"][name].values()) for name, measure in measures.items()]
+    lines.append([found["rival"].removeprefix("the "), *rival])
+    for label in Measure(found["judge"]).best_first(judged):
+        cells = [(measure, found["measures"][name].get(label)) for name, measure in measures.items()]
+        lines.append([label, *(_compared(measure, cell) if cell else "–" for measure, cell in cells)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     how = f"Mean ± standard deviation over seeds; in brackets less {found['rival']}, with its 95 % interval over seeds"
-    return f"{table}\n\n{how} and items, bold where Holm's correction for the number of cells leaves it."
+    return (
+        f"{table}\n\n{how} and items, bold where Holm's correction for the number of cells leaves it."
+        if judged
+        else ""
+    )
 
 
 def _compared(measure: Measure, cell: dict) -> str:
     """A cell's mean, and how it differs from its control."""
-    mark = "**" if cell["verdict"] in ("better", "worse") else ""
-    low, high = (measure.shown(end, "+") for end in cell["interval"] or (float("nan"), float("nan")))
-    told = f"{mark}{measure.shown(cell['difference'], '+')}{mark}, {low} to {high}"
-    return f"{_spread(measure, [cell], 'mean', 'standard_deviation')} ({told})"
+    difference = measure.shown(cell["difference"], "+")
+    told = f"**{difference}**" if cell["verdict"] in ("better", "worse") else difference
+    if cell["interval"]:
+        told += ", " + " to ".join(measure.shown(end, "+") for end in cell["interval"])
+    return f"{_spread(measure, cell['mean'], cell['standard_deviation'])} ({told})"
 
 
-def _spread(measure: Measure, cells: Iterable[dict], mean: str, deviation: str) -> str:
-    """The mean ± standard deviation of what some cells have alike; nothing where they differ."""
-    told = {
-        measure.shown(cell[mean])
-        + ("" if cell[deviation] is None else f" ± {measure.shown(cell[deviation])}")
-        for cell in cells
-    }
+def _alike(measure: Measure, cells: Iterable[dict]) -> str:
+    """What all cells are compared with, where that is one."""
+    told = {_spread(measure, cell["control_mean"], cell["noise"]) for cell in cells}
     return told.pop() if len(told) == 1 else "–"
+
+
+def _spread(measure: Measure, mean: float, deviation: float | None) -> str:
+    return measure.shown(mean) + ("" if deviation is None else f" ± {measure.shown(deviation)}")
 
 
 def render_one(found: dict) -> str:

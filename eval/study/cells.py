@@ -91,12 +91,13 @@ class Compared:
     def answers(self) -> list[str]:
         """What each change of one thing does by what the study is judged by, a sentence each.
 
-        How cells stand to a baseline is summed up in what is `said`, unless there is nothing else.
+        How all cells stand to a baseline is summed up in what is `said`, unless there is nothing else.
         """
-        found = self.contrasts.get(self.plan.judge, {})
-        of_axes = {label: each for label, each in found.items() if ": " in label}
+        found, told = self.contrasts.get(self.plan.judge, {}), {}
+        if self.plan.baselines:
+            told = {label: each for label, each in found.items() if ": " in label}
         measure = self.measures.get(self.plan.judge)
-        return [f"{label}: {in_words(each, measure)}." for label, each in (of_axes or found).items()]
+        return [f"{label}: {in_words(each, measure)}." for label, each in (told or found).items()]
 
 
 def counted(found: Collection[dict], rival: str) -> str:
