@@ -32,10 +32,24 @@ def items_of(run: Path) -> dict:
 
 @pytest.mark.parametrize(("gain", "claim"), [(0.019, False), (0.021, True), (-0.021, True), (-0.019, False)])
 def test_a_difference_inside_two_standard_errors_is_no_claim(student, gain, claim):
-    first, last = verdicts(read_lineup(student), {"nursery": Difference(gain, 0.01)})
-    assert ("No claim of superiority" in first) is not claim
-    assert ("above" in first) is (gain > 0)
+    _, told, last = verdicts(read_lineup(student), {"nursery": Difference(gain, 0.01)})
+    assert ("No claim of superiority" in told) is not claim
+    assert ("above" in told) is (gain > 0)
     assert "Seed noise is not in them" in last
+
+
+def test_the_first_sentence_tells_what_student_and_control_need_for_the_same_text(student):
+    lineup = read_lineup(student)
+    (name, mine), (_, theirs) = lineup.student.held_out, lineup.control.held_out
+    told = f"needs {mine['bits_per_byte']:.4f} bits a byte, the same model trained without distillation "
+    first = verdicts(lineup, {})[0]
+    assert first.startswith(f"Held-out text ({name}): ") and f"{told}{theirs['bits_per_byte']:.4f}." in first
+    for name in BASE:
+        scores = student.parent / name / "eval/scores.json"
+        found = json.loads(scores.read_text(encoding="utf-8"))
+        del found["tasks"]["perplexity"]
+        scores.write_text(json.dumps(found), encoding="utf-8")
+    assert len(verdicts(read_lineup(student), {})) == 1
 
 
 def test_the_error_of_a_difference_is_that_of_the_paired_differences(student):

@@ -78,12 +78,23 @@ def groups(result: dict) -> dict[str, dict]:
 
 
 def verdicts(lineup: Lineup, found: dict[str, Difference]) -> list[str]:
-    """One plain sentence a task about student and control, and one about what the errors leave out."""
+    """Plain sentences about student and control: of held-out text, one a task, and one of what the errors leave out."""
     return [
+        *of_text(lineup),
         *(sentence(task, lineup.student.tasks[task], delta) for task, delta in found.items()),
         "One seed: the intervals hold the noise of drawing the test items, item by item. Seed noise is not in them; "
         "another seed could give another difference.",
     ]
+
+
+def of_text(lineup: Lineup) -> list[str]:
+    """What both need for the same held-out text, where both have read it: a text has no items to draw, so no error."""
+    student, control = lineup.student.held_out, lineup.control.held_out
+    if not (student and control and student[0] == control[0]):
+        return []
+    mine, theirs = (f"{found['bits_per_byte']:.4f}" for _, found in (student, control))
+    told = f"the student needs {mine} bits a byte, the same model trained without distillation {theirs}"
+    return [f"Held-out text ({student[0]}): {told}."]
 
 
 def sentence(task: str, result: dict, delta: Difference) -> str:
