@@ -259,7 +259,7 @@ def test_a_turn_has_as_many_words_as_its_steps_need_and_muon_its_optimiser(tmp_p
     request = Request(shape="nursery", warmup=2, steps=3)
     config = config_of(request, tmp_path)
     told = turns.spec_of(config, "muon", request)
-    assert (told.config.data.words, told.config.optim.optimizer) == (5 * 32 * 64, "muon")
+    assert (told.config.data.words, told.config.optim.optimizer) == (5 * 16 * 64, "muon")
     assert {name: teacher.cache.top for name, teacher in told.config.teachers.items()} == {
         "llama": 32,
         "gpt2": 32,
