@@ -28,7 +28,7 @@ from pathlib import Path
 from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import json_table
 from babylm_data.sealed import SEAL, verify, write_whole
-from bench.record import PACKAGES, Setting, clean, scored, timed, told
+from bench.record import PACKAGES, clean, scored, timed, told
 from bench.shapes import ROOT
 
 BEGAN = time.monotonic()
@@ -152,9 +152,8 @@ def carry_out(carried: Path, out: Path, overrides: list[str], record: dict) -> b
     failed = False
     for found in reversed(record["attempts"]):  # the student first
         for backend, tasks in ASKED.items():
-            setting = Setting(Path(), None, None, [], Path(ITEMS).resolve(), tasks, backend, 1)
             try:
-                scores = scored(setting, Path("runs") / found["recipe"])
+                scores = scored(Path("runs") / found["recipe"], Path(ITEMS), tasks, backend)
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr, flush=True)
                 failed = True

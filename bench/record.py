@@ -173,7 +173,7 @@ def attempt(setting: Setting, recipe: Path, seed: int, products: str) -> dict:
         trained = about | {"seconds": seconds, "run": run, "minutes": sum(seconds.values()) / 60}
         write_whole(place / TRAINED, json.dumps(trained, indent=1) + "\n")
     run = place / trained["run"]
-    found = trained | told(run) | {"scores": scored(setting, run)}
+    found = trained | told(run) | {"scores": scored(run, setting.data, setting.tasks, setting.backend)}
     write_whole(place / DONE, json.dumps(found, indent=1) + "\n")
     return found
 
@@ -304,16 +304,14 @@ def timed(words: list[str]) -> float:
     return time.perf_counter() - begun
 
 
-def scored(setting: Setting, run: Path) -> dict[str, float]:
+def scored(run: Path, data: Path, tasks: list[str], backend: str | None) -> dict[str, float]:
     """{task: accuracy, or bits per byte} of a run, in the folder of its attempt."""
     from eval.compare.scored import headline, read_scored
 
     text = run.parents[1] / json_table(run / "summary.json")["data"] / "text/test"
-    words = [str(run / "export"), "--tasks", *setting.tasks, "--data", str(setting.data), "--text", str(text)]
-    out, backend = run / "eval", []
-    if setting.backend:
-        out, backend = run / f"eval-{setting.backend}", ["--backend", setting.backend]
-    timed(["eval", *words, "--out", str(out), *backend])
+    words = [str(run / "export"), "--tasks", *tasks, "--data", str(data), "--text", str(text)]
+    out = run / (f"eval-{backend}" if backend else "eval")
+    timed(["eval", *words, "--out", str(out), *(["--backend", backend] if backend else [])])
     return {task: headline(result) for task, result in read_scored(out).tasks.items()}
 
 

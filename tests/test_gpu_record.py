@@ -134,8 +134,8 @@ def test_where_time_is_short_both_have_as_many_words_as_fit(carried, tmp_path, m
 
 @pytest.mark.slow
 def test_a_scoring_that_fails_takes_nothing_else_with_it(carried, tmp_path, monkeypatch):
-    def scored(setting, run):
-        if setting.backend == "mntp":
+    def scored(run, data, tasks, backend):
+        if backend == "mntp":
             raise UserError("no more memory")
         return {"blimp_filtered": 0.5}
 

@@ -76,7 +76,7 @@ def record(tmp_path, monkeypatch):
     monkeypatch.setattr(distill.course, "carry_out", carry_out)
     monkeypatch.setattr(bench.record, "told", lambda run: ABOUT)
     monkeypatch.setattr(
-        bench.record, "scored", lambda setting, run: timed(["score", str(run)]) and {"blimp_filtered": 0.6}
+        bench.record, "scored", lambda run, *asked: timed(["score", str(run)]) and {"blimp_filtered": 0.6}
     )
 
     def run(*more, recipe="distill/configs/nursery.yaml"):

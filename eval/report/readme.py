@@ -147,7 +147,8 @@ def render_study(found: dict) -> str:
 
 def study_table(found: dict) -> str:
     """A row for each cell, the best first, and for what all are compared with; nothing where nothing was judged."""
-    judged = found["measures"].get(found["judge"], {})
+    if not (judged := found["measures"].get(found["judge"])):
+        return ""
     names = [name for name in found["measures"] if not (name == HARD and TEXT in found["measures"])]
     measures = {name: Measure(name, found.get("metrics", {}).get(name, "accuracy")) for name in names}
     lines = [["model", *(measure.heading for measure in measures.values())], ["---", *["---:"] * len(names)]]
@@ -158,11 +159,7 @@ def study_table(found: dict) -> str:
         lines.append([label, *(_compared(measure, cell) if cell else "–" for measure, cell in cells)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     how = f"Mean ± standard deviation over seeds; in brackets less {found['rival']}, with its 95 % interval over seeds"
-    return (
-        f"{table}\n\n{how} and items, bold where Holm's correction for the number of cells leaves it."
-        if judged
-        else ""
-    )
+    return f"{table}\n\n{how} and items, bold where Holm's correction for the number of cells leaves it."
 
 
 def _compared(measure: Measure, cell: dict) -> str:
