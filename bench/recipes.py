@@ -24,7 +24,7 @@ from pathlib import Path
 
 from babylm_data.errors import UserError, parser_of, run_stage
 
-CONFIGS, TEACHERS = Path("distill/configs"), Path("train_teachers/configs")
+CONFIGS = Path("distill/configs")
 Falls = dict[str, tuple[float, float]]
 """term -> (first, last) value on held-out text."""
 
@@ -70,25 +70,11 @@ def train(config: Path) -> bool:
 
 
 def lacking(path: Path) -> list[list[str]]:
-    """Programs that make the teachers that a twin names and that are not there, its own control among them, and its
-    caches.
-    """
-    from distill.config import DistillConfig
-    from train_teachers.config import load_config
-    from train_teachers.stand_ins import words_of_run
+    """Programs that make what a twin needs and that is not there: teachers, its own control among them, and caches."""
+    from distill.jobs import is_done, jobs_of_config
 
-    config, programs = load_config(DistillConfig, path), []
-    for teacher in config.teachers.values():
-        name = Path(teacher.path).parent.name
-        if Path(teacher.path).is_dir():
-            continue
-        if name == config.control().name:
-            programs.append(["distill", str(path), "--control"])
-        elif words := words_of_run(TEACHERS, name):
-            programs.append(["train_teachers", *words])
-    if config.caches:  # which passes over those that are whole
-        programs.append(["distill.cache", str(path)])
-    return programs
+    *needed, _ = jobs_of_config([str(path)]).values()
+    return [job.words for job in needed if not is_done(job)]
 
 
 def held_out(path: Path, run: Path) -> Falls:

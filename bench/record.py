@@ -251,40 +251,15 @@ def made(setting: Setting, recipe: Path, seed: int) -> tuple[dict[str, float], s
 
 def jobs_for(recipe: Path, seed: int) -> dict[str, "Job"]:
     """What a recipe needs, in order and itself last; its teachers with seeds of their own."""
-    from distill.cells import Study, cells_of
-    from distill.config import DistillConfig
-    from distill.jobs import Job, jobs_of
+    from distill.jobs import Job, jobs_of_config
     from train_teachers.config import TrainConfig, load_config
 
-    words = [f"seed={seed}", "revisions=false"]
-    if recipe.parts[0] != "distill":
-        config = load_config(TrainConfig, recipe, words)
-        return {
-            config.name: Job(
-                config.name, "teacher", ["train_teachers", str(recipe), *words], config, frozenset()
-            )
-        }
-    config = load_config(DistillConfig, recipe)
-    own = f"runs/{config.control().name}/export"
-    fields = {
-        f"teachers.{name}.path": "runs/{control}/export"
-        for name, teacher in config.teachers.items()
-        if teacher.path == own
-    }
-    study = Study(
-        name=recipe.stem,
-        base=str(recipe),
-        fixed={"revisions": False},
-        beside={"student": fields},
-        seeds=[seed],
-    )
-    (cell,) = cells_of(study)
-    jobs, needed = jobs_of(study, [cell]), {cell.run}
-    for job in reversed(jobs.values()):
-        if job.name in needed:
-            needed |= job.after
-    wanted = {name: job for name, job in jobs.items() if name in needed}
-    return {name: _seeded(job, seed) if job.kind == "teacher" else job for name, job in wanted.items()}
+    words = [str(recipe), f"seed={seed}", "revisions=false"]
+    if recipe.parts[0] == "distill":
+        jobs = jobs_of_config(words)
+        return {name: _seeded(job, seed) if job.kind == "teacher" else job for name, job in jobs.items()}
+    config = load_config(TrainConfig, words[0], words[1:])
+    return {config.name: Job(config.name, "teacher", ["train_teachers", *words], config, frozenset())}
 
 
 def _seeded(job: "Job", seed: int) -> "Job":

@@ -1,4 +1,4 @@
-"""What a study has to train, each job behind what it needs, and what that will take."""
+"""What a study or a config has to have trained, each job behind what it needs, and what that will take."""
 
 import heapq
 import shlex
@@ -19,7 +19,7 @@ from train_teachers.stand_ins import declared_shape, words_of_run
 
 
 class Job(NamedTuple):
-    """One program of a study."""
+    """One program of a study, or of what a config needs."""
 
     name: str
     kind: str
@@ -36,26 +36,47 @@ def jobs_of(study: Study, cells: list[Cell]) -> dict[str, Job]:
     own = {cell.config.name for cell in cells} | {cell.config.control_name for cell in cells}
     jobs: dict[str, Job] = {}
     for cell in cells:
-        config, control = cell.config, cell.config.control()
-        begun = [_trained(path, own, jobs, what) for what, path in _models_of(control)]
-        words = ["distill", *cell.words, "--control"]
-        jobs.setdefault(
-            control.name, Job(control.name, "control", words, control, frozenset(filter(None, begun)))
-        )
-        if not cell.distilled:
-            continue
-        needed = [_trained(path, own, jobs, what) for what, path in _models_of(config)]
-        for folder in config.caches:
-            words = ["distill.cache", *cell.words]
-            job = Job(folder, "cache", words, config, frozenset(filter(None, needed)))
-            if _kept(jobs.setdefault(folder, job).config, folder) != _kept(config, folder):
-                raise UserError(
-                    f"study {study.name}: {cell.label} and another cell keep different things in {folder}"
-                )
-            needed.append(folder)
-        words = ["distill", *cell.words]
-        jobs[config.name] = Job(config.name, "student", words, config, frozenset(filter(None, needed)))
-    return _in_order(study, jobs)
+        _add_control(jobs, own, cell.config, cell.words)
+        if cell.distilled:
+            _add_student(jobs, own, cell.config, cell.words)
+    return _in_order(jobs, f"study {study.name}")
+
+
+def jobs_of_config(words: list[str]) -> dict[str, Job]:
+    """What a config of distill/ needs to be trained, with overrides behind its path, and itself last: its control where
+    that teaches it or is where it begins.
+    """
+    config = load_config(DistillConfig, words[0], words[1:])
+    own, jobs = {config.name, config.control().name}, {}
+    _add_control(jobs, own, config, words)
+    _add_student(jobs, own, config, words)
+    ordered, needed = _in_order(jobs, words[0]), {config.name}
+    for job in reversed(ordered.values()):
+        if job.name in needed:
+            needed |= job.after
+    return {name: job for name, job in ordered.items() if name in needed}
+
+
+def _add_control(jobs: dict[str, Job], own: set[str], config: DistillConfig, words: list[str]) -> None:
+    control = config.control()
+    begun = [_trained(path, own, jobs, what) for what, path in _models_of(control)]
+    job = Job(
+        control.name, "control", ["distill", *words, "--control"], control, frozenset(filter(None, begun))
+    )
+    jobs.setdefault(control.name, job)
+
+
+def _add_student(jobs: dict[str, Job], own: set[str], config: DistillConfig, words: list[str]) -> None:
+    """A student and its caches; UserError if another student keeps something else in one of them."""
+    needed = [_trained(path, own, jobs, what) for what, path in _models_of(config)]
+    for folder in config.caches:
+        job = Job(folder, "cache", ["distill.cache", *words], config, frozenset(filter(None, needed)))
+        if _kept(jobs.setdefault(folder, job).config, folder) != _kept(config, folder):
+            raise UserError(f"{config.name} and another run keep different things in {folder}")
+        needed.append(folder)
+    jobs[config.name] = Job(
+        config.name, "student", ["distill", *words], config, frozenset(filter(None, needed))
+    )
 
 
 def _kept(config: DistillConfig, folder: str) -> tuple:
@@ -98,7 +119,7 @@ def _trained(path: str, own: set[str], jobs: dict[str, Job], what: str) -> str |
     return name
 
 
-def _in_order(study: Study, jobs: dict[str, Job]) -> dict[str, Job]:
+def _in_order(jobs: dict[str, Job], place: str) -> dict[str, Job]:
     """The jobs, each behind those that it needs."""
     ordered: dict[str, Job] = {}
     while len(ordered) < len(jobs):
@@ -107,9 +128,7 @@ def _in_order(study: Study, jobs: dict[str, Job]) -> dict[str, Job]:
         }
         if not ready:
             waiting = next(name for name in jobs if name not in ordered)
-            raise UserError(
-                f"study {study.name}: {waiting} is made from itself, by way of its teachers or init"
-            )
+            raise UserError(f"{place}: {waiting} is made from itself, by way of its teachers or init")
         ordered |= ready
     return ordered
 

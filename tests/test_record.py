@@ -11,6 +11,7 @@ import distill.course
 from babylm_data.errors import UserError
 from babylm_data.sealed import LOCK, lock
 from babylm_data.stopping import Stopped
+from bench.recipes import lacking
 from bench.record import jobs_for, main
 from bench.record_page import page
 from bench.shapes import ROOT
@@ -54,6 +55,25 @@ def test_an_attempt_makes_what_its_student_needs_and_a_control_only_where_that_t
     assert {job.config.seed for job in jobs.values()} == seeds
     assert all(job.after <= jobs.keys() for job in jobs.values())
     assert all(f"seed={job.config.seed}" in job.words for job in jobs.values())
+
+
+def test_a_twin_has_its_teachers_made_and_then_what_it_keeps_of_them(tmp_path, monkeypatch):
+    twin = Path("distill/configs/ensemble-3-tiny.yaml")
+    for package in bench.record.PACKAGES:
+        (tmp_path / package).symlink_to(ROOT / package)
+    monkeypatch.chdir(tmp_path)
+    *teachers, kept = lacking(twin)
+    assert [words[2].removeprefix("name=") for words in teachers] == [
+        "nursery-llama",
+        "nursery-llama-seed1",
+        "nursery-llama-seed2",
+    ]
+    assert kept == ["distill.cache", str(twin)]
+    kept = tmp_path / "runs/ensemble-3-tiny-targets/SHA256.json"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    (tmp_path / "runs/nursery-llama-seed1/export").mkdir(parents=True)  # somebody's own
+    assert [words[2] for words in lacking(twin)] == ["name=nursery-llama", "name=nursery-llama-seed2"]
 
 
 @pytest.fixture

@@ -209,7 +209,7 @@ def test_cells_that_would_keep_different_things_in_one_cache_are_refused(write_s
     text = "base: base.yaml\nvary: {losses.soft.temperature: [1.0, 2.0]}\n"
     study = load_study(write_study(text, teachers=there, losses=losses, data=data))
     with pytest.raises(
-        UserError, match="temperature-2 and another cell keep different things in runs/a-soft"
+        UserError, match="st-temperature-2-s0 and another run keep different things in runs/a-soft"
     ):
         jobs_of(study, cells_of(study))
 
