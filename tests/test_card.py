@@ -4,12 +4,14 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from run_tree import PREPARED, add_start, edit, read_scores, write_json
 from test_tuning_shown import summary
 
+import train_teachers.run
 from babylm_data.provenance import processor
 from babylm_data.sealed import SEAL, sha256
 from eval.report.page import hardware, page
@@ -257,6 +259,26 @@ def test_the_card_names_the_processor_and_its_threads_and_keeps_a_gpus_name(stud
     assert hardware(run) == "Acme 9, 4 logical cores, 2 threads; then NVIDIA H100, 8 threads"
     run.summary["processes"] = 2
     assert hardware(run).endswith("then 2 × NVIDIA H100, 8 threads")
+
+
+def test_what_a_training_was_made_by_is_changed_by_code_and_configs_and_not_by_what_programs_write(
+    tmp_path, monkeypatch
+):
+    def git(*words):
+        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=b", *words], check=True)
+
+    (tmp_path / "train_teachers").mkdir()
+    monkeypatch.setattr(train_teachers.run, "__file__", str(tmp_path / "train_teachers/run.py"))
+    git("init", "--quiet")
+    for name in ("train_teachers/run.py", "README.md"):
+        (tmp_path / name).write_text("as it was\n")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "all")
+    (tmp_path / "README.md").write_text("with another table\n")
+    (tmp_path / "record.json").write_text("{}\n")
+    assert environment()["dirty"] is False
+    (tmp_path / "mine.yaml").write_text("lr: 1\n")
+    assert environment()["dirty"] is True
 
 
 def test_a_training_notes_the_processor_and_calls_its_device_cpu_as_before(monkeypatch):

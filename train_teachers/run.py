@@ -30,6 +30,11 @@ from train_teachers.config import TrainConfig, dump_config
 
 ROOT = Path("runs")
 MACHINE = ("device", "processor", "threads")
+CODE = (
+    ":(top)*.py",
+    ":(top)*.yaml",
+    ":(top)requirements.txt",
+)  # what decides a run; pages and records do not
 
 
 def begun(config: TrainConfig) -> dict[str, str]:
@@ -215,7 +220,7 @@ def environment() -> dict:
     return {
         "command": command_line(),
         "commit": git("rev-parse", "HEAD"),
-        "dirty": None if (changes := git("status", "--porcelain")) is None else bool(changes),
+        "dirty": None if (changes := git("status", "--porcelain", "--", *CODE)) is None else bool(changes),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
