@@ -59,24 +59,21 @@ def jobs_of_config(words: list[str]) -> dict[str, Job]:
 
 def _add_control(jobs: dict[str, Job], own: set[str], config: DistillConfig, words: list[str]) -> None:
     control = config.control()
-    begun = [_trained(path, own, jobs, what) for what, path in _models_of(control)]
-    job = Job(
-        control.name, "control", ["distill", *words, "--control"], control, frozenset(filter(None, begun))
+    after = frozenset(_begun_from(control, own, jobs))
+    jobs.setdefault(
+        control.name, Job(control.name, "control", ["distill", *words, "--control"], control, after)
     )
-    jobs.setdefault(control.name, job)
 
 
 def _add_student(jobs: dict[str, Job], own: set[str], config: DistillConfig, words: list[str]) -> None:
     """A student and its caches; UserError if another student keeps something else in one of them."""
-    needed = [_trained(path, own, jobs, what) for what, path in _models_of(config)]
+    needed = _begun_from(config, own, jobs)
     for folder in config.caches:
-        job = Job(folder, "cache", ["distill.cache", *words], config, frozenset(filter(None, needed)))
+        job = Job(folder, "cache", ["distill.cache", *words], config, frozenset(needed))
         if _kept(jobs.setdefault(folder, job).config, folder) != _kept(config, folder):
             raise UserError(f"{config.name} and another run keep different things in {folder}")
         needed.append(folder)
-    jobs[config.name] = Job(
-        config.name, "student", ["distill", *words], config, frozenset(filter(None, needed))
-    )
+    jobs[config.name] = Job(config.name, "student", ["distill", *words], config, frozenset(needed))
 
 
 def _kept(config: DistillConfig, folder: str) -> tuple:
@@ -97,6 +94,12 @@ def _models_of(config: TrainConfig) -> list[tuple[str, str]]:
     return found
 
 
+def _begun_from(config: TrainConfig, own: set[str], jobs: dict[str, Job]) -> list[str]:
+    """The names of the jobs that make the models that a run begins from, which are added."""
+    made = (_trained(path, own, jobs, what) for what, path in _models_of(config))
+    return [name for name in made if name]
+
+
 def _trained(path: str, own: set[str], jobs: dict[str, Job], what: str) -> str | None:
     """The name of the job that makes the model at a path, which is added where no cell is it; None if it is there."""
     folder = Path(path)
@@ -114,8 +117,8 @@ def _trained(path: str, own: set[str], jobs: dict[str, Job], what: str) -> str |
     config = load_config(TrainConfig, words[0], words[1:])
     if folder.is_dir() and not finished(config):
         return None  # trained with fields of its own
-    begun = [_trained(path, own, jobs, what) for what, path in _models_of(config)]
-    jobs[name] = Job(name, "teacher", ["train_teachers", *words], config, frozenset(filter(None, begun)))
+    after = frozenset(_begun_from(config, own, jobs))
+    jobs[name] = Job(name, "teacher", ["train_teachers", *words], config, after)
     return name
 
 

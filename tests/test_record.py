@@ -1,5 +1,6 @@
 """What comes out within a budget of minutes: what an attempt has to make, and the page of the records."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ from babylm_data.errors import UserError
 from babylm_data.sealed import LOCK, lock
 from babylm_data.stopping import Stopped
 from bench.recipes import lacking
-from bench.record import jobs_for, main
+from bench.record import jobs_for, linked, main
 from bench.record_page import page
 from bench.shapes import ROOT
 
@@ -44,12 +45,10 @@ def in_the_root(monkeypatch):
     ],
 )
 def test_an_attempt_makes_what_its_student_needs_and_a_control_only_where_that_teaches(
-    tmp_path, monkeypatch, recipe, kinds, seeds
+    tmp_path, recipe, kinds, seeds
 ):
-    for package in bench.record.PACKAGES:
-        (tmp_path / package).symlink_to(ROOT / package)
-    monkeypatch.chdir(tmp_path)  # where no model is there yet
-    jobs = jobs_for(Path(f"{recipe}.yaml"), 2000)
+    with linked(tmp_path):  # where no model is there yet
+        jobs = jobs_for(Path(f"{recipe}.yaml"), 2000)
     assert sorted(job.kind for job in jobs.values()) == sorted(kinds)
     assert list(jobs.values())[-1].kind == kinds[-1]
     assert {job.config.seed for job in jobs.values()} == seeds
@@ -57,12 +56,10 @@ def test_an_attempt_makes_what_its_student_needs_and_a_control_only_where_that_t
     assert all(f"seed={job.config.seed}" in job.words for job in jobs.values())
 
 
-def test_a_twin_has_its_teachers_made_and_then_what_it_keeps_of_them(tmp_path, monkeypatch):
+def test_a_twin_has_its_teachers_made_and_then_what_it_keeps_of_them(tmp_path):
     twin = Path("distill/configs/ensemble-3-tiny.yaml")
-    for package in bench.record.PACKAGES:
-        (tmp_path / package).symlink_to(ROOT / package)
-    monkeypatch.chdir(tmp_path)
-    *teachers, kept = lacking(twin)
+    with linked(tmp_path):
+        *teachers, kept = lacking(twin)
     assert [words[2].removeprefix("name=") for words in teachers] == [
         "nursery-llama",
         "nursery-llama-seed1",
@@ -73,7 +70,9 @@ def test_a_twin_has_its_teachers_made_and_then_what_it_keeps_of_them(tmp_path, m
     kept.parent.mkdir(parents=True)
     kept.touch()
     (tmp_path / "runs/nursery-llama-seed1/export").mkdir(parents=True)  # somebody's own
-    assert [words[2] for words in lacking(twin)] == ["name=nursery-llama", "name=nursery-llama-seed2"]
+    with contextlib.chdir(tmp_path):
+        left = lacking(twin)
+    assert [words[2] for words in left] == ["name=nursery-llama", "name=nursery-llama-seed2"]
 
 
 @pytest.fixture

@@ -30,11 +30,8 @@ from train_teachers.config import TrainConfig, dump_config
 
 ROOT = Path("runs")
 MACHINE = ("device", "processor", "threads")
-CODE = (
-    ":(top)*.py",
-    ":(top)*.yaml",
-    ":(top)requirements.txt",
-)  # what decides a run; pages and records do not
+# What decides a run; pages and records do not.
+CODE = (":(top)*.py", ":(top)*.yaml", ":(top)requirements.txt")
 
 
 def begun(config: TrainConfig) -> dict[str, str]:
