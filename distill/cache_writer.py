@@ -87,6 +87,8 @@ def write_caches(config: DistillConfig) -> None:
             advice = "in the teachers' pass: hold them in bf16 (teachers.NAME.precision)"
             with memory_advice(advice), room_advice(each.folder, each.bytes_left()):
                 each.write()
+    # of caches that stood already too: whoever wrote them may have been killed before this
+    passes[-1].tell_of_all()
 
 
 def refuse_full_disk(passes: list["Pass"]) -> None:
@@ -186,7 +188,6 @@ class Pass:
         # a pass that was killed before this finds all blocks done, and seals again
         os.rename(self.partial, self.folder)
         (self.folder / LOCK).unlink()
-        self._tell(goes_on=False)
         print(f"{self.folder}: {self._bytes() / 1e6:,.1f} MB")
 
     def _load(self) -> dict:
@@ -274,10 +275,17 @@ class Pass:
             return self.batches.blocks(starts)
         return Blocks.at(self.splits[split], starts, self.identity.seq_len)
 
-    def _tell(self, *, goes_on: bool = True) -> None:
-        """How many blocks are on the disk; a cache that is complete is sealed, and has no status.json."""
-        done, total = (sum(self.done[split] for split in SPLITS), sum(map(len, self.starts.values())))
-        tell(self.partial if goes_on else None, "cache", self.folder.name, done, total, goes_on=goes_on)
+    def tell_of_all(self) -> None:
+        """That nothing is left to do; not in the folder, which is sealed and has no status.json."""
+        tell(None, "cache", self.folder.name, self._blocks_in_all(), self._blocks_in_all(), goes_on=False)
+
+    def _tell(self) -> None:
+        """How many blocks are on the disk."""
+        done = sum(self.done[split] for split in SPLITS)
+        tell(self.partial, "cache", self.folder.name, done, self._blocks_in_all(), goes_on=True)
+
+    def _blocks_in_all(self) -> int:
+        return sum(map(len, self.starts.values()))
 
     @torch.no_grad()
     def _kept(self, blocks: Blocks, *, compiled: bool) -> np.ndarray:

@@ -472,6 +472,29 @@ def test_a_cache_that_is_not_there_is_asked_for_and_a_complete_one_is_left_alone
     assert (Path("cache-a") / SEAL).read_bytes() == before
 
 
+def test_all_is_done_is_said_after_the_last_cache_and_again_where_who_wrote_it_could_not(make_cached, monkeypatch):
+    config, _ = make_cached({"top": 4}, write=False)
+    honest, told = cache_writer.tell, []
+
+    def killed(*words, goes_on):
+        told.append(goes_on)
+        if not goes_on:
+            raise KeyboardInterrupt
+        honest(*words, goes_on=goes_on)
+
+    monkeypatch.setenv("BABYLM_STATUS", "status-of-the-job")
+    monkeypatch.setattr(cache_writer, "tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_caches(config)
+    assert told.index(False) == len(told) - 1
+    assert Path("cache-a").is_dir() and Path("cache-b").is_dir()
+    monkeypatch.setattr(cache_writer, "tell", honest)
+    assert json.loads(Path("status-of-the-job").read_text())["goes_on"]
+    write_caches(config)
+    said = json.loads(Path("status-of-the-job").read_text())
+    assert not said["goes_on"] and said["done"] == said["of"] > 0
+
+
 def test_a_disk_without_room_is_told_before_the_pass_begins(make_cached, monkeypatch):
     config, _ = make_cached({"top": 4}, write=False)
     usage = shutil.disk_usage(".")._replace(free=1000)
