@@ -2,18 +2,22 @@
     python -m bench.gpu_record CARRIED --out DIR [--minutes 10] [key.path=value …]
 
 What a card is worth in a quarter of an hour: a hybrid, and a student of its shape that it teaches, as many passes as go
-into the minutes, at most ten (distill/configs/gpu-quarter.yaml, with these fields changed). All counts but the scoring,
-for which two or three minutes more are wise: unpacking, compiling, the few steps by which it is foretold how many words
-fit, the hybrid, the student. Where a command may take ten minutes in all, give it seven.
+into the minutes, at most ten (distill/configs/gpu-quarter.yaml, with these fields changed). All counts but the scoring:
+unpacking, compiling, the few steps by which it is foretold how many words fit, the hybrid, the student.
+
+The scoring takes two or three minutes more. Where a command may take ten in all, give this one 9.5 and call it again
+with the same words while --work is still there: where both are trained it goes on with the scores that are lacking.
 
 DATA is what `python -m babylm_data --raw DIR --vocab-size 8192` made; CARRIED holds it with BLiMP and its supplement.
 Into --out come, for machines of which only small files are brought back: results.json, which `python -m bench.record
---table` renders, written as soon as there is anything to tell; the student's weights in bfloat16 in pieces; and
-rest.tar.gz, which unpacked beside the pieces makes a folder that AutoModelForCausalLM and `python -m eval` read, with
-how both were trained and scored. Each is written after every step of the way, so what is cut off is not lost.
+--table` renders, several seeds as one table (give later ones the data.words of the first); the student's weights in
+bfloat16 in pieces; and rest.tar.gz, which unpacked beside the pieces makes a folder that AutoModelForCausalLM and
+`python -m eval` read, with how both were trained and scored, item by item. Each is written as soon as there is anything
+to tell.
 """
 
 import argparse
+import contextlib
 import hashlib
 import io
 import json
@@ -27,8 +31,8 @@ from pathlib import Path
 
 from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import json_table
-from babylm_data.sealed import SEAL, verify, write_whole
-from bench.record import PACKAGES, clean, scored, timed, told
+from babylm_data.sealed import SEAL, sha256, verify, write_whole
+from bench.record import PACKAGES, TRAINED, clean, gflops, origin, scored, timed, told
 from bench.shapes import ROOT
 
 BEGAN = time.monotonic()
@@ -41,7 +45,7 @@ TRIED = 40  # steps by which the rate is foretold
 SPARE = 0.92  # of the time that is left: what training takes beside its steps, and what the rate is off
 START = 20.0  # seconds of each of the two starts
 PIECE = "16.7MB"  # just below 16 MiB
-KEPT = ("*.json", "*.jsonl", "*.yaml", "eval-*/scores.json")
+KEPT = ("*.json", "*.jsonl", "*.yaml", "eval-*/scores.json", "eval-*/*/items.json")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,10 +78,20 @@ def main(argv: list[str]) -> int:
     if inside := [path for path in (carried, out, Path.cwd()) if work in (path, *path.parents)]:
         raise UserError(f"--work {args.work} is emptied, and {inside[0]} lies in it: name another folder")
     out.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["python", "-m", "bench.gpu_record", *argv])
-    record = {"minutes": args.minutes, "commands": [command], "attempts": []}
-    with clean(work):
-        failed = carry_out(carried, out, ["compile=true", *args.overrides], record)
+    asked = [sha256(carried), args.minutes, args.overrides]
+    trained = json_table(work / TRAINED)
+    if trained and trained["asked"] == asked:
+        print("both are trained: their scores are next", flush=True)
+        record = trained["record"]
+    else:
+        command = shlex.join(["python", "-m", "bench.gpu_record", *argv])
+        record = {"minutes": args.minutes, "commands": [command], "attempts": []}
+        with clean(work):
+            carry_out(carried, out, ["compile=true", *args.overrides], record)
+            write_whole(Path(TRAINED), json.dumps({"asked": asked, "record": record}))
+    with contextlib.chdir(work):
+        pieces(Path("runs", record["attempts"][-1]["recipe"], "export"), out)
+        failed = score(record, asked, out)
     return int(failed or record["attempts"][-1]["minutes"] > args.minutes)
 
 
@@ -85,7 +99,6 @@ def pack(prepared: Path, data: Path, carried: Path) -> None:
     """Write the file that is carried; UserError for what would fail where it is carried."""
     from distill.config import DistillConfig
     from train_teachers.config import load_config
-    from train_teachers.run import environment
 
     verify(prepared, "make it anew with `python -m babylm_data`")
     parts = {prepared: DATA} | {data / "full_eval" / task: f"{ITEMS}/full_eval/{task}" for task in TASKS}
@@ -98,8 +111,7 @@ def pack(prepared: Path, data: Path, carried: Path) -> None:
     if size != wanted:
         print(f"warning: {prepared} has {size:,} tokens, {CONFIG} is for {wanted:,}", file=sys.stderr)
     timed(["eval", "--check", "--data", str(data), "--tasks", *TASKS])
-    start = environment()
-    about = json.dumps({"commit": start["commit"], "dirty": start["dirty"], "code": code()}).encode()
+    about = json.dumps(origin() | {"code": code()}).encode()
     half = carried.with_name(f"{carried.name}.half")
     with tarfile.open(half, "w:gz", dereference=True) as tar:
         for path, name in parts.items():
@@ -122,36 +134,42 @@ def code() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def carry_out(carried: Path, out: Path, overrides: list[str], record: dict) -> bool:
-    """Train both and score both, here in a clean folder; whether a scoring failed."""
-    from babylm_data.speed import describe_rates
-    from bench.gauges import device_type
+def carry_out(carried: Path, out: Path, overrides: list[str], record: dict) -> None:
+    """Train both, here in a clean folder."""
     from distill.config import DistillConfig
     from train_teachers.config import load_config
 
-    products = describe_rates(device_type())
+    rates = gflops()
     config = load_config(DistillConfig, CONFIG, overrides)
     with tarfile.open(carried) as tar:
         tar.extractall(filter="data")
     Path("runs").mkdir()
     Path(config.data.path).symlink_to(Path(DATA).resolve())
-    packed = json_table(Path(ABOUT))
+    here, packed = origin(), json_table(Path(ABOUT))
+    if here["commit"] is None:  # no repository here: that of the machine where it was packed
+        here = {"commit": packed["commit"], "dirty": packed["dirty"] or packed["code"] != code()}
     words = words_for(config, overrides, 60 * record["minutes"] - (time.monotonic() - BEGAN))
     print(f"{words:,} of {config.data.words:,} words in the time", flush=True)
     for flag in ("--control", None):
         train(flag, [*overrides, f"data.words={words}"])
         run = Path("runs") / (config.control().name if flag else config.name)
-        found = told(run) | {"recipe": run.name, "seed": config.seed, "products": products, "scores": {}}
-        found |= {"minutes": (time.monotonic() - BEGAN) / 60}
-        if found["commit"] is None:  # no repository here: that of the machine where it was packed
-            found |= {"commit": packed["commit"], "dirty": packed["dirty"] or packed["code"] != code()}
+        found = (
+            told(run) | here | {"recipe": run.name, "seed": config.seed, "prepared": True, "gflops": [rates]}
+        )
+        found |= {"minutes": (time.monotonic() - BEGAN) / 60, "scores": {}}
         record["attempts"].append(found)
-        if not flag:
-            pieces(run, out)
-        bring_back(config.name, out, record)
+        bring_back(out, record)
+
+
+def score(record: dict, asked: list, out: Path) -> bool:
+    """Score what is not scored yet, here where both were trained; whether one failed."""
     failed = False
-    for found in reversed(record["attempts"]):  # the student first
+    for found in record[
+        "attempts"
+    ]:  # the student's weights are brought back, and could be scored elsewhere too
         for backend, tasks in ASKED.items():
+            if all(f"{task}, {backend}" in found["scores"] for task in tasks):
+                continue
             try:
                 scores = scored(Path("runs") / found["recipe"], Path(ITEMS), tasks, backend)
             except UserError as error:
@@ -159,7 +177,9 @@ def carry_out(carried: Path, out: Path, overrides: list[str], record: dict) -> b
                 failed = True
                 continue
             found["scores"] |= {f"{task}, {backend}": value for task, value in scores.items()}
-            bring_back(config.name, out, record)
+            write_whole(Path(TRAINED), json.dumps({"asked": asked, "record": record}))
+            bring_back(out, record)
+    bring_back(out, record)
     return failed
 
 
@@ -180,7 +200,8 @@ def words_for(config, overrides: list[str], seconds: float) -> int:
     for flag, name in (("--control", "trial-control"), (None, "trial")):
         train(flag, tried)
         taken += seconds_a_word(Path("runs") / name)
-    left = seconds - (time.monotonic() - began) - 2 * START
+    if (left := seconds - (time.monotonic() - began) - 2 * START) <= 0:
+        raise UserError(f"the trial alone took {time.monotonic() - BEGAN:.0f} seconds: give more --minutes")
     return min(config.data.words, max(1, round(SPARE * left / taken)))
 
 
@@ -197,25 +218,31 @@ def train(flag: str | None, overrides: list[str]) -> None:
     timed(["distill", CONFIG, *overrides, *([flag] if flag else [])])
 
 
-def pieces(run: Path, out: Path) -> None:
+def pieces(export: Path, out: Path) -> None:
     """The weights in bfloat16, in pieces."""
     import torch
     from huggingface_hub import save_torch_state_dict
     from safetensors.torch import load_file
 
-    weights = load_file(run / "export/model.safetensors")
+    weights = load_file(export / "model.safetensors")
+    for before in out.glob("model*.safetensors"):
+        before.unlink()
     halved = {name: value.to(torch.bfloat16) for name, value in weights.items()}
     save_torch_state_dict(halved, out, max_shard_size=PIECE)
     for index in out.glob("*.index.json"):  # a file less to bring back
         shutil.move(index, index.name)
 
 
-def bring_back(student: str, out: Path, record: dict) -> None:
+def bring_back(out: Path, record: dict) -> None:
     """What there is to tell so far, and all else of the student's export, but the seal of its whole weights."""
     write_whole(out / "results.json", json.dumps(record, indent=1) + "\n")
+    exports = [Path("runs", found["recipe"], "export") for found in record["attempts"][1:]]  # the student's
     half = out / "rest.half"
     with tarfile.open(half, "w:gz") as tar:
-        for path in [*Path("runs", student, "export").glob("*"), *Path().glob("*.index.json")]:
+        for path in [
+            *(path for export in exports for path in export.glob("*")),
+            *Path().glob("*.index.json"),
+        ]:
             if path.suffix != ".safetensors" and path.name != SEAL:
                 tar.add(path, path.name)
         for found in record["attempts"]:

@@ -3,13 +3,14 @@
 
 From raw text to BLiMP within so many minutes, all counted but the scoring: the corpus is prepared, what a student needs
 is made (teachers, its control where that teaches it, caches), and the student is trained. A CONFIG of train_teachers/
-is a run without teachers. Every attempt begins from nothing in a folder of its own, compiled code included, and has
-seeds from a thousand times its own on. Several configs take turns, seed by seed, so that they meet the same machine:
-name the record that stands first, what is to beat it behind. Nothing else may run beside it.
+is a run without teachers. Every attempt begins from nothing in a folder of its own, with a copy of the code as it then
+stands and none that is compiled, and has seeds from a thousand times its own on. Several configs take turns, seed by
+seed, so that they meet the same machine: name the record that stands first, what is to beat it behind. Nothing else may
+run beside it.
 
-A finished attempt is passed over, and so is one that failed; one that was stopped begins again, for its minutes are its
-result, unless only its scores were lacking. --json is written after every attempt, with what it held of other seeds and
-recipes. --table renders such files.
+A finished attempt is passed over, and so is one that failed, until its folder is deleted; one that was stopped begins
+again, for its minutes are its result, unless only its scores were lacking. --json is written after every attempt, with
+what it held of other seeds and recipes. --table renders such files: those of the same minutes and recipes as one.
 """
 
 import argparse
@@ -42,6 +43,7 @@ STRIDE = 1000  # between the seeds of one attempt and of the next, so that its t
 PACKAGES = ("babylm_data", "train_teachers", "distill", "eval")
 CONFIGS = (ROOT / "distill/configs", ROOT / "train_teachers/configs")
 TRAINED, DONE = "trained.json", "attempt.json"
+OURS = ".of-bench-record"  # in a folder that may be emptied
 
 
 class Setting(NamedTuple):
@@ -91,13 +93,10 @@ def main(argv: list[str]) -> int:
     if args.table:
         from bench.record_page import page
 
-        records = [json_table(path) for path in args.paths]
-        if unread := [str(path) for path, found in zip(args.paths, records, strict=True) if found is None]:
-            raise UserError(f"{unread[0]} is no record: name files that --json wrote")
-        write_whole(args.table, page(records))
+        write_whole(args.table, page([read_record(path) for path in args.paths]))
         return 0
     setting, recipes = setting_of(args), recipes_of(args.paths)
-    if args.json and (before := json_table(args.json)) and before["minutes"] != args.minutes:
+    if args.json and args.json.exists() and (before := read_record(args.json))["minutes"] != args.minutes:
         raise UserError(
             f"{args.json} is of {before['minutes']:g} minutes: name another file for other budgets"
         )
@@ -106,15 +105,12 @@ def main(argv: list[str]) -> int:
             jobs_for(recipe, 0)
     if items := [task for task in setting.tasks if task != "perplexity"]:
         timed(["eval", "--check", "--data", str(setting.data), "--tasks", *items])
-    from babylm_data.speed import describe_rates
-    from bench.gauges import device_type
-
-    products, attempts = describe_rates(device_type()), []
+    attempts = []
     setting.out.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(lock(setting.out / LOCK)):
         for seed in args.seeds:
             for recipe in recipes:
-                attempts.append(attempt(setting, recipe, seed, products))
+                attempts.append(attempt(setting, recipe, seed))
                 print(line(attempts[-1]), flush=True)
                 if args.json:
                     keep(
@@ -150,49 +146,76 @@ def recipes_of(paths: list[Path]) -> list[Path]:
     return [path.resolve().relative_to(ROOT) for path in paths]
 
 
-def attempt(setting: Setting, recipe: Path, seed: int, products: str) -> dict:
+def attempt(setting: Setting, recipe: Path, seed: int) -> dict:
     """One recipe with one seed, from nothing to its scores; what was written of it if it is finished."""
     place = setting.out / f"{recipe.stem}-s{seed}"
-    asked = digest(setting, recipe, seed)
+    asked, scoring = digest(setting, recipe, seed), [setting.tasks, setting.backend]
     found, trained = json_table(place / DONE), json_table(place / TRAINED)
     if any(known and known["asked"] != asked for known in (found, trained)):
         raise UserError(
             f"{place}: was made by another config, text or other options: delete it, or give --out DIR"
         )
-    if found:
+    if found and ("failed" in found or found["scoring"] == scoring):
         return found
-    about = {"asked": asked, "recipe": recipe.stem, "seed": seed, "products": products}
     if not trained:
+        about = {"asked": asked, "recipe": recipe.stem, "seed": seed, "prepared": setting.raw is None}
+        about |= origin() | {"gflops": [gflops()]}
         with clean(place):
             try:
                 seconds, run = made(setting, recipe, seed * STRIDE)
             except UserError as error:
-                failed = about | {"failed": str(error)}
+                failed = about | {"failed": f"{error}; delete {place} to try it again"}
                 write_whole(place / DONE, json.dumps(failed, indent=1) + "\n")
                 return failed
+        about["gflops"].append(gflops())
         trained = about | {"seconds": seconds, "run": run, "minutes": sum(seconds.values()) / 60}
         write_whole(place / TRAINED, json.dumps(trained, indent=1) + "\n")
     run = place / trained["run"]
-    found = trained | told(run) | {"scores": scored(run, setting.data, setting.tasks, setting.backend)}
+    found = told(run) | trained | {"scoring": scoring}
+    found["scores"] = scored(run, setting.data, setting.tasks, setting.backend)
     write_whole(place / DONE, json.dumps(found, indent=1) + "\n")
     return found
 
 
 def digest(setting: Setting, recipe: Path, seed: int) -> str:
-    """Of all that is asked of an attempt."""
+    """Of all that an attempt is made from, but the code: how it is scored is not of it."""
     with bare():  # whatever lies in the runs/ of the repository
         jobs = jobs_for(recipe, seed * STRIDE)
-    asked = {name: job.config.model_dump(mode="json") for name, job in jobs.items()}
-    text = sha256(setting.prepared / SEAL) if setting.prepared else [str(setting.raw), setting.prepare]
-    more = [text, setting.tasks, setting.backend, setting.at_once]
-    return hashlib.sha256(json.dumps([asked, more], sort_keys=True).encode()).hexdigest()
+    # what is as it would be anyhow is left out: a field that comes to the kit makes no other attempt
+    asked = {name: job.config.model_dump(mode="json", exclude_defaults=True) for name, job in jobs.items()}
+    if setting.prepared:
+        text = [sha256(setting.prepared / SEAL)]
+    else:
+        files = sorted(path for path in setting.raw.rglob("*") if path.is_file())
+        text = [setting.prepare, {path.relative_to(setting.raw).as_posix(): sha256(path) for path in files}]
+    return hashlib.sha256(json.dumps([asked, text, setting.at_once], sort_keys=True).encode()).hexdigest()
+
+
+def origin() -> dict:
+    """The commit of this code, and whether it was changed since."""
+    from train_teachers.run import environment
+
+    start = environment()
+    return {name: start[name] for name in ("commit", "dirty")}
+
+
+def gflops() -> dict[str, int]:
+    """{number format: the machine's rate of matrix products as it is now, in GFLOP/s}."""
+    from babylm_data.speed import product_rates
+    from bench.gauges import device_type
+
+    product_rates.cache_clear()
+    return {name: round(rate / 1e9) for name, rate in product_rates(device_type()).items()}
 
 
 @contextlib.contextmanager
-def linked(place: Path) -> Iterator[None]:
-    """Within it the working directory is `place`, which has the kit's packages beside what it had."""
+def equipped(place: Path) -> Iterator[None]:
+    """Within it the working directory is `place`, which has a copy of the kit's packages beside what it had.
+
+    A copy, so that nobody's work at the code meanwhile changes the later stages of an attempt.
+    """
     for package in PACKAGES:
-        (place / package).symlink_to(ROOT / package)
+        shutil.copytree(ROOT / package, place / package, ignore=shutil.ignore_patterns("__pycache__"))
     with contextlib.chdir(place):
         yield
 
@@ -200,7 +223,7 @@ def linked(place: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def bare() -> Iterator[None]:
     """Within it the working directory has the kit's packages alone, and is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="record-") as folder, linked(Path(folder)):
+    with tempfile.TemporaryDirectory(prefix="record-") as folder, equipped(Path(folder)):
         yield
 
 
@@ -210,14 +233,15 @@ def clean(place: Path) -> Iterator[None]:
     was compiled for another run; UserError where it is a folder that was not made so.
     """
     if place.exists():
-        if any(place.iterdir()) and not (place / PACKAGES[0]).is_symlink():
+        if any(place.iterdir()) and not (place / OURS).exists():
             raise UserError(f"{place} holds what this program did not make: empty it, or name another folder")
         shutil.rmtree(place)
     place.mkdir(parents=True)
+    (place / OURS).touch()
     before = dict(os.environ)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(place / "compiled")
     try:
-        with linked(place):
+        with equipped(place):
             yield
     finally:
         os.environ.clear()
@@ -294,16 +318,23 @@ def told(run: Path) -> dict:
     """What a reader asks of a run."""
     summary, start = json_table(run / "summary.json"), json_table(run / "environment.json")
     kept = {name: summary[name] for name in ("parameters", "words_seen", "precision")}
-    return kept | {name: start[name] for name in ("commit", "dirty", "started", "processor", "device")}
+    return kept | {name: start[name] for name in ("started", "processor", "device")}
+
+
+def read_record(path: Path) -> dict:
+    """What --json wrote; UserError if it is something else."""
+    found = json_table(path)
+    if found is None or not {"minutes", "commands", "attempts"} <= found.keys():
+        raise UserError(f"{path} is no record: name files that --json wrote")
+    return found
 
 
 def keep(path: Path, minutes: float, command: str, attempts: list[dict]) -> None:
-    """Write the attempts, and what the file has of others."""
-    now = {(each["recipe"], each["seed"]) for each in attempts}
-    before = json_table(path) or {"attempts": [], "commands": []}
-    others = [each for each in before["attempts"] if (each["recipe"], each["seed"]) not in now]
+    """Write the attempts, and what the file has of others; each where it first stood."""
+    before = read_record(path) if path.exists() else {"attempts": [], "commands": []}
+    of = {(each["recipe"], each["seed"]): each for each in [*before["attempts"], *attempts]}
     commands = list(dict.fromkeys([*before["commands"], command]))
-    record = {"minutes": minutes, "commands": commands, "attempts": [*others, *attempts]}
+    record = {"minutes": minutes, "commands": commands, "attempts": list(of.values())}
     write_whole(path, json.dumps(record, indent=1) + "\n")
 
 

@@ -1,21 +1,31 @@
 """The page of records: a table for each file that `python -m bench.record --json` wrote."""
 
+from itertools import chain
 from statistics import fmean, stdev
 
+from eval.compare.paired import run_difference
+from eval.runs.run_folder import machines
 from eval.tasks import title as named
 
 HEAD = """# Records
 
 What came out within a budget of minutes, all counted but the scoring. Scores are means over seeds ± their standard
 deviation; in brackets the difference from the first recipe of the table, its 95 % interval and p by Welch's t-test over
-seeds, of each comparison by itself. Rendered by `python -m bench.record --table`, from the files in `records/`.
+seeds, of each comparison by itself. Recipes need not fill the budget alike, nor read equally much: this tells which is
+best within it, not what a loss or a teacher is worth. Rendered by `python -m bench.record --table`, from the files in
+`records/`.
 
 """
 
 
 def page(records: list[dict]) -> str:
-    """The page of all records, the first given first."""
-    return HEAD + "\n".join(section(record) for record in records)
+    """The page of all records, the first given first; of those of the same minutes and recipes one table."""
+    of: dict[tuple, dict] = {}
+    for record in records:
+        key = record["minutes"], frozenset(each["recipe"] for each in record["attempts"])
+        both = {part: of.get(key, {}).get(part, []) + record[part] for part in ("commands", "attempts")}
+        of[key] = {"minutes": record["minutes"], **both}
+    return HEAD + "\n".join(section(record) for record in of.values())
 
 
 def section(record: dict) -> str:
@@ -25,27 +35,37 @@ def section(record: dict) -> str:
         recipes[each["recipe"]].append(each)
     whole = [each for each in record["attempts"] if "failed" not in each]
     tasks = list(dict.fromkeys(task for each in whole for task in each["scores"]))
-    machines = _all(each["processor"] if each["device"] == "cpu" else each["device"] for each in whole)
     commits = _all(
         f"`{(each['commit'] or 'unknown')[:10]}`{' with changes' if each['dirty'] else ''}" for each in whole
     )
-    titles = [
-        "recipe", "seeds", "parameters", "words of exposure", "minutes", *map(title, tasks)
-    ]  # fmt: skip
-    first = next(iter(recipes.values()))
-    return "\n".join(
-        [
-            f"## {record['minutes']:g} minutes on {machines}",
-            "",
-            f"{_all(each['started'][:10] for each in whole)}; {_all(each['products'] for each in whole)}; commit "
-            f"{commits}; {', '.join(f'`{command}`' for command in record['commands'])}",
-            "",
-            f"| {' | '.join(titles)} |",
-            "| --- " + "| ---: " * (len(titles) - 1) + "|",
-            *(row(name, runs, first, tasks, record["minutes"]) for name, runs in recipes.items()),
-            "",
-        ]
+    titles = ["recipe", "seeds", "parameters", "words its student reads", "minutes", *map(title, tasks)]
+    first, dates = next(iter(recipes.values())), _all(each["started"][:10] for each in whole)
+    commands = ", ".join(f"`{command}`" for command in dict.fromkeys(record["commands"]))
+    lines = [
+        f"## {record['minutes']:g} minutes on {', '.join(machines(whole))}",
+        "",
+        f"{dates}; products: {rates(whole)}; commit {commits}; {commands}",
+        *["The text was prepared beforehand, which is not counted."]
+        * any(each["prepared"] for each in whole),
+        "",
+        f"| {' | '.join(titles)} |",
+        "| --- " + "| ---: " * (len(titles) - 1) + "|",
+        *(row(name, runs, first, tasks, record["minutes"]) for name, runs in recipes.items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def rates(whole: list[dict]) -> str:
+    """What the machine multiplied before and after the attempts, from the least to the most of each format."""
+    found = [each for attempt in whole for each in attempt["gflops"]]
+    ends = {
+        name: sorted(each[name] for each in found if name in each) for name in dict.fromkeys(chain(*found))
+    }
+    told = (
+        f"{name} {low:,}" + (f" to {high:,}" if high > low else "") for name, (low, *_, high) in ends.items()
     )
+    return f"{', '.join(told)} GFLOP/s"
 
 
 def row(name: str, runs: list[dict], first: list[dict], tasks: list[str], minutes: float) -> str:
@@ -58,7 +78,8 @@ def row(name: str, runs: list[dict], first: list[dict], tasks: list[str], minute
     taken = spread([run["minutes"] for run in whole], ".1f") + (
         f", **{over} over the budget**" if over else ""
     )
-    cells = [name, seeds, f"{whole[0]['parameters']:,}", f"{whole[0]['words_seen']:,}", taken]
+    words = f"{min(run['words_seen'] for run in whole):,}"
+    cells = [name, seeds, f"{whole[0]['parameters']:,}", words, taken]
     for task in tasks:
         scale, form = (1, ".4f") if task.startswith("perplexity") else (100, ".2f")
         mine, theirs = (
@@ -71,13 +92,10 @@ def row(name: str, runs: list[dict], first: list[dict], tasks: list[str], minute
 
 def difference(mine: list[float], theirs: list[float], form: str) -> str:
     """From the first recipe; nothing where one side has no spread."""
-    from scipy.stats import ttest_ind
-
-    if min(len(mine), len(theirs)) < 2:
+    if not (mine and theirs) or (found := run_difference(mine, theirs))["p_value"] is None:
         return ""
-    test = ttest_ind(mine, theirs, equal_var=False)
-    low, high = test.confidence_interval()
-    return f" ({fmean(mine) - fmean(theirs):+{form}}, {low:+{form}} to {high:+{form}}, p = {test.pvalue:.2g})"
+    low, high = found["interval_runs"]
+    return f" ({found['difference']:+{form}}, {low:+{form}} to {high:+{form}}, p = {found['p_value']:.2g})"
 
 
 def title(task: str) -> str:

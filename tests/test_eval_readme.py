@@ -8,7 +8,8 @@ import pytest
 from run_tree import BASE, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
-from eval.report.readme import BEGIN, END, main, record, render, rewrite_readme
+from eval.report.readme import BEGIN, END, main, record, rewrite_readme
+from eval.report.record_tables import render
 from eval.runs.lineup import read_lineup
 
 ROOT = Path(__file__).parent.parent

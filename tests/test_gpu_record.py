@@ -110,6 +110,7 @@ def test_a_hybrid_and_its_student_are_trained_scored_and_brought_back(carried, t
     pieces = sorted(out.glob("*.safetensors"))
     assert len(pieces) > 1 and all(path.stat().st_size < 30_000 for path in pieces)
     with tarfile.open(out / "rest.tar.gz") as tar:
+        assert "gpu-quarter-control/eval-mntp/blimp_filtered/items.json" in tar.getnames()
         tar.extractall(out, filter="data")
     assert find_model(str(out)) == out
     assert (out / "gpu-quarter-control/metrics.jsonl").exists() and (
@@ -123,6 +124,13 @@ def test_a_hybrid_and_its_student_are_trained_scored_and_brought_back(carried, t
 
 
 @pytest.mark.slow
+def test_where_no_time_is_left_after_the_trial_nothing_is_trained(carried, tmp_path):
+    told = [str(carried), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), *SMALL]
+    with pytest.raises(UserError, match="the trial alone took .* seconds: give more --minutes"):
+        gpu_record.main([*told, "--minutes", "0.1"])
+
+
+@pytest.mark.slow
 def test_where_time_is_short_both_have_as_many_words_as_fit(carried, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_record, "START", 0.0)
     monkeypatch.setattr(gpu_record, "SPARE", 1e-4)
@@ -133,15 +141,30 @@ def test_where_time_is_short_both_have_as_many_words_as_fit(carried, tmp_path, m
 
 
 @pytest.mark.slow
-def test_a_scoring_that_fails_takes_nothing_else_with_it(carried, tmp_path, monkeypatch):
+def test_a_scoring_that_fails_takes_nothing_else_with_it_and_the_same_words_score_what_is_lacking(
+    carried, tmp_path, monkeypatch
+):
+    asked, broken = [], {"mntp"}
+
     def scored(run, data, tasks, backend):
-        if backend == "mntp":
+        asked.append((run.name, backend))
+        if backend in broken:
             raise UserError("no more memory")
-        return {"blimp_filtered": 0.5}
+        return dict.fromkeys(tasks, 0.5)
 
     monkeypatch.setattr(gpu_record, "scored", scored)
-    told = [str(carried), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), *SMALL]
-    assert gpu_record.main(told) == 1
-    control, student = json.loads((tmp_path / "out/results.json").read_text())["attempts"]
-    assert control["scores"] == student["scores"] == {"blimp_filtered, causal": 0.5}
+    told = [str(carried), "--work", str(tmp_path / "work"), *SMALL, "--out"]
+    assert gpu_record.main([*told, str(tmp_path / "out")]) == 1
+    record = json.loads((tmp_path / "out/results.json").read_text())
+    for found in record["attempts"]:
+        assert {name.split(", ")[1] for name in found["scores"]} == {"causal"}
     assert (tmp_path / "out/rest.tar.gz").exists()
+    broken.clear()
+    asked.clear()
+    monkeypatch.setattr(gpu_record, "train", lambda *_: pytest.fail("trained again"))
+    assert gpu_record.main([*told, str(tmp_path / "again")]) == 0
+    assert asked == [("gpu-quarter-control", "mntp"), ("gpu-quarter", "mntp")]
+    whole = json.loads((tmp_path / "again/results.json").read_text())
+    assert [each["minutes"] for each in whole["attempts"]] == [each["minutes"] for each in record["attempts"]]
+    assert all(len(each["scores"]) == 5 for each in whole["attempts"])
+    assert list((tmp_path / "again").glob("*.safetensors")) and (tmp_path / "again/rest.tar.gz").exists()

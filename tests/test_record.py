@@ -13,20 +13,21 @@ from babylm_data.errors import UserError
 from babylm_data.sealed import LOCK, lock
 from babylm_data.stopping import Stopped
 from bench.recipes import lacking
-from bench.record import jobs_for, linked, main
+from bench.record import equipped, jobs_for, main
 from bench.record_page import page
 from bench.shapes import ROOT
 
 ABOUT = {
     "processor": "a processor",
     "device": "cpu",
-    "commit": "0123456789abcdef",
-    "dirty": False,
     "started": "2026-11-29T22:00:00+00:00",
     "parameters": 6_622_464,
     "words_seen": 1_600_292,
     "precision": "bf16",
 }
+
+
+ORIGIN = {"commit": "0123456789abcdef", "dirty": False}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def in_the_root(monkeypatch):
 def test_an_attempt_makes_what_its_student_needs_and_a_control_only_where_that_teaches(
     tmp_path, recipe, kinds, seeds
 ):
-    with linked(tmp_path):  # where no model is there yet
+    with equipped(tmp_path):  # where no model is there yet
         jobs = jobs_for(Path(f"{recipe}.yaml"), 2000)
     assert sorted(job.kind for job in jobs.values()) == sorted(kinds)
     assert list(jobs.values())[-1].kind == kinds[-1]
@@ -58,7 +59,7 @@ def test_an_attempt_makes_what_its_student_needs_and_a_control_only_where_that_t
 
 def test_a_twin_has_its_teachers_made_and_then_what_it_keeps_of_them(tmp_path):
     twin = Path("distill/configs/ensemble-3-tiny.yaml")
-    with linked(tmp_path):
+    with equipped(tmp_path):
         *teachers, kept = lacking(twin)
     assert [words[2].removeprefix("name=") for words in teachers] == [
         "nursery-llama",
@@ -77,20 +78,27 @@ def test_a_twin_has_its_teachers_made_and_then_what_it_keeps_of_them(tmp_path):
 
 @pytest.fixture
 def record(tmp_path, monkeypatch):
-    """record(*more arguments): two seeds of a recipe, but its hours: programs and jobs are noted in `record.done`."""
-    done, raises = [], {}
+    """record(*more arguments): two seeds of a recipe, but its hours: programs and jobs are noted in `record.done`.
+
+    By the clock that there is, a program takes a minute, jobs two, and scoring an hour.
+    """
+    done, raises, clock = [], {}, [0.0]
 
     def timed(words):
         done.append(words)
         if error := raises.get(words[0]):
             raise error
-        return 60.0
+        clock[0] += (taken := 3600.0 if words[0] == "score" else 60.0)
+        return taken
 
     def carry_out(jobs, folder, at_once):
         assert folder == Path.cwd() and os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder / "compiled")
         done.append([*jobs, at_once])
+        clock[0] += 120.0
         return raises.get("jobs", [])
 
+    monkeypatch.setattr(bench.record.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(bench.record, "gflops", lambda: {"fp32": 200})
     monkeypatch.setattr(bench.record, "timed", timed)
     monkeypatch.setattr(distill.course, "carry_out", carry_out)
     monkeypatch.setattr(bench.record, "told", lambda run: ABOUT)
@@ -98,11 +106,13 @@ def record(tmp_path, monkeypatch):
         bench.record, "scored", lambda run, *asked: timed(["score", str(run)]) and {"blimp_filtered": 0.6}
     )
 
+    (tmp_path / "raw").mkdir()
+
     def run(*more, recipe="distill/configs/nursery.yaml"):
         done.clear()
         fixed = [
             "--raw",
-            str(tmp_path),
+            str(tmp_path / "raw"),
             "--data",
             str(tmp_path),
             "--out",
@@ -130,16 +140,31 @@ def test_an_attempt_counts_all_but_the_scoring_and_trains_its_student_last_and_a
         (0, {"blimp_filtered": 0.6}),
         (1, {"blimp_filtered": 0.6}),
     ]
-    assert all(1.0 <= each["minutes"] < 1.5 for each in attempts(record))
+    assert [each["minutes"] for each in attempts(record)] == [5.0, 5.0]  # the data, the teachers, the student
 
 
-def test_what_is_finished_is_passed_over_and_what_was_made_otherwise_is_refused(record):
+def test_what_is_finished_is_passed_over_and_what_was_made_otherwise_is_refused(record, tmp_path):
     record()
     assert record() == 0 and len(record.done) == 1  # the look at the data
     with pytest.raises(UserError, match="nursery-s0: was made by another config, text or other options"):
-        record("--tasks", "blimp_fast")
-    with pytest.raises(UserError, match="made by another config"):
         record("--prepare", "--share 0.1")
+    (tmp_path / "raw/more.train").write_text("more text\n")
+    with pytest.raises(UserError, match="made by another config, text"):
+        record()
+
+
+def test_what_is_to_be_scored_otherwise_is_not_trained_again(record):
+    record()
+    assert record("--tasks", "blimp_fast") == 0
+    assert [words[0] for words in record.done] == ["eval", "score", "score"]
+    assert [each["minutes"] for each in attempts(record)] == [5.0, 5.0]
+
+
+def test_an_attempt_runs_the_code_as_it_was_when_it_began(record):
+    record()
+    for package in bench.record.PACKAGES:
+        copied = record.out / "nursery-s0" / package
+        assert not copied.is_symlink() and (copied / "__init__.py").is_file()
 
 
 def test_an_attempt_that_was_stopped_begins_anew_unless_only_its_scores_were_lacking(record):
@@ -188,7 +213,8 @@ def test_a_folder_that_an_attempt_did_not_make_is_not_emptied(record):
 def test_an_attempt_that_fails_is_told_and_the_next_is_made(record):
     record.raises["jobs"] = ["nursery-llama failed with status 2: the loss is not finite"]
     assert record() == 1
-    assert [each["failed"] for each in attempts(record)] == record.raises["jobs"] * 2
+    for each in attempts(record):
+        assert each["failed"].startswith(record.raises["jobs"][0]) and "; delete " in each["failed"]
     assert "| nursery | 0, and 2 failed |" in page([json.loads(record.file.read_text())])
 
 
@@ -201,6 +227,13 @@ def test_a_record_keeps_what_it_has_of_other_seeds_and_says_which_attempts_were_
         record()
 
 
+def test_a_recipe_that_comes_later_is_compared_with_the_same_first_one(record):
+    record("--seeds", "0")
+    record("--seeds", "0", recipe="train_teachers/configs/nursery-llama.yaml")
+    record("--seeds", "0", "1")
+    assert [each["recipe"] for each in attempts(record)] == ["nursery", "nursery-llama", "nursery"]
+
+
 def test_two_programs_at_one_record_are_refused(record):
     record.out.mkdir()
     with lock(record.out / LOCK), pytest.raises(UserError, match="in use"):
@@ -209,15 +242,20 @@ def test_two_programs_at_one_record_are_refused(record):
 
 def attempt(recipe: str, seed: int, blimp: float, minutes: float = 50.0) -> dict:
     scores = {"blimp_filtered": blimp, "perplexity": 1.7 + seed / 1000}
-    told = {"recipe": recipe, "seed": seed, "minutes": minutes, "products": "fp32 200 GFLOP/s"}
-    return ABOUT | told | {"scores": scores}
+    told = {"recipe": recipe, "seed": seed, "minutes": minutes, "prepared": False}
+    told |= {"gflops": [{"fp32": 200}, {"fp32": 190 + seed}]}
+    return ABOUT | ORIGIN | told | {"scores": scores}
 
 
 def test_a_table_of_records_has_means_and_tells_every_recipe_from_the_first():
     found = [attempt("old", seed, 0.58 + seed / 100) for seed in range(3)]
     found += [attempt("new", seed, 0.62 + seed / 100) for seed in range(3)]
     text = page([{"minutes": 60.0, "commands": ["python -m bench.record …"], "attempts": found}])
-    assert "## 60 minutes on a processor" in text and "commit `0123456789`" in text and "200 GFLOP/s" in text
+    assert (
+        "## 60 minutes on a processor" in text
+        and "commit `0123456789`" in text
+        and "fp32 190 to 200 GFLOP/s" in text
+    )
     old, new = (
         next(line for line in text.splitlines() if line.startswith(f"| {name} |")) for name in ("old", "new")
     )
@@ -228,10 +266,33 @@ def test_a_table_of_records_has_means_and_tells_every_recipe_from_the_first():
     assert "1.7010 ± 0.0010" in new
 
 
+def test_seeds_of_several_files_are_one_table_and_other_recipes_another():
+    records = [
+        {"minutes": 10.0, "commands": [f"seed {seed}"], "attempts": [attempt("old", seed, 0.6 + seed / 100)]}
+        for seed in (0, 1)
+    ]
+    records.append(
+        {"minutes": 10.0, "commands": [], "attempts": [attempt("new", 0, 0.7) | {"prepared": True}]}
+    )
+    text = page(records)
+    assert text.count("## 10 minutes") == 2 and text.count("not counted") == 1
+    assert "| old | 2 |" in text and "60.50 ± 0.71" in text and "`seed 0`, `seed 1`" in text
+
+
+def test_recipes_that_come_out_alike_have_no_difference(recwarn):
+    found = [attempt(recipe, seed, 0.6) for recipe in ("old", "new") for seed in (0, 1)]
+    text = page([{"minutes": 60.0, "commands": [], "attempts": found}])
+    assert text.count("| 60.00 ± 0.00 |") == 2 and not recwarn.list
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["distill/configs/nursery.yaml"], "name the text"),
+        (
+            ["distill/results/nursery.json", "--table", "record.md"],
+            "nursery.json is no record: name files that",
+        ),
         (["absent.yaml", "--raw", ".", "--data", "."], "absent.yaml: there is no such"),
         (["README.md", "--raw", ".", "--data", "."], "README.md: a recipe is a file in"),
         (["absent.json", "--table", "record.md"], "absent.json is no record"),

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from run_tree import BASE, PREPARED, add_start, edit, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from eval.report.curves import spread, thin
 from eval.report.page import TEMPLATES, duration, page
-from eval.report.readme import record, render
+from eval.report.readme import record
+from eval.report.record_tables import render
 from eval.runs.commands import Command, commands
 from eval.runs.evaluations import read_evaluated
 from eval.runs.lineup import read_lineup
@@ -242,7 +244,9 @@ def test_the_same_runs_give_the_same_page(html):
 
 
 def test_labels_at_the_ends_of_curves_keep_their_distance():
-    assert spread([2.0, 1.0, 1.01, 0.2], gap=0.1, lowest=0.5) == pytest.approx([2.0, 1.0, 1.1, 0.5])
+    axes = Figure().subplots()
+    axes.set_ylim(0.0, 10.0)
+    assert spread(axes, [9.0, 5.0, 5.1, -2.0]) == pytest.approx([9.0, 4.625, 5.475, 0.0])
 
 
 def test_a_thinned_curve_keeps_its_mean_and_a_short_one_its_points():

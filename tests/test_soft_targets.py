@@ -472,7 +472,9 @@ def test_a_cache_that_is_not_there_is_asked_for_and_a_complete_one_is_left_alone
     assert (Path("cache-a") / SEAL).read_bytes() == before
 
 
-def test_all_is_done_is_said_after_the_last_cache_and_again_where_who_wrote_it_could_not(make_cached, monkeypatch):
+def test_all_is_done_is_said_after_the_last_cache_and_again_where_who_wrote_it_could_not(
+    make_cached, monkeypatch
+):
     config, _ = make_cached({"top": 4}, write=False)
     honest, told = cache_writer.tell, []
 

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from test_compare import choice_task, write_folder
 from babylm_data.errors import UserError
 from babylm_data.sealed import sha256
 from eval.compare.seeds import seeds_to_settle
-from eval.report.readme import BEGIN, END, render
+from eval.report.readme import BEGIN, END
 from eval.report.readme import main as readme
+from eval.report.record_tables import render
 from eval.runs.run_folder import SUMMARY
 from eval.study import cells as cells_module
 from eval.study import finished as finished_module
@@ -431,26 +433,30 @@ def test_a_study_of_cells_is_a_table_in_a_readme_and_what_is_told_apart_is_bold(
     lines = [
         line.split(" | ") for line in Path("README.md").read_text().splitlines() if line.startswith("| ")
     ]
-    assert lines[0] == [
-        "| model",
-        "BLiMP (fast), %",
-        "Held-out text, bits per byte |",
-    ]  # and no loss beside it
-    assert [line[0] for line in lines[1:]] == ["| ---", "| control", "| good", "| same", "| bad"]
+    # what it is judged by is the first
+    measures = ["Held-out hard loss, nats a token", "BLiMP (fast), %", "Held-out text, bits per byte |"]
+    assert lines[0] == ["| model", *measures]
+    assert [line[0] for line in lines[1:6]] == ["| ---", "| control", "| good", "| same", "| bad"]
+    assert lines[6] == ["| the one less the other", *measures]
+    assert [line[0] for line in lines[7:]] == ["| ---", "| good, not bad"]
     found = compared(study).cells["perplexity"]["good"]
     low, high = found["interval"]
-    assert lines[3][2] == (
+    assert lines[3][3] == (
         f"{found['mean']:.4f} ± {found['standard_deviation']:.4f} "
         f"(**{found['difference']:+.4f}**, {low:+.4f} to {high:+.4f}) |"
     )
-    assert lines[2][2] == f"{found['control_mean']:.4f} ± {found['noise']:.4f} |"
-    assert "**" not in "".join(lines[4]) and "**" in lines[5][1]
+    assert lines[2][3] == f"{found['control_mean']:.4f} ± {found['noise']:.4f} |"
+    assert "**" not in "".join(lines[4]) and "**" in lines[5][2]
+    assert ElementTree.fromstring(Path("st.svg").read_text()).tag.endswith("svg")
+    assert "(st.svg)" in Path("README.md").read_text()
     content = json.loads(Path("st.json").read_text())
     content["measures"]["perplexity"]["good"]["interval"] = None  # of one seed
     del content["measures"]["perplexity"]["same"]
+    content["measures"]["hard"]["same"]["settles"] = "12"
+    assert "; 12 seeds would tell) |" in render([content])
     assert "**) |" in render([content]) and ") | – |" in render([content])
     content["measures"] = {}
-    assert "| model |" not in render([content])
+    assert "| model |" not in render([content]) and "| the one" not in render([content])
 
 
 def test_a_study_is_not_judged_by_what_nobody_was_asked(study):

@@ -1,11 +1,12 @@
-"""The report's pictures of scores: a row for each phenomenon, a mark for each run."""
+"""Pictures of scores, a row for each phenomenon and a mark for each run, and of differences over seeds."""
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eval.compare.measures import Measure
 from eval.report.looks import look_of
-from eval.report.svg import INK, MUTED, PAPER, STUDENT, STYLE, WIDTH, svg
+from eval.report.svg import INK, MUTED, PAPER, STUDENT, STYLE, WIDTH, WORSE, svg
 from eval.results.scores_table import unit
 from eval.runs.lineup import Lineup
 from eval.runs.run_folder import Run
@@ -71,3 +72,28 @@ def draw_scores(axes: Axes, lineup: Lineup, run: Run, results: list[dict]) -> No
         elinewidth=0.9,
         zorder=5 if run.role == "student" else 4,
     )
+
+
+def differences_chart(found: dict[str, dict], measure: Measure, what: str) -> str:
+    """A row for each difference, the best first: its interval, its mean, and each seed as a small mark."""
+    names = measure.best_first(found)[::-1]
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"{what} {measure.name}"}):
+        figure = Figure(figsize=(WIDTH, 0.75 + 0.27 * len(names)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
+        for row, name in enumerate(names):
+            cell = found[name]
+            colour = {"better": STUDENT, "worse": WORSE}.get(cell["verdict"], MUTED)
+            if cell["interval"]:
+                axes.plot(list(map(measure.times, cell["interval"])), [row, row], color=colour, linewidth=1.6)
+            seeds = list(map(measure.times, cell["by_seed"]))
+            axes.plot(seeds, [row] * len(seeds), "|", color=colour, markersize=7, markeredgewidth=0.9)
+            axes.plot([measure.times(cell["difference"])], [row], "o", color=colour, markersize=5.5)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        better = "less is better" if measure.less_is_better else "more is better"
+        axes.set_xlabel(f"{measure.in_a_sentence}: {what} ({better})")
+        axes.grid(axis="y")
+        axes.spines["left"].set_visible(False)
+        return svg(figure, f"{measure.heading}: {what}")

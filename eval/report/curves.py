@@ -1,5 +1,6 @@
 """The report's pictures of what went on in training: losses and scores against words of exposure."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import matplotlib
@@ -43,7 +44,7 @@ def held_out_chart(lineup: Lineup) -> str | None:
         low = min(min(curves[run.name][1]) for run in drawn)
         margin = 0.06 * (top - low) or 0.1
         axes.set_ylim(low - margin, top + margin)  # the first, steep words would flatten all that follows
-        heights = spread(ends, gap=0.085 * (top - low + 2 * margin), lowest=low)
+        heights = spread(axes, ends)
         for run, height in zip(drawn, heights, strict=True):
             axes.annotate(
                 f"{run.name} {curves[run.name][1][-1]:.3f}",
@@ -130,7 +131,7 @@ def draw_layers(axes: Axes, run: Logged, keys: list[str]) -> None:
     margin = 0.06 * (high - low) or 0.1
     axes.set_ylim(low - margin, high + margin)  # the first, steep words would flatten all that follows
     ends = [float(values[-1]) for _, values in drawn]
-    heights = spread(ends, gap=0.085 * (high - low + 2 * margin), lowest=low)
+    heights = spread(axes, ends)
     for number, (key, (words, values), height) in enumerate(zip(keys, drawn, heights, strict=True)):
         darkness = 0.35 + 0.65 * (number + 1) / len(keys)
         draw_curve(axes, STUDENT_LOOK, words, values, linewidth=1.2, alpha=darkness)
@@ -165,13 +166,14 @@ def thin(words: np.ndarray, values: np.ndarray, most: int = 150) -> tuple[np.nda
     )
 
 
-def spread(heights: list[float], gap: float, lowest: float) -> list[float]:
-    """The heights moved up, from `lowest`, as little as keeps `gap` between neighbouring labels."""
-    placed = list(heights)
-    floor = lowest
-    for index in sorted(range(len(heights)), key=heights.__getitem__):
-        placed[index] = max(heights[index], floor)
-        floor = placed[index] + gap
+def spread(axes: Axes, heights: Sequence[float]) -> np.ndarray:
+    """Where the labels of these heights stand: each moved as little as keeps them apart and within the frame."""
+    from scipy.optimize import isotonic_regression
+
+    lowest, highest = axes.get_ylim()
+    order, steps = np.argsort(heights, kind="stable"), 0.085 * (highest - lowest) * np.arange(len(heights))
+    placed = np.empty(len(heights))
+    placed[order] = np.maximum(isotonic_regression(np.asarray(heights)[order] - steps).x, lowest) + steps
     return placed
 
 

@@ -9,27 +9,25 @@ No number in the README is typed: each comes from `scores.json` through a record
 
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import utf8_text
 from babylm_data.sealed import write_whole
-from eval.compare.measures import HARD, TEXT, Measure
+from eval.report.charts import differences_chart
 from eval.report.curves import held_out_chart
 from eval.report.page import TEMPLATES, asked_how, lossy_note
+from eval.report.record_tables import measure_of, render
 from eval.results.json_files import read_json, require
-from eval.results.scores_table import percent, unit
 from eval.runs.ledger import corpus_text
 from eval.runs.lineup import Lineup, read_lineup
-from eval.runs.run_folder import Run
-from eval.tasks import extent_note, title
+from eval.runs.run_folder import Run, machines
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"
 STUDY, STUDY_KEYS = "results.json", ("name", "question", "seeds", "cells", "said", "answers")
 STUDY_KEYS += ("rival", "date", "commits", "dirty")
-CHANGED = " with uncommitted changes"
 SCORE_STUDY = "compare its cells with `python -m eval.study STUDY.yaml`"
+SUFFIXES = {"page": ".html", "picture": ".svg"}
 KEYS = ("name", "date", "commit", "dirty", "command", "corpus", "items", "held_out", "rows")
 
 
@@ -54,28 +52,40 @@ def main(argv: list[str]) -> int:
         return 0
     if len(arguments.paths) != 1 or not arguments.command:
         raise UserError("--record FILE needs one RUN and --command TEXT, the command that produced all of it")
-    if (arguments.paths[0] / STUDY).is_file():
-        page = arguments.record.with_suffix(".html")
-        found = study_record(arguments.paths[0], arguments.command) | {"page": page.as_posix()}
-        write_whole(arguments.record, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-        print(f"wrote {arguments.record}")
-        write_whole(page, utf8_text(arguments.paths[0] / "report.html", SCORE_STUDY))
-        print(f"wrote {page}")
-        return 0
-    lineup = read_lineup(arguments.paths[0])
-    found = record(lineup, arguments.command)
-    write_whole(arguments.record, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    print(f"wrote {arguments.record}")
-    if drawn := picture(lineup):
-        write_whole(arguments.record.with_suffix(".svg"), drawn)
-        print(f"wrote {arguments.record.with_suffix('.svg')}")
+    write_record(arguments.paths[0], arguments.record, arguments.command)
     return 0
 
 
-def picture(lineup: Lineup) -> str | None:
-    """The report's chart of held-out loss as a file of its own, light or dark as its reader is; None without one."""
-    if not (chart := held_out_chart(lineup)):
+def write_record(run: Path, path: Path, command: str) -> None:
+    """The record of a student or a study, its picture beside it, and the page of a study."""
+    beside: dict[str, str] = {}
+    if (run / STUDY).is_file():
+        found = study_record(run, command)
+        chart = study_picture(found)
+        beside["page"] = utf8_text(run / "report.html", SCORE_STUDY)
+    else:
+        lineup = read_lineup(run)
+        found, chart = record(lineup, command), held_out_chart(lineup)
+    if chart:
+        beside["picture"] = standing_alone(chart)
+    for what, text in beside.items():
+        file = path.with_suffix(SUFFIXES[what])
+        found[what] = file.as_posix()
+        write_whole(file, text)
+        print(f"wrote {file}")
+    write_whole(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    print(f"wrote {path}")
+
+
+def study_picture(found: dict) -> str | None:
+    """How each cell differs from its control by what the study is judged by; None where nothing was judged."""
+    if not (cells := found["measures"].get(found["judge"])):
         return None
+    return differences_chart(cells, measure_of(found, found["judge"]), f"less {found['rival']}")
+
+
+def standing_alone(chart: str) -> str:
+    """A chart of a page as a file of its own, light or dark as its reader is."""
     colours = (TEMPLATES / "report.css").read_text(encoding="utf-8").partition("\n* {")[0]
     style = f"<style>{colours} svg {{ background: var(--paper); font-family: sans-serif }}</style>"
     head, rest = chart.removeprefix("<svg").split(">", 1)
@@ -90,6 +100,7 @@ def record(lineup: Lineup, command: str) -> dict:
         "date": student.scoring[-1][0][:10],
         "commit": student.environment.get("commit"),
         "dirty": bool(student.environment.get("dirty")),
+        "machines": machines([student.environment]),
         "command": command,
         "corpus": corpus_text(student),
         "items": {task: result["items"] for task, result in student.tasks.items()},
@@ -120,101 +131,6 @@ def row(run: Run) -> dict:
         "words_seen": run.summary["words_seen"],
         "scores": scores,
     }
-
-
-def render(records: list[dict]) -> str:
-    """The records as Markdown: a heading, the corpus, one table, and what produced it."""
-    return "\n\n".join(render_study(found) if "answers" in found else render_one(found) for found in records)
-
-
-def render_study(found: dict) -> str:
-    """What came out of a study, and where its page is: by its axes, or by its cells where it has none."""
-    answers = "\n".join(f"- {line}" for line in found["answers"])
-    table = "" if found["axes"] else study_table(found)
-    cells, seeds = len(found["cells"]), ", ".join(map(str, found["seeds"]))
-    parts = [
-        f"### {found['name']}",
-        f"{found['question']} {cells} cells with seeds {seeds}, each against {found['rival']}: "
-        f"[the page]({found['page']}).",
-        f"**{found['said']}**",
-        table,
-        answers,
-        f"{found['date']}, commit {', '.join(f'`{commit[:10]}`' for commit in found['commits']) or 'unknown'}"
-        f"{CHANGED if found['dirty'] else ''}, `{found['command']}`",
-    ]
-    return "\n\n".join(part for part in parts if part)
-
-
-def study_table(found: dict) -> str:
-    """A row for each cell, the best first, and for what all are compared with; nothing where nothing was judged."""
-    if not (judged := found["measures"].get(found["judge"])):
-        return ""
-    names = [name for name in found["measures"] if not (name == HARD and TEXT in found["measures"])]
-    measures = {name: Measure(name, found.get("metrics", {}).get(name, "accuracy")) for name in names}
-    lines = [["model", *(measure.heading for measure in measures.values())], ["---", *["---:"] * len(names)]]
-    rival = [_alike(measure, found["measures"][name].values()) for name, measure in measures.items()]
-    lines.append([found["rival"].removeprefix("the "), *rival])
-    for label in Measure(found["judge"]).best_first(judged):
-        cells = [(measure, found["measures"][name].get(label)) for name, measure in measures.items()]
-        lines.append([label, *(_compared(measure, cell) if cell else "–" for measure, cell in cells)])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    how = f"Mean ± standard deviation over seeds; in brackets less {found['rival']}, with its 95 % interval over seeds"
-    return f"{table}\n\n{how} and items, bold where Holm's correction for the number of cells leaves it."
-
-
-def _compared(measure: Measure, cell: dict) -> str:
-    """A cell's mean, and how it differs from its control."""
-    difference = measure.shown(cell["difference"], "+")
-    told = f"**{difference}**" if cell["verdict"] in ("better", "worse") else difference
-    if cell["interval"]:
-        told += ", " + " to ".join(measure.shown(end, "+") for end in cell["interval"])
-    return f"{_spread(measure, cell['mean'], cell['standard_deviation'])} ({told})"
-
-
-def _alike(measure: Measure, cells: Iterable[dict]) -> str:
-    """What all cells are compared with, where that is one."""
-    told = {_spread(measure, cell["control_mean"], cell["noise"]) for cell in cells}
-    return told.pop() if len(told) == 1 else "–"
-
-
-def _spread(measure: Measure, mean: float, deviation: float | None) -> str:
-    return measure.shown(mean) + ("" if deviation is None else f" ± {measure.shown(deviation)}")
-
-
-def render_one(found: dict) -> str:
-    tasks = list(found["items"])
-    metrics = found.get("metrics", {})  # records from before there was another one have none
-    columns = [f"{title(task)}, {unit(metrics.get(task, 'accuracy'))}" for task in tasks]
-    bits = found["held_out"] is not None
-    header = ["model", "role", "parameters", "words of exposure", *columns]
-    header += [f"held-out text ({found['held_out']}), bits per byte"] if bits else []
-    lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
-    for line in found["rows"]:
-        cells = [line["model"], line["role"], f"{line['parameters']:,}", f"{line['words_seen']:,}"]
-        cells += [percent(*line["scores"][task]) if task in line["scores"] else "–" for task in tasks]
-        cells += [f"{line['scores']['bits_per_byte']:.4f}"] if bits else []
-        lines.append([f"**{cell}**" for cell in cells] if line["role"] == "student" else cells)
-    notes = [note for key in ("asked_how", "lossy") if (note := found.get(key))]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    counts = ", ".join(
-        f"{title(task)} {items:,}" + (f" ({note})" if (note := _extent(found, task)) else "")
-        for task, items in found["items"].items()
-    )
-    commit = f"`{found['commit'][:10]}`" if found["commit"] else "unknown"
-    return "\n\n".join(
-        [
-            f"### {found['name']}",
-            f"Trained on {found['corpus']}. Items: {counts}. "
-            f"One seed; ± is the standard error of drawing the items. {' '.join(notes)}".rstrip(),
-            table,
-            f"{found['date']}, commit {commit}{CHANGED if found['dirty'] else ''}, `{found['command']}`",
-        ]
-    )
-
-
-def _extent(found: dict, task: str) -> str:
-    marks = [task in found.get(mark, []) for mark in ("partial", "synthetic")]
-    return extent_note(found.get("limits", {}).get(task), *marks)
 
 
 def rewrite_readme(readme: Path, records: list[Path]) -> None:

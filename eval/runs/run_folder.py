@@ -5,7 +5,7 @@ The submission bundle and the report are made of nothing but these files. Whatev
 """
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -185,6 +185,13 @@ def read_run(folder: Path, role: str, like: Run | None = None, *, scored: bool =
     if scored:
         run.scores.update(read_scores(run, data, like))
     return run
+
+
+def machines(environments: Iterable[dict]) -> list[str]:
+    """On what some runs were trained: a GPU by its name, else the processor; each once."""
+    devices = [(each.get("device"), each.get("processor")) for each in environments]
+    named = (processor if device == "cpu" else device for device, processor in devices)
+    return list(dict.fromkeys(filter(None, named)))
 
 
 def how_prepared(data: Path) -> str | None:

@@ -22,6 +22,7 @@ from eval.compare.paired import holm, weights_of
 from eval.compare.scored import check_same_items
 from eval.compare.seeds import LEVEL, difference_of, paired_runs, seeds_to_settle
 from eval.runs.lineup import check_control
+from eval.runs.run_folder import machines
 from eval.study.finished import Finished, Side
 from eval.study.plan import Plan
 from eval.tasks.perplexity import is_lossy
@@ -61,6 +62,7 @@ class Compared:
         told |= {"commits": sorted({start["commit"] for start in starts if start.get("commit")})}
         told |= {"dirty": any(start.get("dirty") for start in starts)}
         told |= {"date": max((start.get("started", "") for start in starts), default="")[:10]}
+        told |= {"machines": machines(starts)}
         told |= {"said": self.said, "answers": self.answers}
         values = {cell.label: cell.values for cell in plan.cells}
         return told | {

@@ -7,10 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.compare.measures import Measure
 from eval.report.curves import curve, draw_curve, name_axes, small_frames, spread, thin
 from eval.report.looks import CONTROL_LOOK, STUDENT_LOOK, Look, look_as
-from eval.report.svg import INK, MUTED, STUDENT, STYLE, WIDTH, WORSE, svg
+from eval.report.svg import INK, MUTED, STYLE, WIDTH, WORSE, svg
 from eval.study.cells import Compared
 from eval.study.finished import Finished
 
@@ -18,31 +17,6 @@ DISTINCT = 5  # cells, up to which each has a colour of its own
 WORST = Look("v", "▼", WORSE)
 QUIET = Look("o", "●", MUTED, width=0.8, order=2)
 POINTS = 60  # of a curve that is a mean over seeds
-
-
-def differences_chart(found: dict[str, dict], measure: Measure, what: str) -> str:
-    """A row for each difference, the best first: its interval, its mean, and each seed as a small mark."""
-    names = measure.best_first(found)[::-1]
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"{what} {measure.name}"}):
-        figure = Figure(figsize=(WIDTH, 0.75 + 0.27 * len(names)), layout="constrained")
-        axes = figure.subplots()
-        axes.axvline(0, color=MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
-        for row, name in enumerate(names):
-            cell = found[name]
-            colour = {"better": STUDENT, "worse": WORSE}.get(cell["verdict"], MUTED)
-            if cell["interval"]:
-                axes.plot(list(map(measure.times, cell["interval"])), [row, row], color=colour, linewidth=1.6)
-            seeds = list(map(measure.times, cell["by_seed"]))
-            axes.plot(seeds, [row] * len(seeds), "|", color=colour, markersize=7, markeredgewidth=0.9)
-            axes.plot([measure.times(cell["difference"])], [row], "o", color=colour, markersize=5.5)
-        axes.set_yticks(range(len(names)), names)
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.set_ylim(-0.6, len(names) - 0.4)
-        better = "less is better" if measure.less_is_better else "more is better"
-        axes.set_xlabel(f"{measure.in_a_sentence}: {what} ({better})")
-        axes.grid(axis="y")
-        axes.spines["left"].set_visible(False)
-        return svg(figure, f"{measure.heading}: {what}")
 
 
 def cell_looks(compared: Compared) -> dict[str, Look]:
@@ -61,7 +35,8 @@ def mean_curve(runs: Sequence[Finished], key: str) -> tuple[np.ndarray, np.ndarr
     curves = [thin(*curve(run, key), POINTS) for run in runs if len(curve(run, key)[0])]
     if len(curves) < len(runs):
         return np.array([]), np.array([])
-    words = curves[0][0][curves[0][0] <= min(each[-1] for each, _ in curves)]
+    common = min(each[-1] for each, _ in curves)  # its end is drawn, though the first may not stop there
+    words = np.append(curves[0][0][curves[0][0] < common], common)
     return words, np.mean([np.interp(words, *each) for each in curves], axis=0)
 
 
@@ -92,13 +67,13 @@ def curves_chart(compared: Compared) -> str | None:
 
 
 def draw_cells(axes: Axes, drawn: dict[str, tuple[Look, np.ndarray, np.ndarray]], longest: float) -> None:
-    """A line for each cell; those that stand out are named at their ends. The first, steep words may be cut off."""
+    """A line for each cell, beside 0; those that stand out are named at their ends. The first words may be cut off."""
     settled = np.concatenate([values[words >= 0.15 * longest] for _, words, values in drawn.values()])
-    low, high = float(settled.min()), float(settled.max())
+    low, high = min(float(settled.min()), 0.0), max(float(settled.max()), 0.0)
     margin = 0.06 * (high - low) or 0.1
     axes.set_ylim(low - margin, high + margin)
     named = {label: values[-1] for label, (look, _, values) in drawn.items() if look is not QUIET}
-    heights = spread(list(named.values()), gap=0.085 * (high - low + 2 * margin), lowest=low)
+    heights = spread(axes, list(named.values()))
     for look, words, values in drawn.values():
         draw_curve(axes, look, words, values)
     for (label, _), height in zip(named.items(), heights, strict=True):

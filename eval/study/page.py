@@ -7,6 +7,7 @@ from statistics import fmean
 from babylm_data.files import json_table
 from eval.compare.measures import Measure
 from eval.probe.probed import read_probe
+from eval.report.charts import differences_chart
 from eval.report.curves import layers_chart
 from eval.report.page import probe_pictures, templates
 from eval.runs.run_folder import how_prepared
@@ -66,7 +67,7 @@ def block(compared: Compared, measure: Measure) -> dict:
             found["parts"].append(
                 {
                     "of_cells": what == of_cells,
-                    "chart": charts.differences_chart(cells, measure, what),
+                    "chart": differences_chart(cells, measure, what),
                     "rows": [
                         row(label, cells[label], measure, values.get(label, {}))
                         for label in measure.best_first(cells)
@@ -96,12 +97,17 @@ def row(label: str, cell: dict, measure: Measure, values: dict[str, str]) -> dic
         "difference": number(cell["difference"], "+"),
         "interval": f"{ends[0]} to {ends[1]}" if ends else "–",
         "from": cell["interval"][0] if cell["interval"] else None,
-        "p": "–" if cell["p_value"] is None else f"{cell['p_holm']:.4f}",
+        "p": "–" if cell["p_value"] is None else p_shown(cell["p_holm"]),
         "verdict": cell["verdict"],
         "known": cell["verdict"] != UNKNOWN,
         "seeds": cell["seeds"],
         "settles": cell["settles"],
     }
+
+
+def p_shown(p: float) -> str:
+    """With four digits, as far as there are any."""
+    return f"{p:.4f}" if p >= 5e-5 else "< 0.0001"
 
 
 def probes(runs: list) -> dict[str, dict]:

@@ -1,0 +1,155 @@
+"""Records as Markdown: a heading, what was asked or trained on, a picture, tables, and what produced them."""
+
+from collections.abc import Callable, Iterable
+
+from eval.compare.measures import HARD, TEXT, Measure
+from eval.results.scores_table import percent, unit
+from eval.tasks import extent_note, title
+
+CHANGED = " with uncommitted changes"
+
+
+def render(records: list[dict]) -> str:
+    """The records as Markdown: a heading, the corpus, one table, and what produced it."""
+    return "\n\n".join(render_study(found) if "answers" in found else render_one(found) for found in records)
+
+
+def render_study(found: dict) -> str:
+    """What came out of a study, and where its page is: by its axes, or by its cells where it has none."""
+    told = "\n".join(f"- {line}" for line in found["answers"]) if found["axes"] else study_tables(found)
+    cells, seeds = len(found["cells"]), ", ".join(map(str, found["seeds"]))
+    parts = [
+        f"### {found['name']}",
+        f"{found['question']} {cells} cells with seeds {seeds}, each against {found['rival']}: "
+        f"[the page]({found['page']}).",
+        f"**{found['said']}**",
+        _image(found, f"Every cell of {found['name']} less {found['rival']}: mean, interval and each seed"),
+        told,
+        _origin(found, found["commits"]),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _image(found: dict, shows: str) -> str:
+    return f"![{shows}]({found['picture']})" if "picture" in found else ""
+
+
+def _origin(found: dict, commits: Iterable[str]) -> str:
+    """When, from what and on what a record was made."""
+    parts = [found["date"], f"commit {', '.join(f'`{each[:10]}`' for each in commits) or 'unknown'}"]
+    parts[1] += CHANGED if found["dirty"] else ""
+    return ", ".join([*parts, *found.get("machines", []), f"`{found['command']}`"])
+
+
+def measure_of(found: dict, name: str) -> Measure:
+    """By which a study's record compares its cells."""
+    return Measure(name, found.get("metrics", {}).get(name, "accuracy"))
+
+
+def study_tables(found: dict) -> str:
+    """A row for each cell, and for each comparison of two, the best first; nothing where nothing was judged."""
+    if not found["measures"].get(found["judge"]):
+        return ""
+    names = [name for name in found["measures"] if not (name == HARD and TEXT in found["measures"])]
+    names = list(dict.fromkeys([found["judge"], *names]))
+    rival = [_alike(measure_of(found, name), found["measures"][name].values()) for name in names]
+    rows = [[found["rival"].removeprefix("the "), *rival], *_rows(found, found["measures"], names, _compared)]
+    how = (
+        f"Mean ± standard deviation over seeds; in brackets less {found['rival']}, with its 95 % interval over seeds "
+        "and, in tasks, items, bold where Holm's correction for the number of rows leaves it."
+    )
+    parts = [_table("model", found, names, rows), how]
+    if rows := _rows(found, found["contrasts"], names, _difference):
+        parts.append(_table("the one less the other", found, names, rows))
+    return "\n\n".join(parts)
+
+
+def _rows(
+    found: dict, side: dict[str, dict], names: list[str], tell: Callable[[Measure, dict], str]
+) -> list[list[str]]:
+    """One for each label, the best first by what the study is judged by."""
+    measures = {name: measure_of(found, name) for name in names}
+    labels = measures[found["judge"]].best_first(side.get(found["judge"], {}))
+    cells = {
+        label: [(each, side.get(name, {}).get(label)) for name, each in measures.items()] for label in labels
+    }
+    return [
+        [label, *(tell(measure, cell) if cell else "–" for measure, cell in row)]
+        for label, row in cells.items()
+    ]
+
+
+def _table(first: str, found: dict, names: list[str], rows: list[list[str]]) -> str:
+    lines = [[first, *(measure_of(found, name).heading for name in names)], ["---", *["---:"] * len(names)]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [*lines, *rows])
+
+
+def _difference(measure: Measure, cell: dict) -> str:
+    """How one side differs from the other, and how many seeds would tell where these do not."""
+    difference = measure.shown(cell["difference"], "+")
+    told = f"**{difference}**" if cell["verdict"] in ("better", "worse") else difference
+    if cell["interval"]:
+        told += ", " + " to ".join(measure.shown(end, "+") for end in cell["interval"])
+    return told + (f"; {cell['settles']} seeds would tell" if cell["settles"].isdigit() else "")
+
+
+def _compared(measure: Measure, cell: dict) -> str:
+    """A cell's mean, and how it differs from its control."""
+    return f"{_spread(measure, cell['mean'], cell['standard_deviation'])} ({_difference(measure, cell)})"
+
+
+def _alike(measure: Measure, cells: Iterable[dict]) -> str:
+    """What all cells are compared with, where that is one."""
+    told = {_spread(measure, cell["control_mean"], cell["noise"]) for cell in cells}
+    return told.pop() if len(told) == 1 else "–"
+
+
+def _spread(measure: Measure, mean: float, deviation: float | None) -> str:
+    return measure.shown(mean) + ("" if deviation is None else f" ± {measure.shown(deviation)}")
+
+
+def render_one(found: dict) -> str:
+    tasks = list(found["items"])
+    metrics = found.get("metrics", {})  # records from before there was another one have none
+    columns = [f"{title(task)}, {unit(metrics.get(task, 'accuracy'))}" for task in tasks]
+    bits = found["held_out"] is not None
+    header = ["model", "role", "parameters", "words of exposure", *columns]
+    header += [f"held-out text ({found['held_out']}), bits per byte"] if bits else []
+    lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
+    for line in found["rows"]:
+        cells = [line["model"], line["role"], f"{line['parameters']:,}", f"{line['words_seen']:,}"]
+        cells += [percent(*line["scores"][task]) if task in line["scores"] else "–" for task in tasks]
+        cells += [f"{line['scores']['bits_per_byte']:.4f}"] if bits else []
+        lines.append(cells)
+    notes = [note for key in ("asked_how", "lossy") if (note := found.get(key))]
+    notes += _same_model(found["rows"])
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    counts = ", ".join(
+        f"{title(task)} {items:,}" + (f" ({note})" if (note := _extent(found, task)) else "")
+        for task, items in found["items"].items()
+    )
+    parts = [
+        f"### {found['name']}",
+        f"Trained on {found['corpus']}. Items: {counts}. One seed; ± is the standard error of drawing the items, "
+        f"not the noise of training, which is larger in models so small. {' '.join(notes)}".rstrip(),
+        _image(found, f"Held-out hard loss of each model of {found['name']} while it was trained"),
+        table,
+        _origin(found, [found["commit"]] if found["commit"] else []),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _same_model(rows: list[dict]) -> list[str]:
+    """That the control is a teacher too, trained by the same config with the same seed, where it is."""
+    controls = [line for line in rows if line["role"] == "control"]
+    return [
+        f"{control['model']} is {line['model']} once more: one config, one seed."
+        for control in controls
+        for line in rows
+        if line["role"] == "teacher" and line["scores"] == control["scores"] != {}
+    ]
+
+
+def _extent(found: dict, task: str) -> str:
+    marks = [task in found.get(mark, []) for mark in ("partial", "synthetic")]
+    return extent_note(found.get("limits", {}).get(task), *marks)
