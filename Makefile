@@ -18,6 +18,7 @@ PYTHON ?= python3
 PRESET ?= nursery
 RUN := .venv/bin/python -m
 DATA := runs/$(PRESET)-data
+STUDENT := distill/configs/$(PRESET).yaml
 
 ifeq ($(PRESET),nursery)
   ifneq ($(CORPUS),)
@@ -46,8 +47,8 @@ $(RUN) babylm_data $(PREPARE) --out $(DATA)
 $(RUN) eval.submission evaluate $(SCORED) --check
 $(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
 $(RUN) train_teachers train_teachers/configs/$(PRESET)-gpt2.yaml
-$(RUN) distill distill/configs/$(PRESET).yaml
-$(RUN) distill distill/configs/$(PRESET).yaml --control
+$(RUN) distill $(STUDENT)
+$(RUN) distill $(STUDENT) --control
 $(RUN) eval.submission evaluate $(SCORED)
 $(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(if $(LICENSE),--license $(LICENSE)) $(SOME)
 endef
@@ -69,15 +70,19 @@ submission: asked .venv/installed  ## data, two teachers, student with its revis
 	$(LINE)
 
 AT_ONCE ?= 1
-study: .venv/installed       ## train a study and compare its cells: STUDY=distill/studies/NAME.yaml [EVAL_DATA=DIR] [AT_ONCE=2] [MAX_WORDS=20000]
+study: .venv/installed       ## train a study and compare its cells: STUDY=distill/studies/NAME.yaml [EVAL_DATA=DIR TASKS="…"] [AT_ONCE=2] [MAX_WORDS=20000]
 	@test -f "$(STUDY)" || { echo "error: STUDY=$(STUDY) is no file: name one, such as distill/studies/temperature-tiny.yaml" >&2; exit 2; }
 	$(RUN) distill.study "$(STUDY)" --at-once $(AT_ONCE)
-	$(RUN) eval.study "$(STUDY)" --processes $(AT_ONCE) $(if $(MAX_WORDS),--max-words $(MAX_WORDS)) $(if $(filter command environment,$(firstword $(origin EVAL_DATA))),--data "$(EVAL_DATA)")
+	$(RUN) eval.study "$(STUDY)" --processes $(AT_ONCE) $(if $(MAX_WORDS),--max-words $(MAX_WORDS)) $(if $(filter command environment,$(firstword $(origin EVAL_DATA))),--data "$(EVAL_DATA)" $(if $(TASKS),--tasks $(TASKS)))
 
 line: asked                  ## the commands of `make submission`, one a line: slurm/pipeline.sh makes jobs of them
 	$(info $(LINE)) @:
 
 asked:
+	@for config in $(STUDENT) train_teachers/configs/$(PRESET)-llama.yaml train_teachers/configs/$(PRESET)-gpt2.yaml; do \
+	  test -f "$$config" || { echo "error: there is no $$config: PRESET names a set of three configs" >&2; exit 2; }; done
+	@! grep -q "^[^#]*$(PRESET)-control/export" $(STUDENT) || \
+	  { echo "error: $(STUDENT) is taught by its own control, here the last to be trained: its first lines say the order" >&2; exit 2; }
 ifneq ($(PRESET),nursery)
 	@test -n "$(CORPUS)" -a -n "$(EVAL_DATA)" || { echo "error: PRESET=$(PRESET) needs CORPUS=DIR and EVAL_DATA=DIR" >&2; exit 2; }
 	@test -d "$(CORPUS)" -a -d "$(EVAL_DATA)" || { echo "error: CORPUS=$(CORPUS) or EVAL_DATA=$(EVAL_DATA) is no folder" >&2; exit 2; }

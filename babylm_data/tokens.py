@@ -48,6 +48,11 @@ def token_dtype(vocab_size: int) -> str:
 def read_manifest(data_dir: str | Path) -> dict:
     """The manifest of a data folder; UserError if `data_dir` is not one."""
     path = Path(data_dir) / "manifest.json"
+    if not Path(data_dir).exists():
+        raise UserError(
+            f"{data_dir} is not there: make it with `python -m babylm_data --raw DIR --out {data_dir} …`, or with "
+            "`--source nursery` from the kit's own text"
+        )
     if not path.exists():
         raise UserError(f"{data_dir} is not a data folder (no manifest.json): {REMEDY}")
     text = utf8_text(path, REMEDY)

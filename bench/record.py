@@ -113,10 +113,17 @@ def main(argv: list[str]) -> int:
                 attempts.append(attempt(setting, recipe, seed))
                 print(line(attempts[-1]), flush=True)
                 if args.json:
-                    keep(
-                        args.json, args.minutes, shlex.join(["python", "-m", "bench.record", *argv]), attempts
-                    )
+                    keep(args.json, args.minutes, command_of(argv), attempts)
     return int(any("failed" in each or each["minutes"] > args.minutes for each in attempts))
+
+
+def command_of(argv: list[str]) -> str:
+    """The command as a record tells it: where things lie on this machine is nobody's concern."""
+    words = [
+        "DIR" if before in ("--raw", "--prepared", "--data", "--out") else word
+        for before, word in zip(["", *argv], argv, strict=False)
+    ]
+    return shlex.join(["python", "-m", "bench.record", *words])
 
 
 def setting_of(args: argparse.Namespace) -> Setting:

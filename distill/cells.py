@@ -39,6 +39,7 @@ DIGITS = 8  # of a control's hash, in hexadecimal
 class Study(Strict):
     """What is compared with what."""
 
+    elsewhere = dict.fromkeys(("model", "data", "teachers", "losses"), "distill or train_teachers")
     name: RunName
     """Of the folder under runs/studies/, and the beginning of its runs' names; the name of the YAML file."""
     like: str | None = None

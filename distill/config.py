@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from train_teachers.config import (
+    OF_A_STUDY,
     Model,
     Number,
     Reads,
@@ -365,6 +366,7 @@ class Losses(Strict):
 class DistillConfig(TrainConfig):
     """One distillation: a student, its teachers, its losses."""
 
+    elsewhere = OF_A_STUDY
     teachers: dict[TeacherName, Teacher] = Field(min_length=1)
     """Name (letters, digits, - and _): teacher."""
     losses: Losses

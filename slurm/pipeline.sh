@@ -15,10 +15,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do variables+=("$1"); shift; done
 found=$(make -s line "${variables[@]}") || exit 2  # it has said what is missing
 mapfile -t line <<<"$found"
 [ "${#line[@]}" -eq 8 ] || { echo "error: \`make line\` does not print eight commands" >&2; exit 2; }
-# Before the queue: configs, the corpus, the evaluation data, but for what the first job makes.
-for config in $(grep -oE '[^ ]+\.yaml' <<<"$found" | sort -u); do
-  [ -f "$config" ] || { echo "error: there is no $config: PRESET names a set of configs" >&2; exit 2; }
-done
+# Before the queue: the corpus and the evaluation data, but for what the first job makes.
 case $found in
   *"--source nursery"*) ;;
   *) bash -c "${line[0]} --check" && bash -c "${line[1]/--text +([^ ])/}" || exit 2 ;;

@@ -162,6 +162,8 @@ def test_a_config_nested_too_deeply_is_one_line(tmp_path, deep):
 
 BAD = {
     "unknown key names the nearest": ("optim.lrr=1", "optim: unknown key 'lrr' (nearest: 'lr')"),
+    "a student's key": ("teachers={}", "'teachers' stands in files for python -m distill"),
+    "a study's key": ("base=x", "'base' stands in files for python -m distill.study"),
     "unknown top-level key": ("batchsize=1", "unknown key 'batchsize' (nearest: 'batch_size')"),
     "text for a number": ("batch_size=many", "batch_size: "),
     "number as text": ("batch_size='4'", "batch_size: "),

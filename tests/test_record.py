@@ -141,6 +141,8 @@ def test_an_attempt_counts_all_but_the_scoring_and_trains_its_student_last_and_a
         (1, {"blimp_filtered": 0.6}),
     ]
     assert [each["minutes"] for each in attempts(record)] == [5.0, 5.0]  # the data, the teachers, the student
+    (command,) = json.loads(record.file.read_text())["commands"]
+    assert "--raw DIR --data DIR --out DIR --at-once 2" in command and "nursery.yaml" in command
 
 
 def test_what_is_finished_is_passed_over_and_what_was_made_otherwise_is_refused(record, tmp_path):

@@ -169,6 +169,7 @@ def test_a_study_like_another_has_of_it_what_it_does_not_say(write_study):
         ("[0, 7]", "[0, 0]", "seeds: one of them stands there twice"),
         ("base: base.yaml", "", "base is not there"),
         ("vary:", "varies:", "unknown key 'varies' .nearest: 'vary'"),
+        ("seeds: [0, 7]", "data: {}", "'data' stands in files for python -m distill or train_teachers"),
         ("runs/{control}", "runs/{third}", "is made from itself"),
         ("seeds: [0, 7]", "seeds: [0]\nlike: st.yaml", "st.yaml is like itself"),
         ("seeds: [0, 7]", "seeds: [0]\nagainst: [agin]", "against has agin, no cell beside and no value of an axis: "),

@@ -33,12 +33,16 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+    elsewhere: ClassVar[dict[str, str]] = {}
+    """Keys of the files of other programs, and these."""
 
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, values: Any) -> Any:
         if isinstance(values, dict):
             for key, value in values.items():
+                if key in cls.elsewhere:
+                    raise ValueError(f"'{key}' stands in files for python -m {cls.elsewhere[key]}")
                 if key not in cls.model_fields:
                     near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.0)
                     raise ValueError(f"unknown key '{_cut(str(key))}' (nearest: '{near[0]}')")
@@ -345,12 +349,14 @@ class Wandb(Strict):
         return self
 
 
+OF_A_STUDY = dict.fromkeys(("question", "base", "like", "fixed", "vary", "beside"), "distill.study")
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)]
 
 
 class TrainConfig(Strict):
     """One training run: a teacher, or a student without distillation."""
 
+    elsewhere = OF_A_STUDY | dict.fromkeys(("teachers", "losses"), "distill")
     name: RunName | None = None
     """Run name, the folder under runs/; null: the name of the YAML file."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -600,8 +606,9 @@ def describe(schema: type[BaseModel], indent: str = "  ") -> str:
     """The fields of a config with their meaning and default, for `--help`."""
     lines = []
     for name, field in schema.model_fields.items():
-        given = field.is_required() or isinstance(field.default, BaseModel)
-        default = "" if given else f" [{json.dumps(field.default, default=str)}]"
+        usual = field.get_default(call_default_factory=True)
+        given = field.is_required() or isinstance(usual, BaseModel)
+        default = "" if given else f" [{json.dumps(usual, default=str)}]"
         inner = [model for model in _models(field.annotation) if model is not schema]
         meaning = field.description or (inner[0].__doc__.splitlines()[0] if inner else "")
         lines.append(f"{indent}{name}{default}: {meaning}")

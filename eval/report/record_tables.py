@@ -15,8 +15,8 @@ def render(records: list[dict]) -> str:
 
 
 def render_study(found: dict) -> str:
-    """What came out of a study, and where its page is: by its axes, or by its cells where it has none."""
-    told = "\n".join(f"- {line}" for line in found["answers"]) if found["axes"] else study_tables(found)
+    """What came out of a study, and where its page is; by numbers too where it has a few cells and no axes."""
+    told = "" if found["axes"] else study_tables(found)
     cells, seeds = len(found["cells"]), ", ".join(map(str, found["seeds"]))
     parts = [
         f"### {found['name']}",
