@@ -278,7 +278,7 @@ class Averaging(Strict):
 
     ema: float | None = Field(default=None, gt=0, le=0.1)
     """Exponential mean that looks back on this share of all steps: of 2,000, 0.05 keeps 1 - 1/100 of it at each. Until
-    nine times as many are done it looks back on a tenth of these."""
+    nine times as many are done it looks back on a ninth of these."""
     tail: float | None = Field(default=None, gt=0, le=1)
     """Plain mean over the last steps: which share of all, such as 0.2; before them the weights as they are."""
 
