@@ -9,6 +9,11 @@ HARD, TEXT = "hard", "perplexity"
 HEADINGS = {HARD: "Held-out hard loss, nats a token", TEXT: "Held-out text, bits per byte"}
 
 
+def p_shown(p: float) -> str:
+    """A p-value with four digits, as far as there are any."""
+    return f"{p:.4f}" if p >= 5e-5 else "< 0.0001"
+
+
 @dataclass(frozen=True)
 class Measure:
     """One of them."""

@@ -1,6 +1,6 @@
 """A study as text for a terminal: a block for each measure, its best cell first."""
 
-from eval.compare.measures import Measure
+from eval.compare.measures import Measure, p_shown
 from eval.study.cells import UNKNOWN, Compared
 from eval.tasks.perplexity import LOSSY
 
@@ -16,7 +16,7 @@ def cells_table(compared: Compared) -> str:
         lines += ["", f"{measure.heading}{' (less is better)' * measure.less_is_better}"]
         lines.append(
             f"  {'cell':<{wide}} {'mean':>8} {'sd':>7} {rival:>8} {'its sd':>7} {'less it':>8} "
-            f"{'95 %, ' + ('seeds and items' if _has_items(cells) else 'seeds alone'):<22} {'p, Holm':>8} "
+            f"{'95 %, ' + ('seeds and items' if _has_items(cells) else 'seeds alone'):<22} {'p, Holm':>9} "
             f"{'seeds to settle':>20}"
         )
         lines += [f"  {label:<{wide}} {_line(cells[label], measure)}" for label in measure.best_first(cells)]
@@ -36,8 +36,8 @@ def _line(cell: dict, measure: Measure) -> str:
     interval, p = "-", "-"
     if cell["interval"]:
         interval = f"[{', '.join(measure.shown(end, '+') for end in cell['interval'])}]"
-        p = f"{cell['p_holm']:.4f}{'*' * (cell['verdict'] != UNKNOWN)}"
+        p = f"{p_shown(cell['p_holm'])}{'*' * (cell['verdict'] != UNKNOWN)}"
     return (
         f"{number(cell['mean'], 8)} {number(cell['standard_deviation'], 7)} {number(cell['control_mean'], 8)} "
-        f"{number(cell['noise'], 7)} {number(cell['difference'], 8, '+')} {interval:<22} {p:>8} {cell['settles']:>20}"
+        f"{number(cell['noise'], 7)} {number(cell['difference'], 8, '+')} {interval:<22} {p:>9} {cell['settles']:>20}"
     )

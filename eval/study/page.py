@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 
 from babylm_data.files import json_table
-from eval.compare.measures import Measure
+from eval.compare.measures import Measure, p_shown
 from eval.probe.probed import read_probe
 from eval.report.charts import differences_chart
 from eval.report.curves import layers_chart
@@ -103,11 +103,6 @@ def row(label: str, cell: dict, measure: Measure, values: dict[str, str]) -> dic
         "seeds": cell["seeds"],
         "settles": cell["settles"],
     }
-
-
-def p_shown(p: float) -> str:
-    """With four digits, as far as there are any."""
-    return f"{p:.4f}" if p >= 5e-5 else "< 0.0001"
 
 
 def probes(runs: list) -> dict[str, dict]:
