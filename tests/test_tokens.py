@@ -192,6 +192,9 @@ def test_a_truncated_array_is_refused_before_it_is_mapped(data, name):
 def test_a_split_that_is_not_there_is_named(data):
     with pytest.raises(UserError, match="no split 'dev', only train"):
         open_tokens(data, "dev")
+    with pytest.raises(UserError, match="nothing is not there: make it with"):
+        open_tokens(data / "nothing", "train")
+    (data / "nothing").mkdir()
     with pytest.raises(UserError, match="not a data folder"):
         open_tokens(data / "nothing", "train")
 
