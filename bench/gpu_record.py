@@ -153,10 +153,8 @@ def carry_out(carried: Path, out: Path, overrides: list[str], record: dict) -> N
     for flag in ("--control", None):
         train(flag, [*overrides, f"data.words={words}"])
         run = Path("runs") / (config.control().name if flag else config.name)
-        found = (
-            told(run) | here | {"recipe": run.name, "seed": config.seed, "prepared": True, "gflops": [rates]}
-        )
-        found |= {"minutes": (time.monotonic() - BEGAN) / 60, "scores": {}}
+        found = told(run) | here | {"recipe": run.name, "seed": config.seed, "prepared": True}
+        found |= {"gflops": [rates], "minutes": (time.monotonic() - BEGAN) / 60, "scores": {}}
         record["attempts"].append(found)
         bring_back(out, record)
 
@@ -164,9 +162,8 @@ def carry_out(carried: Path, out: Path, overrides: list[str], record: dict) -> N
 def score(record: dict, asked: list, out: Path) -> bool:
     """Score what is not scored yet, here where both were trained; whether one failed."""
     failed = False
-    for found in record[
-        "attempts"
-    ]:  # the student's weights are brought back, and could be scored elsewhere too
+    # the control first: the student's weights are brought back, and could be scored elsewhere
+    for found in record["attempts"]:
         for backend, tasks in ASKED.items():
             if all(f"{task}, {backend}" in found["scores"] for task in tasks):
                 continue
