@@ -22,7 +22,6 @@ import hashlib
 import io
 import json
 import os
-import shlex
 import shutil
 import sys
 import tarfile
@@ -32,7 +31,7 @@ from pathlib import Path
 from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import json_table
 from babylm_data.sealed import SEAL, sha256, verify, write_whole
-from bench.record import PACKAGES, TRAINED, clean, gflops, origin, scored, timed, told
+from bench.record import PACKAGES, TRAINED, clean, command_of, gflops, origin, scored, timed, told
 from bench.shapes import ROOT
 
 BEGAN = time.monotonic()
@@ -84,8 +83,7 @@ def main(argv: list[str]) -> int:
         print("both are trained: their scores are next", flush=True)
         record = trained["record"]
     else:
-        command = shlex.join(["python", "-m", "bench.gpu_record", *argv])
-        record = {"minutes": args.minutes, "commands": [command], "attempts": []}
+        record = {"minutes": args.minutes, "commands": [command_of("bench.gpu_record", argv)], "attempts": []}
         with clean(work):
             carry_out(carried, out, ["compile=true", *args.overrides], record)
             write_whole(Path(TRAINED), json.dumps({"asked": asked, "record": record}))
@@ -154,13 +152,14 @@ def carry_out(carried: Path, out: Path, overrides: list[str], record: dict) -> N
         train(flag, [*overrides, f"data.words={words}"])
         run = Path("runs") / (config.control().name if flag else config.name)
         found = told(run) | here | {"recipe": run.name, "seed": config.seed, "prepared": True}
-        found |= {"gflops": [rates], "minutes": (time.monotonic() - BEGAN) / 60, "scores": {}}
+        found |= {"gflops": [rates, gflops()], "minutes": (time.monotonic() - BEGAN) / 60, "scores": {}}
         record["attempts"].append(found)
         bring_back(out, record)
 
 
 def score(record: dict, asked: list, out: Path) -> bool:
     """Score what is not scored yet, here where both were trained; whether one failed."""
+    bring_back(out, record)
     failed = False
     # the control first: the student's weights are brought back, and could be scored elsewhere
     for found in record["attempts"]:
@@ -176,7 +175,6 @@ def score(record: dict, asked: list, out: Path) -> bool:
             found["scores"] |= {f"{task}, {backend}": value for task, value in scores.items()}
             write_whole(Path(TRAINED), json.dumps({"asked": asked, "record": record}))
             bring_back(out, record)
-    bring_back(out, record)
     return failed
 
 

@@ -8,9 +8,10 @@ stands and none that is compiled, and has seeds from a thousand times its own on
 seed, so that they meet the same machine: name the record that stands first, what is to beat it behind. Nothing else may
 run beside it.
 
-A finished attempt is passed over, and so is one that failed, until its folder is deleted; one that was stopped begins
-again, for its minutes are its result, unless only its scores were lacking. --json is written after every attempt, with
-what it held of other seeds and recipes. --table renders such files: those of the same minutes and recipes as one.
+What is trained is not trained again, and scored in what was not asked before; one that failed is passed over until its
+folder is deleted; one that was stopped begins again, for its minutes are its result. --json is written after every
+attempt, with what it held of other seeds and recipes. --table renders such files: those of the same minutes, recipes
+and machines as one.
 """
 
 import argparse
@@ -113,17 +114,18 @@ def main(argv: list[str]) -> int:
                 attempts.append(attempt(setting, recipe, seed))
                 print(line(attempts[-1]), flush=True)
                 if args.json:
-                    keep(args.json, args.minutes, command_of(argv), attempts)
+                    keep(args.json, args.minutes, command_of("bench.record", argv), attempts)
     return int(any("failed" in each or each["minutes"] > args.minutes for each in attempts))
 
 
-def command_of(argv: list[str]) -> str:
-    """The command as a record tells it: where things lie on this machine is nobody's concern."""
-    words = [
-        "DIR" if before in ("--raw", "--prepared", "--data", "--out") else word
-        for before, word in zip(["", *argv], argv, strict=False)
-    ]
-    return shlex.join(["python", "-m", "bench.record", *words])
+def command_of(module: str, argv: list[str]) -> str:
+    """A command as a record tells it: of what lies elsewhere on this machine the name alone."""
+
+    def told(word: str) -> str:
+        option, equals, value = word.rpartition("=")
+        return f"{option}{equals}{Path(value).name}" if value.startswith(("/", "..")) else word
+
+    return shlex.join(["python", "-m", module, *map(told, argv)])
 
 
 def setting_of(args: argparse.Namespace) -> Setting:
@@ -156,13 +158,13 @@ def recipes_of(paths: list[Path]) -> list[Path]:
 def attempt(setting: Setting, recipe: Path, seed: int) -> dict:
     """One recipe with one seed, from nothing to its scores; what was written of it if it is finished."""
     place = setting.out / f"{recipe.stem}-s{seed}"
-    asked, scoring = digest(setting, recipe, seed), [setting.tasks, setting.backend]
+    asked = digest(setting, recipe, seed)
     found, trained = json_table(place / DONE), json_table(place / TRAINED)
     if any(known and known["asked"] != asked for known in (found, trained)):
         raise UserError(
             f"{place}: was made by another config, text or other options: delete it, or give --out DIR"
         )
-    if found and ("failed" in found or found["scoring"] == scoring):
+    if found and "failed" in found:
         return found
     if not trained:
         about = {"asked": asked, "recipe": recipe.stem, "seed": seed, "prepared": setting.raw is None}
@@ -177,9 +179,10 @@ def attempt(setting: Setting, recipe: Path, seed: int) -> dict:
         about["gflops"].append(gflops())
         trained = about | {"seconds": seconds, "run": run, "minutes": sum(seconds.values()) / 60}
         write_whole(place / TRAINED, json.dumps(trained, indent=1) + "\n")
-    run = place / trained["run"]
-    found = told(run) | trained | {"scoring": scoring}
-    found["scores"] = scored(run, setting.data, setting.tasks, setting.backend)
+    with contextlib.chdir(place):  # by the code that trained it; what has been scored already is passed over
+        run = Path(trained["run"])
+        found = told(run) | trained
+        found["scores"] = scored(run, setting.data, setting.tasks, setting.backend)
     write_whole(place / DONE, json.dumps(found, indent=1) + "\n")
     return found
 
@@ -318,7 +321,8 @@ def scored(run: Path, data: Path, tasks: list[str], backend: str | None) -> dict
     words = [str(run / "export"), "--tasks", *tasks, "--data", str(data), "--text", str(text)]
     out = run / (f"eval-{backend}" if backend else "eval")
     timed(["eval", *words, "--out", str(out), *(["--backend", backend] if backend else [])])
-    return {task: headline(result) for task, result in read_scored(out).tasks.items()}
+    found = read_scored(out).tasks
+    return {task: headline(found[task]) for task in tasks}
 
 
 def told(run: Path) -> dict:

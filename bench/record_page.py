@@ -19,12 +19,15 @@ best within it, not what a loss or a teacher is worth. Rendered by `python -m be
 
 
 def page(records: list[dict]) -> str:
-    """The page of all records, the first given first; of those of the same minutes and recipes one table."""
+    """The page of all records, the first given first; of those of the same minutes, recipes and machines one table."""
     of: dict[tuple, dict] = {}
     for record in records:
-        key = record["minutes"], frozenset(each["recipe"] for each in record["attempts"])
-        both = {part: of.get(key, {}).get(part, []) + record[part] for part in ("commands", "attempts")}
-        of[key] = {"minutes": record["minutes"], **both}
+        alike = {(each["recipe"], each["prepared"]) for each in record["attempts"]}
+        key = record["minutes"], frozenset(alike), frozenset(machines(record["attempts"]))
+        both = [*of.get(key, {"attempts": []})["attempts"], *record["attempts"]]
+        attempts = {(each["recipe"], each["seed"]): each for each in both}  # the last of the same
+        commands = [*of.get(key, {"commands": []})["commands"], *record["commands"]]
+        of[key] = {"minutes": record["minutes"], "commands": commands, "attempts": list(attempts.values())}
     return HEAD + "\n".join(section(record) for record in of.values())
 
 
@@ -57,14 +60,10 @@ def section(record: dict) -> str:
 
 
 def rates(whole: list[dict]) -> str:
-    """What the machine multiplied before and after the attempts, from the least to the most of each format."""
+    """What the machine multiplied beside the attempts, from the least to the most of each format."""
     found = [each for attempt in whole for each in attempt["gflops"]]
-    ends = {
-        name: sorted(each[name] for each in found if name in each) for name in dict.fromkeys(chain(*found))
-    }
-    told = (
-        f"{name} {low:,}" + (f" to {high:,}" if high > low else "") for name, (low, *_, high) in ends.items()
-    )
+    of = {name: sorted(each[name] for each in found if name in each) for name in dict.fromkeys(chain(*found))}
+    told = (f"{name} {each[0]:,}" + f" to {each[-1]:,}" * (each[-1] > each[0]) for name, each in of.items())
     return f"{', '.join(told)} GFLOP/s"
 
 

@@ -5,7 +5,7 @@ Every loss has one class here and one field in `Losses`; a loss that is left out
 
 import os
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -377,6 +377,13 @@ class DistillConfig(TrainConfig):
     its control writes none."""
 
     OPERATIONAL: ClassVar = TrainConfig.OPERATIONAL | {"control_name"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_teachers(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not {"teachers", "losses"} & values.keys():
+            raise ValueError("there are no teachers: files without any are for python -m train_teachers")
+        return values
 
     @model_validator(mode="after")
     def _teachers_are_used(self) -> Self:

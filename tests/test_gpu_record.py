@@ -144,10 +144,13 @@ def test_where_time_is_short_both_have_as_many_words_as_fit(carried, tmp_path, m
 def test_a_scoring_that_fails_takes_nothing_else_with_it_and_the_same_words_score_what_is_lacking(
     carried, tmp_path, monkeypatch
 ):
-    asked, broken = [], {"mntp"}
+    asked, broken, out = [], {"mntp"}, [tmp_path / "out"]
+    monkeypatch.setattr(gpu_record, "PIECE", "20KB")
 
     def scored(run, data, tasks, backend):
         asked.append((run.name, backend))
+        with tarfile.open(out[-1] / "rest.tar.gz") as tar:  # should this be the end
+            assert "model.safetensors.index.json" in tar.getnames()
         if backend in broken:
             raise UserError("no more memory")
         return dict.fromkeys(tasks, 0.5)
@@ -161,6 +164,7 @@ def test_a_scoring_that_fails_takes_nothing_else_with_it_and_the_same_words_scor
     assert (tmp_path / "out/rest.tar.gz").exists()
     broken.clear()
     asked.clear()
+    out.append(tmp_path / "again")
     monkeypatch.setattr(gpu_record, "train", lambda *_: pytest.fail("trained again"))
     assert gpu_record.main([*told, str(tmp_path / "again")]) == 0
     assert asked == [("gpu-quarter-control", "mntp"), ("gpu-quarter", "mntp")]

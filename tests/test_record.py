@@ -102,9 +102,12 @@ def record(tmp_path, monkeypatch):
     monkeypatch.setattr(bench.record, "timed", timed)
     monkeypatch.setattr(distill.course, "carry_out", carry_out)
     monkeypatch.setattr(bench.record, "told", lambda run: ABOUT)
-    monkeypatch.setattr(
-        bench.record, "scored", lambda run, *asked: timed(["score", str(run)]) and {"blimp_filtered": 0.6}
-    )
+
+    def scored(run, *asked):
+        assert run.parent.resolve() == Path.cwd() / "runs" and Path.cwd().parent == tmp_path / "out"
+        return timed(["score", str(run)]) and {"blimp_filtered": 0.6}
+
+    monkeypatch.setattr(bench.record, "scored", scored)
 
     (tmp_path / "raw").mkdir()
 
@@ -142,24 +145,19 @@ def test_an_attempt_counts_all_but_the_scoring_and_trains_its_student_last_and_a
     ]
     assert [each["minutes"] for each in attempts(record)] == [5.0, 5.0]  # the data, the teachers, the student
     (command,) = json.loads(record.file.read_text())["commands"]
-    assert "--raw DIR --data DIR --out DIR --at-once 2" in command and "nursery.yaml" in command
+    assert command.startswith("python -m bench.record distill/configs/nursery.yaml --raw raw --data ")
+    assert str(record.out) not in command and "--out out --at-once 2" in command
 
 
 def test_what_is_finished_is_passed_over_and_what_was_made_otherwise_is_refused(record, tmp_path):
     record()
-    assert record() == 0 and len(record.done) == 1  # the look at the data
+    assert record() == 0
+    assert [words[0] for words in record.done] == ["eval", "score", "score"]  # which passes over what it has
     with pytest.raises(UserError, match="nursery-s0: was made by another config, text or other options"):
         record("--prepare", "--share 0.1")
     (tmp_path / "raw/more.train").write_text("more text\n")
     with pytest.raises(UserError, match="made by another config, text"):
         record()
-
-
-def test_what_is_to_be_scored_otherwise_is_not_trained_again(record):
-    record()
-    assert record("--tasks", "blimp_fast") == 0
-    assert [words[0] for words in record.done] == ["eval", "score", "score"]
-    assert [each["minutes"] for each in attempts(record)] == [5.0, 5.0]
 
 
 def test_an_attempt_runs_the_code_as_it_was_when_it_began(record):
@@ -201,7 +199,7 @@ def test_what_lies_in_the_runs_of_the_repository_changes_nothing(record, tmp_pat
     monkeypatch.chdir(place)
     record()
     (place / "runs/nursery-llama/export").mkdir(parents=True)  # somebody's own
-    assert record() == 0 and len(record.done) == 1
+    assert record() == 0 and len(record.done) == 3
 
 
 def test_a_folder_that_an_attempt_did_not_make_is_not_emptied(record):
@@ -268,17 +266,21 @@ def test_a_table_of_records_has_means_and_tells_every_recipe_from_the_first():
     assert "1.7010 ± 0.0010" in new
 
 
-def test_seeds_of_several_files_are_one_table_and_other_recipes_another():
-    records = [
-        {"minutes": 10.0, "commands": [f"seed {seed}"], "attempts": [attempt("old", seed, 0.6 + seed / 100)]}
-        for seed in (0, 1)
-    ]
-    records.append(
-        {"minutes": 10.0, "commands": [], "attempts": [attempt("new", 0, 0.7) | {"prepared": True}]}
+def test_seeds_of_several_files_are_one_table_and_what_is_otherwise_another():
+    old = [attempt("old", seed, 0.6 + seed / 100) for seed in (0, 0, 1)]
+    others = [attempt("new", 0, 0.7), old[0] | {"prepared": True}, old[0] | {"device": "a card"}]
+    text = page(
+        [{"minutes": 10.0, "commands": [each["recipe"]], "attempts": [each]} for each in [*old, *others]]
     )
-    text = page(records)
-    assert text.count("## 10 minutes") == 2 and text.count("not counted") == 1
-    assert "| old | 2 |" in text and "60.50 ± 0.71" in text and "`seed 0`, `seed 1`" in text
+    assert text.count("## 10 minutes") == 4 and text.count("not counted") == 1 and "on a card" in text
+    assert "| old | 2 |" in text and "60.50 ± 0.71" in text and text.count("`old`") == 3
+
+
+def test_a_record_of_a_single_measurement_or_of_failures_alone_has_a_table():
+    one = attempt("old", 0, 0.6) | {"gflops": [{"bf16": 400}]}
+    failed = {"recipe": "old", "seed": 0, "failed": "no", "prepared": False, "gflops": []}
+    assert "bf16 400 GFLOP/s" in page([{"minutes": 10.0, "commands": [], "attempts": [one]}])
+    assert "0, and 1 failed" in page([{"minutes": 10.0, "commands": [], "attempts": [failed]}])
 
 
 def test_recipes_that_come_out_alike_have_no_difference(recwarn):

@@ -247,6 +247,7 @@ def test_labels_at_the_ends_of_curves_keep_their_distance():
     axes = Figure().subplots()
     axes.set_ylim(0.0, 10.0)
     assert spread(axes, [9.0, 5.0, 5.1, -2.0]) == pytest.approx([9.0, 4.625, 5.475, 0.0])
+    assert spread(axes, [10.0, 9.95, 9.9]) == pytest.approx([10.0, 9.15, 8.3])
 
 
 def test_a_thinned_curve_keeps_its_mean_and_a_short_one_its_points():

@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 from eval.report.looks import STUDENT_LOOK, Look, look_of
 from eval.report.svg import INK, MUTED, STYLE, WIDTH, svg
@@ -168,12 +169,11 @@ def thin(words: np.ndarray, values: np.ndarray, most: int = 150) -> tuple[np.nda
 
 def spread(axes: Axes, heights: Sequence[float]) -> np.ndarray:
     """Where the labels of these heights stand: each moved as little as keeps them apart and within the frame."""
-    from scipy.optimize import isotonic_regression
-
     lowest, highest = axes.get_ylim()
-    order, steps = np.argsort(heights, kind="stable"), 0.085 * (highest - lowest) * np.arange(len(heights))
-    placed = np.empty(len(heights))
-    placed[order] = np.maximum(isotonic_regression(np.asarray(heights)[order] - steps).x, lowest) + steps
+    order, gap = np.argsort(heights, kind="stable"), 0.085 * (highest - lowest)
+    steps, placed = gap * np.arange(len(heights)), np.empty(len(heights))
+    free = isotonic_regression(np.asarray(heights)[order] - steps).x
+    placed[order] = free.clip(lowest, highest - gap * (len(heights) - 1)) + steps
     return placed
 
 

@@ -25,7 +25,7 @@ from eval.runs.run_folder import Run, machines
 
 BEGIN, END = "<!-- scores:begin -->", "<!-- scores:end -->"
 STUDY, STUDY_KEYS = "results.json", ("name", "question", "seeds", "cells", "said", "answers")
-STUDY_KEYS += ("rival", "date", "commits", "dirty")
+STUDY_KEYS += ("rival", "date", "commits", "dirty", "axes", "judge", "measures", "contrasts")
 SCORE_STUDY = "compare its cells with `python -m eval.study STUDY.yaml`"
 SUFFIXES = {"page": ".html", "picture": ".svg"}
 KEYS = ("name", "date", "commit", "dirty", "command", "corpus", "items", "held_out", "rows")

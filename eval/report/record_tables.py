@@ -10,7 +10,7 @@ CHANGED = " with uncommitted changes"
 
 
 def render(records: list[dict]) -> str:
-    """The records as Markdown: a heading, the corpus, one table, and what produced it."""
+    """The records as Markdown, one after the other."""
     return "\n\n".join(render_study(found) if "answers" in found else render_one(found) for found in records)
 
 
@@ -131,7 +131,7 @@ def render_one(found: dict) -> str:
     parts = [
         f"### {found['name']}",
         f"Trained on {found['corpus']}. Items: {counts}. One seed; ± is the standard error of drawing the items, "
-        f"not the noise of training, which is larger in models so small. {' '.join(notes)}".rstrip(),
+        f"not the noise of training. {' '.join(notes)}".rstrip(),
         _image(found, f"Held-out hard loss of each model of {found['name']} while it was trained"),
         table,
         _origin(found, [found["commit"]] if found["commit"] else []),
@@ -140,13 +140,14 @@ def render_one(found: dict) -> str:
 
 
 def _same_model(rows: list[dict]) -> list[str]:
-    """That the control is a teacher too, trained by the same config with the same seed, where it is."""
+    """That the control is a teacher too, where all numbers of both are the same."""
+    numbers = ("parameters", "words_seen", "scores")
     controls = [line for line in rows if line["role"] == "control"]
     return [
-        f"{control['model']} is {line['model']} once more: one config, one seed."
+        f"{control['model']} is {line['model']} once more."
         for control in controls
         for line in rows
-        if line["role"] == "teacher" and line["scores"] == control["scores"] != {}
+        if line["role"] == "teacher" and all(line[name] == control[name] for name in numbers)
     ]
 
 
