@@ -48,40 +48,44 @@ def measure_of(found: dict, name: str) -> Measure:
 
 def study_tables(found: dict) -> str:
     """A row for each cell, and for each comparison of two, the best first; nothing where nothing was judged."""
-    if not found["measures"].get(found["judge"]):
+    judge, sides = found["judge"], found["measures"]
+    if not sides.get(judge):
         return ""
-    names = [name for name in found["measures"] if not (name == HARD and TEXT in found["measures"])]
-    names = list(dict.fromkeys([found["judge"], *names]))
-    rival = [_alike(measure_of(found, name), found["measures"][name].values()) for name in names]
-    rows = [[found["rival"].removeprefix("the "), *rival], *_rows(found, found["measures"], names, _compared)]
+    names = [judge, *(name for name in sides if not (name == HARD and TEXT in sides))]
+    measures = {name: measure_of(found, name) for name in names}
+    headings = [measure.heading for measure in measures.values()]
+    rival = [_alike(measure, sides[name].values()) for name, measure in measures.items()]
+    rows = [[found["rival"].removeprefix("the "), *rival], *_rows(sides, judge, measures, _compared)]
     how = (
         f"Mean ± standard deviation over seeds; in brackets less {found['rival']}, with its 95 % interval over seeds "
         "and, in tasks, items, bold where Holm's correction for the number of rows leaves it."
     )
-    parts = [_table("model", found, names, rows), how]
-    if rows := _rows(found, found["contrasts"], names, _difference):
-        parts.append(_table("the one less the other", found, names, rows))
+    parts = [_table(["model", *headings], rows), how]
+    if rows := _rows(found["contrasts"], judge, measures, _difference):
+        parts.append(_table(["the one less the other", *headings], rows))
     return "\n\n".join(parts)
 
 
 def _rows(
-    found: dict, side: dict[str, dict], names: list[str], tell: Callable[[Measure, dict], str]
+    sides: dict[str, dict], judge: str, measures: dict[str, Measure], tell: Callable[[Measure, dict], str]
 ) -> list[list[str]]:
     """One for each label, the best first by what the study is judged by."""
-    measures = {name: measure_of(found, name) for name in names}
-    labels = measures[found["judge"]].best_first(side.get(found["judge"], {}))
-    cells = {
-        label: [(each, side.get(name, {}).get(label)) for name, each in measures.items()] for label in labels
-    }
     return [
-        [label, *(tell(measure, cell) if cell else "–" for measure, cell in row)]
-        for label, row in cells.items()
+        [
+            label,
+            *(
+                tell(measure, sides[name][label]) if label in sides.get(name, {}) else "–"
+                for name, measure in measures.items()
+            ),
+        ]
+        for label in measures[judge].best_first(sides.get(judge, {}))
     ]
 
 
-def _table(first: str, found: dict, names: list[str], rows: list[list[str]]) -> str:
-    lines = [[first, *(measure_of(found, name).heading for name in names)], ["---", *["---:"] * len(names)]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [*lines, *rows])
+def _table(header: list[str], rows: list[list[str]], words: int = 1) -> str:
+    """In Markdown; all but the first columns, `words` of them, hold numbers."""
+    lines = [header, [*["---"] * words, *["---:"] * (len(header) - words)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _difference(measure: Measure, cell: dict) -> str:
@@ -115,15 +119,14 @@ def render_one(found: dict) -> str:
     bits = found["held_out"] is not None
     header = ["model", "role", "parameters", "words of exposure", *columns]
     header += [f"held-out text ({found['held_out']}), bits per byte"] if bits else []
-    lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
+    rows = []
     for line in found["rows"]:
         cells = [line["model"], line["role"], f"{line['parameters']:,}", f"{line['words_seen']:,}"]
         cells += [percent(*line["scores"][task]) if task in line["scores"] else "–" for task in tasks]
         cells += [f"{line['scores']['bits_per_byte']:.4f}"] if bits else []
-        lines.append(cells)
+        rows.append(cells)
     notes = [note for key in ("asked_how", "lossy") if (note := found.get(key))]
     notes += _same_model(found["rows"])
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     counts = ", ".join(
         f"{title(task)} {items:,}" + (f" ({note})" if (note := _extent(found, task)) else "")
         for task, items in found["items"].items()
@@ -133,7 +136,7 @@ def render_one(found: dict) -> str:
         f"Trained on {found['corpus']}. Items: {counts}. One seed; ± is the standard error of drawing the items, "
         f"not the noise of training. {' '.join(notes)}".rstrip(),
         _image(found, f"Held-out hard loss of each model of {found['name']} while it was trained"),
-        table,
+        _table(header, rows, words=2),
         _origin(found, [found["commit"]] if found["commit"] else []),
     ]
     return "\n\n".join(part for part in parts if part)
