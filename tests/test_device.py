@@ -15,12 +15,14 @@ from train_teachers.device import (
     FLAGGED,
     WIDTH,
     WORKSPACE,
+    RotaryTable,
     be_deterministic,
     bytes_of_a_token,
     choose_attention,
     choose_compile,
     choose_micro_batch,
     keep_code_apart,
+    tabulate_angles,
 )
 from train_teachers.language_model import build, checkpoint_activations
 from train_teachers.pretrained import load_pretrained
@@ -188,3 +190,29 @@ def test_maps_of_attention_count_for_what_a_gpu_holds(make_model):
     shape = model.config
     maps = 4.0 * shape.num_hidden_layers * 3 * shape.num_attention_heads * 512
     assert bytes_of_a_token(model, 512) - before == maps
+
+
+@pytest.mark.parametrize("places", [None, torch.tensor([[3, 4, 5, 6, 7, 0, 1, 2]])])
+def test_a_table_of_rotary_angles_changes_no_bit_and_is_not_exported(
+    make_model, data_folder, tmp_path, places
+):
+    model, ids_BT = make_model("llama").eval(), torch.arange(5, 21).view(2, 8)
+    before = model(input_ids=ids_BT, position_ids=places, use_cache=False).logits
+    names = model.state_dict().keys()
+    tabulate_angles(model)
+    assert isinstance(model.base_model.rotary_emb, RotaryTable)
+    assert torch.equal(model(input_ids=ids_BT, position_ids=places, use_cache=False).logits, before)
+    tabulate_angles(model)  # compiled once more
+    assert model.state_dict().keys() == names
+    export(model, data_folder / "tokenizer", tmp_path / "export")
+    again = load_pretrained(tmp_path / "export").eval()
+    assert torch.equal(again(input_ids=ids_BT, position_ids=places, use_cache=False).logits, before)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gptj", "llama"])
+def test_angles_that_are_not_the_same_in_every_batch_are_left_to_the_model(make_model, family):
+    model = make_model(family)
+    if family == "llama":
+        model.base_model.rotary_emb.rope_type = "dynamic"
+    tabulate_angles(model)
+    assert not any(isinstance(module, RotaryTable) for module in model.modules())
