@@ -2,6 +2,7 @@
 
 import heapq
 import shlex
+from collections.abc import Collection, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,15 +32,23 @@ class Job(NamedTuple):
     """Names of those that it needs."""
 
 
-def jobs_of(study: Study, cells: list[Cell]) -> dict[str, Job]:
-    """What has to be done, by name, each behind what it needs; UserError for a teacher that nobody can train."""
+def jobs_of(study: Study, cells: list[Cell], only: Collection[str] = ()) -> dict[str, Job]:
+    """What has to be done, by name, each behind what it needs; UserError for a teacher that nobody can train.
+
+    `only`: the labels of those cells for whose sake it is done; all, if there are none.
+    """
     own = {cell.config.name for cell in cells} | {cell.config.control_name for cell in cells}
     jobs: dict[str, Job] = {}
     for cell in cells:
         _add_control(jobs, own, cell.config, cell.words)
         if cell.distilled:
             _add_student(jobs, own, cell.config, cell.words)
-    return _in_order(jobs, f"study {study.name}")
+    labels = dict.fromkeys(cell.label for cell in cells)
+    if strange := [label for label in only if label not in labels]:
+        raise UserError(f"study {study.name} has no cell {strange[0]}: {', '.join(labels)}")
+    asked = [cell for cell in cells if not only or cell.label in only]
+    names = {name for cell in asked for name in (cell.run, cell.config.control_name)}
+    return needed_for(names, _in_order(jobs, f"study {study.name}"))
 
 
 def jobs_of_config(words: list[str]) -> dict[str, Job]:
@@ -50,11 +59,16 @@ def jobs_of_config(words: list[str]) -> dict[str, Job]:
     own, jobs = {config.name, config.control().name}, {}
     _add_control(jobs, own, config, words)
     _add_student(jobs, own, config, words)
-    ordered, needed = _in_order(jobs, words[0]), {config.name}
-    for job in reversed(ordered.values()):
+    return needed_for({config.name}, _in_order(jobs, words[0]))
+
+
+def needed_for(names: Set[str], jobs: dict[str, Job]) -> dict[str, Job]:
+    """Of ordered jobs, those of these names and what they need."""
+    needed = set(names)
+    for job in reversed(jobs.values()):
         if job.name in needed:
             needed |= job.after
-    return {name: job for name, job in ordered.items() if name in needed}
+    return {name: job for name, job in jobs.items() if name in needed}
 
 
 def _add_control(jobs: dict[str, Job], own: set[str], config: DistillConfig, words: list[str]) -> None:

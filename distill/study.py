@@ -3,6 +3,7 @@
     python -m distill.study distill/studies/temperature-tiny.yaml --dry-run      what would be trained, hours and memory
     python -m distill.study distill/studies/temperature-tiny.yaml                one run after another
     python -m distill.study STUDY.yaml --at-once 4                               or several
+    python -m distill.study STUDY.yaml --only CELL CELL                          some cells first
     slurm/study.sh STUDY.yaml -- --gres=gpu:1                                    or each as a task of a Slurm array
 
 Writes the runs into runs/, and what belongs together into runs/studies/<name>/study.json, which `python -m eval.study`
@@ -68,6 +69,9 @@ def main(argv: list[str]) -> int:
     parser = parser_of("distill.study", __doc__)
     parser.add_argument("study", metavar="STUDY", help="YAML file, such as those in distill/studies/")
     parser.add_argument("--at-once", type=positive, default=1, metavar="N", help="train so many at once [1]")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="CELL", help="train these, and what they need [all]"
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
         "--dry-run", action="store_true", help="print a line for each run, and train nothing"
@@ -80,7 +84,7 @@ def main(argv: list[str]) -> int:
     from distill.course import carry_out
     from distill.jobs import foretell, jobs_of, made_otherwise, queue
 
-    jobs = jobs_of(study, cells)
+    jobs = jobs_of(study, cells, args.only)
     if args.dry_run:
         print(foretell(jobs, args.at_once))
         return 0

@@ -226,6 +226,19 @@ def test_each_run_comes_behind_those_that_it_needs(jobs):
     assert len(jobs) == 14
 
 
+def test_some_cells_are_trained_alone_with_their_controls_and_what_they_need(write_study):
+    study = load_study(write_study())
+    cells = cells_of(study)
+    chosen = jobs_of(study, cells, ["third", "temperature-2-mse"])
+    students = {name for name, job in chosen.items() if job.kind == "student"}
+    assert students == {
+        f"st-{label}-s{seed}" for label in ("again", "third", "temperature-2-mse") for seed in (0, 7)
+    }
+    assert [job.kind for job in chosen.values()].count("control") == 2
+    with pytest.raises(UserError, match="^study st has no cell fourth: again, third, temperature-1-none, "):
+        jobs_of(study, cells, ["again", "fourth"])
+
+
 def test_teachers_that_are_not_there_are_trained_by_their_configs(write_study, monkeypatch):
     Path("train_teachers").symlink_to(ROOT / "train_teachers")
     text = STUDY.replace("runs/{control}/export", "runs/nursery-llama-seed{seed}/export")

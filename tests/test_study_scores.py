@@ -221,7 +221,7 @@ def test_runs_that_are_not_finished_are_named_and_the_seeds_that_are_count(study
     Path("runs/st-good-s1/summary.json").unlink()
     Path("runs/control-abc-s2/summary.json").unlink()
     found = compared(study)
-    assert found.left_out == ["control-abc-s2 is not finished", "st-good-s1 is not finished"]
+    assert found.left_out == ["the control is not finished: seed 2", "good is not finished: seed 1"]
     assert {label: cell["seeds"] for label, cell in found.cells["hard"].items()} == {
         "good": 1,
         "same": 2,
@@ -229,7 +229,7 @@ def test_runs_that_are_not_finished_are_named_and_the_seeds_that_are_count(study
     }
     assert found.cells["hard"]["good"]["interval"] is None
     assert found.cells["hard"]["good"]["verdict"] == "not distinguishable"
-    assert "\nst-good-s1 is not finished\n" in cells_table(found)
+    assert "\ngood is not finished: seed 1\n" in cells_table(found)
 
 
 def test_a_cell_that_was_asked_other_items_than_its_control_is_left_out_there(study):

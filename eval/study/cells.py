@@ -9,7 +9,7 @@ too, as of students of other sizes, it is the gains over these that are compared
 """
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -125,7 +125,7 @@ def compare_cells(plan: Plan, out_of: Callable[[str], Path]) -> Compared:
     """
     unfinished = plan.unfinished
     runs = {name: Finished(name, out_of(name)) for name in plan.runs if name not in unfinished}
-    compared = Compared(plan, runs=runs, left_out=[f"{name} is not finished" for name in unfinished])
+    compared = Compared(plan, runs=runs, left_out=list(not_finished(plan)))
     pairs: dict[str, list[Pair]] = {label: [] for label in plan.labels}
     of_run: dict[str, Pair] = {}
     for cell in plan.cells:
@@ -156,6 +156,18 @@ def compare_cells(plan: Plan, out_of: Callable[[str], Path]) -> Compared:
                 compared.measures[name], kept[name] = measure, found
                 correct(found, measure.sign)
     return compared
+
+
+def not_finished(plan: Plan) -> Iterator[str]:
+    """What is not finished, with its seeds: a line for the controls, and one for each cell."""
+    runs = [("the control", cell.seed, cell.control) for cell in plan.cells if plan.distilled]
+    runs += [(cell.label, cell.seed, cell.run) for cell in plan.cells]
+    unfinished, seeds = set(plan.unfinished), defaultdict(dict)
+    for label, seed, name in runs:
+        if name in unfinished:
+            seeds[label][seed] = None
+    for label, lacking in seeds.items():
+        yield f"{label} is not finished: seed{'s' * (len(lacking) > 1)} {', '.join(map(str, lacking))}"
 
 
 @contextmanager
