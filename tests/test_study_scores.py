@@ -423,6 +423,18 @@ def test_the_record_of_a_study_is_what_a_readme_says_of_it(study, monkeypatch):
         readme(["README.md", "docs/st.json"])
 
 
+def test_of_a_study_that_goes_on_a_readme_says_how_much_is_there(study, monkeypatch):
+    monkeypatch.setattr("eval.results.workers.score_all", lambda requests, processes: None)
+    without_axes({"good": "bad"})
+    for name in ("st-good-s1", "st-bad-s0", "st-bad-s1", "st-bad-s2"):
+        Path("runs", name, "summary.json").unlink()
+    main([study])
+    readme(["--record", "st.json", "runs/studies/st", "--command", "make study"])
+    text = render([json.loads(Path("st.json").read_text())])
+    assert "which? 2 of 3 cells with seeds 0, 1, 2, each against the control" in text
+    assert "\n| good (2 seeds) | " in text and "\n| same | " in text and "\n| bad" not in text
+
+
 def test_a_study_of_cells_is_a_table_in_a_readme_and_what_is_told_apart_is_bold(study, monkeypatch):
     monkeypatch.setattr("eval.results.workers.score_all", lambda requests, processes: None)
     without_axes({"good": "bad"})

@@ -17,10 +17,11 @@ def render(records: list[dict]) -> str:
 def render_study(found: dict) -> str:
     """What came out of a study, and where its page is; by numbers too where it has a few cells and no axes."""
     told = "" if found["axes"] else study_tables(found)
-    cells, seeds = len(found["cells"]), ", ".join(map(str, found["seeds"]))
+    cells, compared = len(found["cells"]), len(found["measures"].get(found["judge"], {}))
+    so_far, seeds = f"{compared} of " * (compared < cells), ", ".join(map(str, found["seeds"]))
     parts = [
         f"### {found['name']}",
-        f"{found['question']} {cells} cells with seeds {seeds}, each against {found['rival']}: "
+        f"{found['question']} {so_far}{cells} cells with seeds {seeds}, each against {found['rival']}: "
         f"[the page]({found['page']}).",
         f"**{found['said']}**",
         _image(found, f"Every cell of {found['name']} less {found['rival']}: mean, interval and each seed"),
@@ -55,31 +56,32 @@ def study_tables(found: dict) -> str:
     measures = {name: measure_of(found, name) for name in names}
     headings = [measure.heading for measure in measures.values()]
     rival = [_alike(measure, sides[name].values()) for name, measure in measures.items()]
-    rows = [[found["rival"].removeprefix("the "), *rival], *_rows(sides, judge, measures, _compared)]
+    rows = [[found["rival"].removeprefix("the "), *rival], *_rows(found, "measures", measures, _compared)]
     how = (
         f"Mean ± standard deviation over seeds; in brackets less {found['rival']}, with its 95 % interval over seeds "
         "and, in tasks, items, bold where Holm's correction for the number of rows leaves it."
     )
     parts = [_table(["model", *headings], rows), how]
-    if rows := _rows(found["contrasts"], judge, measures, _difference):
+    if rows := _rows(found, "contrasts", measures, _difference):
         parts.append(_table(["the one less the other", *headings], rows))
     return "\n\n".join(parts)
 
 
 def _rows(
-    sides: dict[str, dict], judge: str, measures: dict[str, Measure], tell: Callable[[Measure, dict], str]
+    found: dict, part: str, measures: dict[str, Measure], tell: Callable[[Measure, dict], str]
 ) -> list[list[str]]:
     """One for each label, the best first by what the study is judged by."""
-    return [
-        [
-            label,
-            *(
-                tell(measure, sides[name][label]) if label in sides.get(name, {}) else "–"
-                for name, measure in measures.items()
-            ),
-        ]
-        for label in measures[judge].best_first(sides.get(judge, {}))
-    ]
+    sides, rows = found[part], []
+    judged = sides.get(found["judge"], {})
+    for label in measures[found["judge"]].best_first(judged):
+        seeds = judged[label]["seeds"]
+        few = f" ({seeds} seed{'s' * (seeds > 1)})" * (seeds < len(found["seeds"]))
+        told = (
+            tell(measure, sides[name][label]) if label in sides.get(name, {}) else "–"
+            for name, measure in measures.items()
+        )
+        rows.append([label + few, *told])
+    return rows
 
 
 def _table(header: list[str], rows: list[list[str]], words: int = 1) -> str:
