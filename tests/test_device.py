@@ -21,6 +21,7 @@ from train_teachers.device import (
     choose_attention,
     choose_compile,
     choose_micro_batch,
+    compiled_bodies,
     keep_code_apart,
     tabulate_angles,
 )
@@ -194,12 +195,13 @@ def test_maps_of_attention_count_for_what_a_gpu_holds(make_model):
 
 @pytest.mark.parametrize("places", [None, torch.tensor([[3, 4, 5, 6, 7, 0, 1, 2]])])
 def test_a_table_of_rotary_angles_changes_no_bit_and_is_not_exported(
-    make_model, data_folder, tmp_path, places
+    make_model, data_folder, tmp_path, monkeypatch, places
 ):
+    monkeypatch.setenv(CODE, str(tmp_path))
     model, ids_BT = make_model("llama").eval(), torch.arange(5, 21).view(2, 8)
     before = model(input_ids=ids_BT, position_ids=places, use_cache=False).logits
     names = model.state_dict().keys()
-    tabulate_angles(model)
+    compiled_bodies((model,))
     assert isinstance(model.base_model.rotary_emb, RotaryTable)
     assert torch.equal(model(input_ids=ids_BT, position_ids=places, use_cache=False).logits, before)
     tabulate_angles(model)  # compiled once more

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sysconfig
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,11 +29,8 @@ WHOLE, AVERAGED = 16.0, 8.0
 GPU_SHARE = 0.6  # of its memory, for what is estimated: weights with their optimiser, and activations
 CAUSAL_BY_FLAG = ("llama", "gpt2")  # every layer sees all that was before, and nothing needs another mask
 FLAGGED = "sdpa_causal"
-FIXED_ANGLES = (
-    "default",
-    "linear",
-    "llama3",
-)  # kinds of rotary positions that look at nothing but the position
+# Kinds of rotary positions that look at nothing but the position.
+FIXED_ANGLES = ("default", "linear", "llama3")
 COMPILED_FORMS = 64  # of one family's models: by width, length, batch and mode
 WORKSPACE, CODE = "CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_CACHE_DIR"
 
@@ -187,10 +184,9 @@ def tabulate_angles(model: PreTrainedModel) -> None:
         model.base_model.rotary_emb = RotaryTable(rotary, model.config.max_position_embeddings)
 
 
-def compiled_bodies(models: Iterable[PreTrainedModel]) -> dict[int, Callable]:
+def compiled_bodies(models: Collection[PreTrainedModel]) -> dict[int, Callable]:
     """What gives the final states of each model, compiled, by the id of the model."""
     keep_code_apart()
-    models = list(models)
     for model in models:
         tabulate_angles(model)
     # models of one family share the limit of their class, behind which the rest would silently run uncompiled
