@@ -34,7 +34,6 @@ from babylm_data.sealed import SEAL, sha256, verify, write_whole
 from bench.record import PACKAGES, TRAINED, clean, command_of, gflops, origin, scored, timed, told
 from bench.shapes import ROOT
 
-BEGAN = time.monotonic()
 CONFIG = "distill/configs/gpu-quarter.yaml"
 TASKS = ["blimp_filtered", "supplement_filtered"]
 ASKED = {"mntp": TASKS, "causal": [*TASKS, "perplexity"]}
@@ -63,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Pack, or train and score; 1 if the student was over its budget or a scoring failed."""
+    began = time.monotonic()
     args = parser().parse_intermixed_args(argv)
     if (args.pack is None) == (args.out is None) or (args.pack is None) != (args.data is None):
         raise UserError("write --pack DATA --data DIR, or --out DIR to train and score what was packed")
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> int:
     else:
         record = {"minutes": args.minutes, "commands": [command_of("bench.gpu_record", argv)], "attempts": []}
         with clean(work):
-            carry_out(carried, out, ["compile=true", *args.overrides], record)
+            carry_out(carried, out, ["compile=true", *args.overrides], record, began)
             write_whole(Path(TRAINED), json.dumps({"asked": asked, "record": record}))
     with contextlib.chdir(work):
         pieces(Path("runs", record["attempts"][-1]["recipe"], "export"), out)
@@ -132,8 +132,8 @@ def code() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def carry_out(carried: Path, out: Path, overrides: list[str], record: dict) -> None:
-    """Train both, here in a clean folder."""
+def carry_out(carried: Path, out: Path, overrides: list[str], record: dict, began: float) -> None:
+    """Train both, here in a clean folder; `began`, of time.monotonic(), is when the minutes began to count."""
     from distill.config import DistillConfig
     from train_teachers.config import load_config
 
@@ -146,13 +146,13 @@ def carry_out(carried: Path, out: Path, overrides: list[str], record: dict) -> N
     here, packed = origin(), json_table(Path(ABOUT))
     if here["commit"] is None:  # no repository here: that of the machine where it was packed
         here = {"commit": packed["commit"], "dirty": packed["dirty"] or packed["code"] != code()}
-    words = words_for(config, overrides, 60 * record["minutes"] - (time.monotonic() - BEGAN))
+    words = words_for(config, overrides, began + 60 * record["minutes"])
     print(f"{words:,} of {config.data.words:,} words in the time", flush=True)
     for flag in ("--control", None):
         train(flag, [*overrides, f"data.words={words}"])
         run = Path("runs") / (config.control().name if flag else config.name)
         found = told(run) | here | {"recipe": run.name, "seed": config.seed, "prepared": True}
-        found |= {"gflops": [rates, gflops()], "minutes": (time.monotonic() - BEGAN) / 60, "scores": {}}
+        found |= {"gflops": [rates, gflops()], "minutes": (time.monotonic() - began) / 60, "scores": {}}
         record["attempts"].append(found)
         bring_back(out, record)
 
@@ -178,9 +178,9 @@ def score(record: dict, asked: list, out: Path) -> bool:
     return failed
 
 
-def words_for(config, overrides: list[str], seconds: float) -> int:
-    """How many words both can be trained on in so many seconds, by some steps of each."""
-    began, manifest = time.monotonic(), json_table(Path(config.data.path) / "manifest.json")
+def words_for(config, overrides: list[str], ends: float) -> int:
+    """How many words both can be trained on until time.monotonic() is `ends`, by some steps of each."""
+    manifest = json_table(Path(config.data.path) / "manifest.json")
     tokens, words = (manifest["splits"]["train"][name] for name in ("tokens", "words"))
     tried = [
         *overrides,
@@ -195,8 +195,8 @@ def words_for(config, overrides: list[str], seconds: float) -> int:
     for flag, name in (("--control", "trial-control"), (None, "trial")):
         train(flag, tried)
         taken += seconds_a_word(Path("runs") / name)
-    if (left := seconds - (time.monotonic() - began) - 2 * START) <= 0:
-        raise UserError(f"the trial alone took {time.monotonic() - BEGAN:.0f} seconds: give more --minutes")
+    if (left := ends - time.monotonic() - 2 * START) <= 0:
+        raise UserError(f"{-left:.0f} seconds are lacking after the trial alone: give more --minutes")
     return min(config.data.words, max(1, round(SPARE * left / taken)))
 
 
