@@ -158,7 +158,16 @@ def cells_of(study: Study) -> list[Cell]:
     if twice := _twice(what.values()):
         same = [label for label, decided in what.items() if decided == twice]
         raise UserError(f"study {study.name}: {same[0]} and {same[1]} are the same run")
+    if not study.distilled and (first := references(one)[study.seeds[0]].label) in named:
+        raise UserError(
+            f"study {study.name}: against has {first}, with which all are compared as it is: leave it out"
+        )
     return cells
+
+
+def references(cells: list[Cell]) -> dict[int, Cell]:
+    """By seed, what all others are compared with where none is distilled: the first combination, or the first cell."""
+    return {cell.config.seed: cell for cell in sorted(reversed(cells), key=lambda cell: bool(cell.values))}
 
 
 def control_name(config: DistillConfig) -> str:

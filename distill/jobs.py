@@ -10,7 +10,7 @@ from babylm_data.errors import UserError
 from babylm_data.files import json_table
 from babylm_data.sealed import LOCK, SEAL, sha256
 from babylm_data.sealed import is_held as lock_is_held
-from distill.cells import Cell, Study
+from distill.cells import Cell, Study, references
 from distill.config import DistillConfig
 from train_teachers.config import Model, TrainConfig, load_config
 from train_teachers.estimate import estimate, machine_rate, stored_parameters
@@ -47,6 +47,8 @@ def jobs_of(study: Study, cells: list[Cell], only: Collection[str] = ()) -> dict
     if strange := [label for label in only if label not in labels]:
         raise UserError(f"study {study.name} has no cell {strange[0]}: {', '.join(labels)}")
     asked = [cell for cell in cells if not only or cell.label in only]
+    if not study.distilled:  # nothing says anything without what it is compared with
+        asked += references(cells).values()
     names = {name for cell in asked for name in (cell.run, cell.config.control_name)}
     return needed_for(names, _in_order(jobs, f"study {study.name}"))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from babylm_data.errors import UserError, parser_of, positive, run_stage
 from babylm_data.sealed import sha256, write_whole
 from babylm_data.tokens import read_manifest
-from distill.cells import Cell, Study, cells_of, files_of, load_study
+from distill.cells import Cell, Study, cells_of, files_of, load_study, references
 
 STUDIES = Path("runs/studies")
 
@@ -27,10 +27,7 @@ STUDIES = Path("runs/studies")
 def write_plan(study: Study, cells: list[Cell], files: Sequence[Path] = ()) -> Path:
     """runs/studies/<name>/study.json: which run is which cell."""
     folder = STUDIES / study.name
-    # of the combinations, where there are any
-    first = {
-        cell.config.seed: cell.run for cell in sorted(reversed(cells), key=lambda cell: bool(cell.values))
-    }
+    first = references(cells)
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
         "name": study.name,
@@ -48,7 +45,7 @@ def write_plan(study: Study, cells: list[Cell], files: Sequence[Path] = ()) -> P
                 "values": cell.values,
                 "seed": cell.config.seed,
                 "run": cell.run,
-                "control": cell.config.control_name if study.distilled else first[cell.config.seed],
+                "control": cell.config.control_name if study.distilled else first[cell.config.seed].run,
                 "command": [
                     "python",
                     "-m",

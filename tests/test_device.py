@@ -194,9 +194,9 @@ def test_maps_of_attention_count_for_what_a_gpu_holds(make_model):
 
 
 @pytest.mark.parametrize("places", [None, torch.tensor([[3, 4, 5, 6, 7, 0, 1, 2]])])
-def test_a_table_of_rotary_angles_changes_no_bit_and_is_not_exported(
+def test_a_table_has_a_models_own_rotary_angles_to_the_bit_and_is_not_exported(
     make_model, data_folder, tmp_path, monkeypatch, places
-):
+):  # compiled, each within rounding of the other: tests/test_loop.py
     monkeypatch.setenv(CODE, str(tmp_path))
     model, ids_BT = make_model("llama").eval(), torch.arange(5, 21).view(2, 8)
     before = model(input_ids=ids_BT, position_ids=places, use_cache=False).logits
@@ -211,10 +211,16 @@ def test_a_table_of_rotary_angles_changes_no_bit_and_is_not_exported(
     assert torch.equal(again(input_ids=ids_BT, position_ids=places, use_cache=False).logits, before)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "gptj", "llama"])
-def test_angles_that_are_not_the_same_in_every_batch_are_left_to_the_model(make_model, family):
-    model = make_model(family)
-    if family == "llama":
+@pytest.mark.parametrize("kind", ["none", "dynamic", "complex", "on a GPU"])
+def test_angles_that_are_not_the_same_in_every_batch_or_not_a_pair_or_not_for_a_cpu_are_left_to_the_model(
+    make_model, monkeypatch, kind
+):
+    model = make_model("gpt2" if kind == "none" else "llama")
+    if kind == "dynamic":
         model.base_model.rotary_emb.rope_type = "dynamic"
+    elif kind == "complex":
+        monkeypatch.setattr(model.base_model.rotary_emb, "forward", lambda x, places: torch.polar(x, x))
+    elif kind == "on a GPU":
+        monkeypatch.setattr(type(model), "device", torch.device("cuda"))
     tabulate_angles(model)
     assert not any(isinstance(module, RotaryTable) for module in model.modules())

@@ -134,7 +134,7 @@ def test_where_no_time_is_left_after_the_trial_nothing_is_trained(carried, tmp_p
 @pytest.mark.slow
 def test_where_time_is_short_both_have_as_many_words_as_fit(carried, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_record, "START", 0.0)
-    monkeypatch.setattr(gpu_record, "SPARE", 1e-4)
+    monkeypatch.setattr(gpu_record, "seconds_a_word", lambda _: 1.5)  # a second word has no time
     told = [str(carried), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), *SMALL]
     gpu_record.main(told)
     control, student = json.loads((tmp_path / "out/results.json").read_text())["attempts"]

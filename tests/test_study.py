@@ -123,6 +123,11 @@ def test_where_nothing_is_distilled_the_controls_alone_are_trained_and_compared_
     other = text.replace("optim.clip: 0.5", 'teachers.a.path: "runs/{weight_decay-0.1}/export"')
     with pytest.raises(UserError, match="is no run of it: write {seed} or {control}$"):
         cells_of(load_study(write_study(other)))
+    alone = set(jobs_of(study, cells, ["clipped"]))
+    assert alone == {found[label, seed][0] for label in ("clipped", "weight_decay-0.1") for seed in (3, 4)}
+    needless = f"{text}\nagainst: {{clipped: weight_decay-0.1}}"
+    with pytest.raises(UserError, match="against has weight_decay-0.1, with which all are compared as it is"):
+        cells_of(load_study(write_study(needless)))
     twice = text.replace("[0.1, 0.4]", "[0.1]").replace("optim.clip: 0.5", "losses.hidden: null")
     with pytest.raises(UserError, match="clipped and weight_decay-0.1 are the same run"):
         cells_of(load_study(write_study(twice)))

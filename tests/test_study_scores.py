@@ -204,6 +204,8 @@ def test_where_nothing_is_distilled_all_cells_are_compared_with_the_first(study)
         told = found.contrasts["hard"][axis]
         assert not told["of_gains"]
         assert told["difference"] == pytest.approx(found.cells["hard"][each]["difference"])
+    told = render([found.record | {"command": "make study", "page": "st.html"}])
+    assert "which? 2 cells with seeds 0, 1, 2, each against good" in told
     page = study_page(found, "")
     assert "Each cell less good" in page and "control" not in page.split("<h2>")[1] + cells_table(found)
 
@@ -466,6 +468,9 @@ def test_a_study_of_cells_is_a_table_in_a_readme_and_what_is_told_apart_is_bold(
     del content["measures"]["perplexity"]["same"]
     content["measures"]["hard"]["same"]["settles"] = "12"
     assert "; 12 seeds would tell) |" in render([content])
+    assert "*N seeds would tell*: " in render([content])
+    content["measures"]["hard"]["same"]["settles"] = "no number"
+    assert "; no number of seeds would tell) |" in render([content])
     assert "**) |" in render([content]) and ") | – |" in render([content])
     content["measures"] = {}
     assert "| model |" not in render([content]) and "| the one" not in render([content])

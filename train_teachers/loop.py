@@ -223,8 +223,9 @@ def validate(
     beside = terms(objective, held_out.some(FEW)) if objective.weights.keys() - hard else {}
     loss = hard_of(hard, objective)
     line = {"step": progress.step, "words_seen": progress.words_seen, "val/hard": loss}
-    if take_step.averaged:
-        line["val/unaveraged"] = hard_of(terms(alone, held_out), objective)
+    if averaged := take_step.averaged:
+        same = progress.step <= averaged.begins
+        line["val/unaveraged"] = loss if same else hard_of(terms(alone, held_out), objective)
     log({f"val/{name}": value for name, value in (beside | hard).items()} | line)
     return loss
 

@@ -6,7 +6,7 @@ from eval.compare.measures import HARD, TEXT, Measure
 from eval.results.scores_table import percent, unit
 from eval.tasks import extent_note, title
 
-CHANGED = " with uncommitted changes"
+CHANGED, MANY = " with uncommitted changes", "seeds would tell"
 
 
 def render(records: list[dict]) -> str:
@@ -17,7 +17,8 @@ def render(records: list[dict]) -> str:
 def render_study(found: dict) -> str:
     """What came out of a study, and where its page is; by numbers too where it has a few cells and no axes."""
     told = "" if found["axes"] else study_tables(found)
-    cells, compared = len(found["cells"]), len(found["measures"].get(found["judge"], {}))
+    compared = len(found["measures"].get(found["judge"], {}))
+    cells = sum(cell["label"] != found["rival"] for cell in found["cells"])
     so_far, seeds = f"{compared} of " * (compared < cells), ", ".join(map(str, found["seeds"]))
     parts = [
         f"### {found['name']}",
@@ -64,6 +65,8 @@ def study_tables(found: dict) -> str:
     parts = [_table(["model", *headings], rows), how]
     if rows := _rows(found, "contrasts", measures, _difference):
         parts.append(_table(["the one less the other", *headings], rows))
+    if any(MANY in part for part in parts):
+        parts.append(f"*N {MANY}*: so many would leave a difference of that size, four times in five.")
     return "\n\n".join(parts)
 
 
@@ -93,10 +96,13 @@ def _table(header: list[str], rows: list[list[str]], words: int = 1) -> str:
 def _difference(measure: Measure, cell: dict) -> str:
     """How one side differs from the other, and how many seeds would tell where these do not."""
     difference = measure.shown(cell["difference"], "+")
-    told = f"**{difference}**" if cell["verdict"] in ("better", "worse") else difference
+    known = cell["verdict"] in ("better", "worse")
+    told = f"**{difference}**" if known else difference
     if cell["interval"]:
         told += ", " + " to ".join(measure.shown(end, "+") for end in cell["interval"])
-    return told + (f"; {cell['settles']} seeds would tell" if cell["settles"].isdigit() else "")
+        if not known:
+            told += f"; {cell['settles']} {MANY}".replace("number", "number of")
+    return told
 
 
 def _compared(measure: Measure, cell: dict) -> str:
