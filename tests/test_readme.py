@@ -123,7 +123,7 @@ def test_the_models_of_a_preset_differ_in_nothing_but_their_shape_and_what_was_t
 RECIPES = [
     name
     for name in CONFIGS
-    if not name.endswith("-tiny") and name not in ("nursery", "nursery-cached", "cpu-hour", "gpu-quarter")
+    if not name.endswith("-tiny") and name not in ("nursery", "nursery-cached", "cpu-hour")
 ]
 
 
