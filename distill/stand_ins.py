@@ -24,6 +24,8 @@ def filled_in(config: DistillConfig) -> Iterator[DistillConfig]:
                 continue
             shape = declared_shape(teacher.path, teacher.model, f"teacher '{name}'")
             make_model(place / name, shape, Path(config.data.path) / "tokenizer", seed=seed)
-            teachers[name] = teacher.model_copy(update={"path": str(place / name)})
+            # no run tells what it has learned: what it is asked
+            asked = {"path": str(place / name), "reads": config.reads[name]}
+            teachers[name] = teacher.model_copy(update=asked)
             print(f"teacher '{name}': {teacher.path} is not there: random weights of its shape", flush=True)
         yield config.model_copy(update={"teachers": teachers})

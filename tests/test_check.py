@@ -105,11 +105,15 @@ def test_a_model_without_a_shape_anywhere_is_refused(check):
         check(shape="")
 
 
-def test_the_check_of_a_twin_passes_where_there_is_nothing(workplace, capsys):
-    """Of all recipes `python -m bench.recipes` checks the full shapes; this is the smallest, from anywhere."""
-    shutil.copytree(ROOT / "train_teachers/configs", "train_teachers/configs")
-    main([str(ROOT / "distill/configs/dskd-heads-tiny.yaml"), "--check", "precision=fp32"])
-    assert "heads" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("twin", "term"), [("dskd-heads-tiny", "heads"), ("gpu-quarter-tiny", "hard.masked")]
+)
+def test_the_check_of_a_twin_passes_where_there_is_nothing(workplace, capsys, twin, term):
+    """Of all recipes `python -m bench.recipes` checks the full shapes; these are small ones, from anywhere."""
+    for stage in ("train_teachers", "distill"):
+        shutil.copytree(ROOT / stage / "configs", f"{stage}/configs")
+    main([str(ROOT / f"distill/configs/{twin}.yaml"), "--check", "precision=fp32"])
+    assert term in capsys.readouterr().out
 
 
 def test_a_check_speaks_of_the_config_that_it_is_given_and_not_of_a_run_under_its_name(train_tiny, capsys):
