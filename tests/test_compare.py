@@ -278,7 +278,7 @@ def test_two_folders_become_a_table_and_a_file(folders, tmp_path, capsys):
     printed = capsys.readouterr().out
     lines = {line.split()[0]: line for line in printed.splitlines() if line and line[0].isalpha()}
     assert lines["npi"].endswith("*") and not lines["voice"].endswith("*")
-    assert "bits per byte, less is better" in lines["perplexity"] and "-0.25" in lines["perplexity"]
+    assert "bits per byte, less is better" in lines["perplexity"] and "-0.2500" in lines["perplexity"]
     assert lines["reading"].endswith("+1.00  no interval: the difference alone")
     assert found["left_out"] == [f"comps is left out: it is not scored in {folders[1]}"]
     assert found["left_out"][0] in printed and "noise of training is in none" in printed

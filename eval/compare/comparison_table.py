@@ -1,4 +1,7 @@
-"""Comparisons of `python -m eval.compare` as text for a terminal. Scores are in percent, correlations times 100."""
+"""Comparisons of `python -m eval.compare` as text for a terminal.
+
+Scores are in percent, correlations times 100, bits per byte as they are.
+"""
 
 from eval.tasks import extent_note
 from eval.tasks.perplexity import LOSSY
@@ -68,6 +71,11 @@ def scale(cell: dict) -> int:
     return 1 if cell["metric"] == "bits per byte" else 100
 
 
+def shown(value: float, by: int, sign: str = "") -> str:
+    """A number as it is read: bits per byte differ in the third digit."""
+    return f"{by * value:{sign}.{4 if by == 1 else 2}f}"
+
+
 def header(over_runs: bool, title: str) -> str:
     """The names of the columns of `item_line` or `run_line`."""
     start = f"{title[:46]:<46} {'A':>7} {'B':>7} {'A - B':>7}"
@@ -91,7 +99,7 @@ def run_line(name: str, cell: dict, by: int) -> str:
     """One difference of two sets of runs."""
     runs = ":".join(map(str, cell["runs"]))
     spread = " ".join(
-        f"{'-' if value is None else format(by * value, '.2f'):>6}" for value in cell["standard_deviations"]
+        f"{'-' if value is None else shown(value, by):>6}" for value in cell["standard_deviations"]
     )
     found = interval(cell["interval_runs"], by, star=False)
     return f"{start(name, cell, by)}  {found} {runs:>7} {spread} {p_text(cell)}".rstrip()
@@ -99,7 +107,8 @@ def run_line(name: str, cell: dict, by: int) -> str:
 
 def start(name: str, cell: dict, by: int) -> str:
     """The columns that both kinds of lines begin with."""
-    return f"{name[:46]:<46} {by * cell['a']:>7.2f} {by * cell['b']:>7.2f} {by * cell['difference']:>+7.2f}"
+    scores = f"{shown(cell['a'], by):>7} {shown(cell['b'], by):>7}"
+    return f"{name[:46]:<46} {scores} {shown(cell['difference'], by, '+'):>7}"
 
 
 def interval(ends: list[float] | None, by: int, *, star: bool = True) -> str:
@@ -107,7 +116,8 @@ def interval(ends: list[float] | None, by: int, *, star: bool = True) -> str:
     if ends is None:
         return f"{'-':<19}"
     outside = "*" if star and not ends[0] <= 0 <= ends[1] else ""
-    return f"{f'[{by * ends[0]:+.2f}, {by * ends[1]:+.2f}]{outside}':<19}"
+    low, high = (shown(end, by, "+") for end in ends)
+    return f"{f'[{low}, {high}]{outside}':<19}"
 
 
 def p_text(cell: dict) -> str:
