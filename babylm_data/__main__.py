@@ -2,7 +2,7 @@
 
 Reads the text files of an official BabyLM download (--raw: DIR/train/*.train, DIR/dev/*.dev, DIR/test/*.test,
 the older layouts, or plain .txt), or the kit's own small corpus (--source nursery), or a data set of the
-Hugging Face hub (--source hf:NAME).
+Hugging Face hub (--source hf:NAME). A dev or test that is not there is taken from the end of train.
 Writes --out: tokenizer/, {train,dev,test}.{tokens,words,documents}.bin, text/{dev,test}/*.txt, manifest.json.
 
   python -m babylm_data --raw CORPUS --out runs/data
@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 
 from babylm_data.errors import UserError, parser_of, positive, run_stage
+
+CARVED = "no such files: the last 0.5 % of each source's train documents"
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -62,21 +64,22 @@ def report(out: Path, manifest: dict) -> None:
         )
         if unknown := counts.get("unknown"):
             print(f"  {split:5} {unknown:,} tokens stand for text that the tokenizer cannot write")
-    if not any(part["files"] for part in manifest["splits"]["dev"]["sources"].values()):
-        print("  no dev files: dev is the last 0.5 % of each source's train documents")
-    if "test" not in manifest["splits"]:
-        print("  no test files: the folder has no test split")
+        if not any(part["files"] for part in counts["sources"].values()):
+            print(f"  {split:5} {CARVED}")
 
 
 def print_inputs(args: argparse.Namespace) -> None:
     """The files of each source that would be read; UserError where that cannot be the corpus."""
-    from babylm_data.sources import find_inputs, raw_folder
+    from babylm_data.sources import SPLITS, find_inputs, raw_folder
     from babylm_data.words import load_track
 
     with raw_folder(args.source or "raw", raw=args.raw, seed=args.seed, words=args.words) as folder:
-        for split, sources in find_inputs(folder, load_track(args.track)).items():
-            for source, files in sources.items():
-                print(f"  {split:5} {source:18} {', '.join(path.name for path in files)}")
+        inputs = find_inputs(folder, load_track(args.track))
+    for split in SPLITS:
+        for source, files in inputs.get(split, {}).items():
+            print(f"  {split:5} {source:18} {', '.join(path.name for path in files)}")
+        if split not in inputs:
+            print(f"  {split:5} {CARVED}")
 
 
 def main(argv: list[str]) -> None:

@@ -14,7 +14,7 @@ from babylm_data.errors import UserError
 from babylm_data.processes import pool_of
 from babylm_data.sources import Inputs
 
-CARVED = 200  # without dev files, one document in 200 of each source becomes dev
+CARVED = 200  # without dev or test files, one document in 200 of each source becomes that
 SMALL_BYTES = 4_000_000  # below this, starting other processes costs more than it saves
 
 Counts = dict[str, int]
@@ -102,10 +102,13 @@ def keep_share(text: Path, splits: Splits, share: float, seed: int) -> None:
         rest.replace(train)
 
 
-def carve_dev(text: Path, splits: Splits) -> None:
-    """Move the last 0.5 % of each source's train documents (at least one, never all) to dev."""
-    (text / "dev").mkdir()
-    splits["dev"] = {}
+def carve(text: Path, splits: Splits, split: str) -> None:
+    """Move the last 0.5 % of each source's train documents (at least one, never all) to dev or test.
+
+    UserError where that leaves nothing to watch; a test split is not needed for training, and is left out then.
+    """
+    (text / split).mkdir()
+    splits[split] = {}
     for source, counts in splits["train"].items():
         kept = counts["documents"] - math.ceil(counts["documents"] / CARVED)
         if not kept:
@@ -113,7 +116,12 @@ def carve_dev(text: Path, splits: Splits) -> None:
         train, rest = text / "train" / f"{source}.txt", text / "rest.txt"
         documents = read_documents(train)
         splits["train"][source] = write_documents(rest, islice(documents, kept))
-        splits["dev"][source] = write_documents(text / "dev" / f"{source}.txt", documents)
+        splits[split][source] = write_documents(text / split / f"{source}.txt", documents)
         rest.replace(train)
-    if not splits["dev"]:
-        raise UserError("there is no dev text and too little train text to take some from: add a *.dev file")
+    if not splits[split]:
+        if split == "dev":
+            raise UserError(
+                "there is no dev text and too little train text to take some from: add a *.dev file"
+            )
+        (text / split).rmdir()
+        del splits[split]

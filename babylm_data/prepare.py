@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from babylm_data.clean import Counts, Splits, carve_dev, clean_all, keep_share, read_documents
+from babylm_data.clean import Counts, Splits, carve, clean_all, keep_share, read_documents
 from babylm_data.corpus import RULES
 from babylm_data.encode import batched, encode_split
 from babylm_data.errors import UserError
 from babylm_data.fingerprint import fingerprint_of
 from babylm_data.sealed import damage, sealed_folder
-from babylm_data.sources import describe, find_inputs, raw_folder
+from babylm_data.sources import SPLITS, describe, find_inputs, raw_folder
 from babylm_data.tokenizer import OWN_MARKS, adopt_tokenizer, save_tokenizer, train_tokenizer
 from babylm_data.tokens import FORMAT, read_manifest, token_dtype
 from babylm_data.words import Track, load_track
@@ -67,8 +67,10 @@ def prepare(
             return manifest, True
         with sealed_folder(out) as target:
             splits = clean_all(inputs, target / "text", workers or os.cpu_count() or 1)
-            if "dev" not in splits:  # of all the text, so that every share is watched on the same
-                carve_dev(target / "text", splits)
+            # of all the text, so that every share is watched and scored on the same
+            for split in SPLITS:
+                if split not in splits:
+                    carve(target / "text", splits, split)
             if settings.share:
                 keep_share(target / "text", splits, settings.share, settings.seed)
             check_budget(splits["train"], track, allow_words)
@@ -167,7 +169,7 @@ def tokenize(
                 f"{words:,}: a tokenizer that changes white space cannot be used"
             )
         assert counts["words"] == words
-        origin = files.get(split, {})  # a dev split carved from train has no files of its own
+        origin = files.get(split, {})  # a split carved from train has no files of its own
         manifest["splits"][split] = counts | {
             "sources": {name: source | {"files": origin.get(name, [])} for name, source in sources.items()}
         }

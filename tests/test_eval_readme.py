@@ -1,6 +1,7 @@
 """The numbers of the README come from records, and the records from scores."""
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,7 +9,7 @@ import pytest
 from run_tree import BASE, read_scores, write_json, write_runs
 
 from babylm_data.errors import UserError
-from eval.report.readme import BEGIN, END, main, record, rewrite_readme
+from eval.report.readme import BEGIN, END, main, record, rewrite_readme, seen_from
 from eval.report.record_tables import render
 from eval.runs.lineup import read_lineup
 
@@ -85,12 +86,14 @@ def test_a_readme_without_markers_is_left_alone(student, tmp_path):
     assert readme.read_text(encoding="utf-8") == "# mine\n"
 
 
-def test_the_readme_of_the_kit_equals_its_committed_records():
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    if BEGIN not in text:
-        pytest.skip("README.md has no score tables yet")
-    paths = [*sorted((ROOT / "distill" / "results").glob("*.json")), *sorted((ROOT / "docs").glob("*.json"))]
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    expected = render(sorted(records, key=lambda record: text.index(f"### {record['name']}\n")))
-    assert text.split(BEGIN)[1].split(END)[0].strip() == expected.strip()
+def test_the_tables_of_the_kit_equal_its_committed_records_and_each_record_has_one():
+    readmes = [ROOT / "README.md", ROOT / "docs/README.md"]
+    texts = [readme.read_text(encoding="utf-8") for readme in readmes]
+    headings = [re.findall(r"^### (.+)$", text.split(BEGIN)[1].split(END)[0], re.MULTILINE) for text in texts]
+    paths = {
+        path.stem: path for folder in ("distill/results", "docs") for path in (ROOT / folder).glob("*.json")
+    }
+    assert sorted(sum(headings, [])) == sorted(paths)
+    for readme, text, names in zip(readmes, texts, headings, strict=True):
+        expected = render([seen_from(readme, paths[name]) for name in names])
+        assert text.split(BEGIN)[1].split(END)[0].strip() == expected.strip()

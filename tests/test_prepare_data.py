@@ -189,15 +189,17 @@ def test_the_track_chooses_between_two_corpora_of_one_download(track, words, tmp
     assert inputs["train"]["childes"][0].parent.name == f"train_{words}"
 
 
-def test_without_dev_files_the_end_of_each_source_becomes_dev(tmp_path):
+def test_without_dev_and_test_files_the_end_of_each_source_becomes_these(tmp_path):
     raw = write(
         tmp_path / "raw", tales_train="".join(f"tale {i} of the dog\n\n" for i in range(401)), other_txt=BOOK
     )
     manifest, _ = prepare(tmp_path / "data", settings(vocab_size=265), raw=raw)
     sources = {split: counts["sources"] for split, counts in manifest["splits"].items()}
-    assert list(sources) == ["train", "dev"]
-    assert sources["train"]["tales"]["documents"] == 398 and sources["dev"]["tales"]["documents"] == 3
+    assert list(sources) == ["train", "dev", "test"]
+    assert [part["tales"]["documents"] for part in sources.values()] == [396, 3, 2]
     assert sources["dev"]["other"] == {"words": 4, "documents": 1, "files": []}
+    test = (tmp_path / "data/text/test/tales.txt").read_text(encoding="utf-8")
+    assert test == "tale 396 of the dog\n\ntale 397 of the dog\n"
     dev = (tmp_path / "data/text/dev/tales.txt").read_text(encoding="utf-8")
     prepare(tmp_path / "some", settings(vocab_size=265, share=0.5, seed=1), raw=raw)
     assert (tmp_path / "some/text/dev/tales.txt").read_text(encoding="utf-8") == dev
@@ -266,6 +268,11 @@ def test_a_bad_file_is_named_by_a_worker_process_too(raw, tmp_path, monkeypatch)
 ROWS = [f"the dog number {i} sees the cat" for i in range(9)] + ["", "two lines of\none document"]
 
 
+def words_of(manifest: dict, *splits: str) -> int:
+    """Of some splits together."""
+    return sum(manifest["splits"][split]["words"] for split in splits)
+
+
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "txt"])
 def test_a_data_set_of_parquet_jsonl_or_text_files_is_read_by_its_text_column(kind, tmp_path):
     folder = tmp_path / "set"
@@ -283,9 +290,9 @@ def test_a_data_set_of_parquet_jsonl_or_text_files_is_read_by_its_text_column(ki
         else:
             path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     manifest, _ = prepare(tmp_path / "data", settings(source=f"hf:{folder}", vocab_size=270))
-    assert list(manifest["splits"]) == ["train", "dev"]
-    assert manifest["splits"]["train"]["words"] == 9 * 7 + 5
-    assert manifest["splits"]["train"]["documents"] == 2
+    assert list(manifest["splits"]) == ["train", "dev", "test"]
+    assert words_of(manifest, "train", "test") == 9 * 7 + 5
+    assert [part["documents"] for part in manifest["splits"].values()] == [1, 2, 1]
     assert prepare(tmp_path / "data", settings(source=f"hf:{folder}", vocab_size=270))[1] is True
 
 
@@ -299,8 +306,8 @@ def test_rows_without_text_and_splits_without_rows_are_left_out_and_counted(tmp_
         table = pyarrow.table({"text": pyarrow.array(texts, pyarrow.string())})
         pyarrow.parquet.write_table(table, tmp_path / "set" / f"{split}.parquet")
     manifest, _ = prepare(tmp_path / "data", settings(source=f"hf:{tmp_path / 'set'}", vocab_size=270))
-    assert list(manifest["splits"]) == ["train", "dev"]
-    assert manifest["splits"]["train"]["words"] == 9 * 7 + 5
+    assert list(manifest["splits"]) == ["train", "dev", "test"]
+    assert words_of(manifest, "train", "test") == 9 * 7 + 5
     said = capsys.readouterr().out
     assert "train: 2 rows of" in said and "test of" in said and "has no rows with text" in said
 
@@ -323,7 +330,7 @@ def test_what_a_data_set_folder_holds_and_is_not_read_is_named(tmp_path, capsys,
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("\n".join([*ROWS, name]) + "\n", encoding="utf-8")
     manifest, _ = prepare(tmp_path / "data", settings(source=f"hf:{folder}", vocab_size=270))
-    assert manifest["splits"]["train"]["words"] == 9 * 7 + 6
+    assert words_of(manifest, "train", "test") == 9 * 7 + 6
     assert f"not read in {folder}: {Path(beside).name}" in capsys.readouterr().out
 
 

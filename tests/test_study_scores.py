@@ -314,7 +314,7 @@ def test_p_values_are_corrected_for_all_that_were_looked_at_and_so_are_the_seeds
     found = {"a": each(0.02), "b": each(0.01, -0.04), "hopeless": each(0.9) | {"item_error": 0.1}}
     correct(found, 1)
     assert [found[label]["verdict"] for label in ("a", "b", "hopeless")] == ["better", "worse", UNKNOWN]
-    assert [found[label]["settles"] for label in ("a", "hopeless")] == ["settled", "no number"]
+    assert [found[label]["settles"] for label in ("a", "hopeless")] == ["settled", "over 1,000"]
 
 
 def test_a_study_is_scored_once_and_told_in_a_table_and_a_file(study, monkeypatch, capsys):
@@ -451,8 +451,8 @@ def test_a_study_of_cells_is_a_table_in_a_readme_and_what_is_told_apart_is_bold(
     measures = ["Held-out hard loss, nats a token", "BLiMP (fast), %", "Held-out text, bits per byte |"]
     assert lines[0] == ["| model", *measures]
     assert [line[0] for line in lines[1:6]] == ["| ---", "| control", "| good", "| same", "| bad"]
-    assert lines[6] == ["| the one less the other", *measures]
-    assert [line[0] for line in lines[7:]] == ["| ---", "| good, not bad"]
+    assert lines[6] == ["| A − B", *measures]
+    assert [line[0] for line in lines[7:]] == ["| ---", "| good − bad"]
     found = compared(study).cells["perplexity"]["good"]
     low, high = found["interval"]
     assert lines[3][3] == (
@@ -469,8 +469,8 @@ def test_a_study_of_cells_is_a_table_in_a_readme_and_what_is_told_apart_is_bold(
     content["measures"]["hard"]["same"]["settles"] = "12"
     assert "; 12 seeds would tell) |" in render([content])
     assert "*N seeds would tell*: " in render([content])
-    content["measures"]["hard"]["same"]["settles"] = "no number"
-    assert "; no number of seeds would tell) |" in render([content])
+    content["measures"]["hard"]["same"]["settles"] = "over 1,000"
+    assert "; over 1,000 seeds would tell) |" in render([content])
     assert "**) |" in render([content]) and ") | – |" in render([content])
     content["measures"] = {}
     assert "| model |" not in render([content]) and "| the one" not in render([content])

@@ -2,12 +2,13 @@
 
     python -m eval.report.readme --record distill/results/nursery.json runs/nursery --command "make submission"
     python -m eval.report.readme --record docs/combine.json runs/studies/combine --command "make study STUDY=…"
-    python -m eval.report.readme README.md distill/results/*.json docs/*.json
+    python -m eval.report.readme README.md docs/nursery-seeds.json distill/results/*.json
 
-No number in the README is typed: each comes from `scores.json` through a record, and a test compares the two.
+No number in a README is typed: each comes from `scores.json` through a record, and a test compares the two.
 """
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -135,11 +136,7 @@ def row(run: Run) -> dict:
 
 def rewrite_readme(readme: Path, records: list[Path]) -> None:
     """Put the rendered records between the two markers of `readme`; all other text stays as it is."""
-    remedy = "write it with `python -m eval.report.readme --record FILE RUN --command TEXT`"
-    found = [read_json(path, remedy, ("name", "command")) for path in records]
-    for path, each in zip(records, found, strict=True):
-        require(each, STUDY_KEYS if "answers" in each else KEYS, str(path), remedy)
-    rendered = render(found)
+    rendered = render([seen_from(readme, path) for path in records])
     try:
         text = utf8_text(readme, "name README.md first")
     except OSError as error:
@@ -148,6 +145,17 @@ def rewrite_readme(readme: Path, records: list[Path]) -> None:
         raise UserError(f"{readme} has no lines {BEGIN} and {END}: put them where the tables belong")
     before, rest = text.split(BEGIN, 1)
     write_whole(readme, f"{before}{BEGIN}\n{rendered}\n{END}{rest.split(END, 1)[1]}")
+
+
+def seen_from(readme: Path, path: Path) -> dict:
+    """A record, with links from a README to the page and the picture beside it."""
+    remedy = "write it with `python -m eval.report.readme --record FILE RUN --command TEXT`"
+    found = read_json(path, remedy, ("name", "command"))
+    require(found, STUDY_KEYS if "answers" in found else KEYS, str(path), remedy)
+    links = {what: path.with_suffix(suffix) for what, suffix in SUFFIXES.items() if what in found}
+    return found | {
+        what: Path(os.path.relpath(file, readme.parent)).as_posix() for what, file in links.items()
+    }
 
 
 if __name__ == "__main__":

@@ -59,14 +59,16 @@ def study_tables(found: dict) -> str:
     rival = [_alike(measure, sides[name].values()) for name, measure in measures.items()]
     rows = [[found["rival"].removeprefix("the "), *rival], *_rows(found, "measures", measures, _compared)]
     how = (
-        f"Mean ± standard deviation over seeds; in brackets less {found['rival']}, with its 95 % interval over seeds "
-        "and, in tasks, items, bold where Holm's correction for the number of rows leaves it."
+        f"Mean ± standard deviation over seeds; in brackets less {found['rival']}, with the 95 % interval of that "
+        "over seeds and, in tasks, items too. Bold: p < 0.05 after Holm's correction for the number of rows."
     )
     parts = [_table(["model", *headings], rows), how]
     if rows := _rows(found, "contrasts", measures, _difference):
-        parts.append(_table(["the one less the other", *headings], rows))
+        parts.append(_table(["A − B", *headings], rows))
     if any(MANY in part for part in parts):
-        parts.append(f"*N {MANY}*: so many would leave a difference of that size, four times in five.")
+        parts.append(
+            f"*N {MANY}*: with N seeds a true difference of that size would be found, four times in five."
+        )
     return "\n\n".join(parts)
 
 
@@ -83,7 +85,7 @@ def _rows(
             tell(measure, sides[name][label]) if label in sides.get(name, {}) else "–"
             for name, measure in measures.items()
         )
-        rows.append([label + few, *told])
+        rows.append([label.replace(", not ", " − ") + few, *told])
     return rows
 
 
@@ -101,7 +103,7 @@ def _difference(measure: Measure, cell: dict) -> str:
     if cell["interval"]:
         told += ", " + " to ".join(measure.shown(end, "+") for end in cell["interval"])
         if not known:
-            told += f"; {cell['settles']} {MANY}".replace("number", "number of")
+            told += f"; {cell['settles']} {MANY}"
     return told
 
 
@@ -155,7 +157,7 @@ def _same_model(rows: list[dict]) -> list[str]:
     numbers = ("parameters", "words_seen", "scores")
     controls = [line for line in rows if line["role"] == "control"]
     return [
-        f"{control['model']} is {line['model']} once more."
+        f"{control['model']} has the config and the seed of {line['model']}: it is the same model."
         for control in controls
         for line in rows
         if line["role"] == "teacher" and all(line[name] == control[name] for name in numbers)

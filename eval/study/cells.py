@@ -20,7 +20,7 @@ from babylm_data.errors import UserError
 from eval.compare.measures import HARD, TEXT, Measure
 from eval.compare.paired import holm, weights_of
 from eval.compare.scored import check_same_items
-from eval.compare.seeds import LEVEL, difference_of, paired_runs, seeds_to_settle
+from eval.compare.seeds import LEVEL, MOST, difference_of, paired_runs, seeds_to_settle
 from eval.runs.lineup import check_control
 from eval.runs.run_folder import machines
 from eval.study.finished import Finished, Side
@@ -279,4 +279,4 @@ def correct(found: dict[str, dict], sign: int) -> None:
             of_one, of_items = each["seed_error"] ** 2 * each["seeds"], each["item_error"] ** 2
             level = 1 - (1 - LEVEL) / len(tested)
             needed = seeds_to_settle(abs(each["difference"]), of_one, of_items, level)
-            each["settles"] = "no number" if needed is None else str(max(needed, each["seeds"] + 1))
+            each["settles"] = f"over {MOST:,}" if needed is None else str(max(needed, each["seeds"] + 1))

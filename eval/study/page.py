@@ -6,6 +6,7 @@ from statistics import fmean
 
 from babylm_data.files import json_table
 from eval.compare.measures import Measure, p_shown
+from eval.compare.seeds import MOST
 from eval.probe.probed import read_probe
 from eval.report.charts import differences_chart
 from eval.report.curves import layers_chart
@@ -53,6 +54,7 @@ def study_page(compared: Compared, command: str) -> str:
             if compared.runs
             else None,
             lossy=LOSSY,
+            most=f"{MOST:,}",
         )
     )
 
