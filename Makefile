@@ -8,19 +8,23 @@
 #   … RULES=2026 LICENSE=mit FULL=full-2026 FAST="fast-2026 aoa"          that of 2026
 #   … PRESET=babyllama-58m PREPARE_ARGS="--vocab-size 16000 --prefix-space"   a full recipe, for a GPU
 #
-# A preset is a set of configs with one name: train_teachers/configs/$(PRESET)-{llama,gpt2}.yaml and
-# distill/configs/$(PRESET).yaml. The two for trying, nursery and cpu-hour, score what takes minutes; any other scores all that
-# RULES, those of the leaderboard, ask for, fine-tuning too, and ends in its file; data that are not there are named before
-# anything is trained. Every stage that is finished is passed over, so a stopped line goes on where it was.
+#   … PRESET=born-again                                                   one whose teacher is its own control
+#
+# A preset is a config of distill/configs/, with all the teachers, controls and caches that it needs. Those of nursery and
+# cpu-hour, for trying, score what takes minutes; any other scores all that RULES, those of the leaderboard, ask for, fine-tuning
+# too, and ends in its file; data that are not there are named before anything is trained. Every stage that is finished is
+# passed over, so a stopped line goes on where it was.
 
 SHELL := /bin/bash -euo pipefail
 PYTHON ?= python3
 PRESET ?= nursery
 RUN := .venv/bin/python -m
-DATA := runs/$(PRESET)-data
 STUDENT := distill/configs/$(PRESET).yaml
+DATA := $(or $(firstword $(shell grep -oE 'runs/[^ ]+-data' $(STUDENT) 2>/dev/null)),runs/$(PRESET)-data)
+# Whether it has a llama and a GPT-2 of its own, which `make line` makes jobs of that run side by side.
+PAIR := $(shell grep -l 'runs/$(PRESET)-llama/export' $(STUDENT) 2>/dev/null)
 
-ifeq ($(PRESET),nursery)
+ifeq ($(DATA),runs/nursery-data)
   ifneq ($(CORPUS),)
     $(error CORPUS=DIR goes with a preset for real text: add PRESET=cpu-hour)
   endif
@@ -42,13 +46,17 @@ SOME := $(if $(PARTIAL),--partial)
 SCORED = runs/$(PRESET) --data "$(EVAL_DATA)" --text $(DATA)/text/test $(if $(FULL),--full $(FULL)) $(if $(FAST),--fast $(FAST)) \
 	$(if $(RULES),--rules $(RULES),--glue) $(if $(EPOCHS),--epochs $(EPOCHS)) $(SOME)
 
-define LINE
-$(RUN) babylm_data $(PREPARE) --out $(DATA)
-$(RUN) eval.submission evaluate $(SCORED) --check
+define TWO_TEACHERS
 $(RUN) train_teachers train_teachers/configs/$(PRESET)-llama.yaml
 $(RUN) train_teachers train_teachers/configs/$(PRESET)-gpt2.yaml
 $(RUN) distill $(STUDENT)
 $(RUN) distill $(STUDENT) --control
+endef
+
+define LINE
+$(RUN) babylm_data $(PREPARE) --out $(DATA)
+$(RUN) eval.submission evaluate $(SCORED) --check
+$(if $(PAIR),$(TWO_TEACHERS),$(RUN) distill.course $(STUDENT))
 $(RUN) eval.submission evaluate $(SCORED)
 $(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(if $(LICENSE),--license $(LICENSE)) $(SOME)
 endef
@@ -79,11 +87,8 @@ line: asked                  ## the commands of `make submission`, one a line: s
 	$(info $(LINE)) @:
 
 asked:
-	@for config in $(STUDENT) train_teachers/configs/$(PRESET)-llama.yaml train_teachers/configs/$(PRESET)-gpt2.yaml; do \
-	  test -f "$$config" || { echo "error: there is no $$config: PRESET names a set of three configs" >&2; exit 2; }; done
-	@! grep -q "^[^#]*$(PRESET)-control/export" $(STUDENT) || \
-	  { echo "error: $(STUDENT) is taught by its own control, here the last to be trained: its first lines say the order" >&2; exit 2; }
-ifneq ($(PRESET),nursery)
+	@test -f "$(STUDENT)" || { echo "error: there is no $(STUDENT): PRESET names a config of that folder" >&2; exit 2; }
+ifneq ($(DATA),runs/nursery-data)
 	@test -n "$(CORPUS)" -a -n "$(EVAL_DATA)" || { echo "error: PRESET=$(PRESET) needs CORPUS=DIR and EVAL_DATA=DIR" >&2; exit 2; }
 	@test -d "$(CORPUS)" -a -d "$(EVAL_DATA)" || { echo "error: CORPUS=$(CORPUS) or EVAL_DATA=$(EVAL_DATA) is no folder" >&2; exit 2; }
 endif

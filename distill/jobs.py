@@ -53,15 +53,15 @@ def jobs_of(study: Study, cells: list[Cell], only: Collection[str] = ()) -> dict
     return needed_for(names, _in_order(jobs, f"study {study.name}"))
 
 
-def jobs_of_config(words: list[str]) -> dict[str, Job]:
+def jobs_of_config(words: list[str], *, control: bool = False) -> dict[str, Job]:
     """What a config of distill/ needs to be trained, with overrides behind its path, and itself last: its control where
-    that teaches it or is where it begins.
+    that teaches it or is where it begins, or else if it is asked for.
     """
     config = load_config(DistillConfig, words[0], words[1:])
     own, jobs = {config.name, config.control().name}, {}
     _add_control(jobs, own, config, words)
     _add_student(jobs, own, config, words)
-    return needed_for({config.name}, _in_order(jobs, words[0]))
+    return needed_for(own if control else {config.name}, _in_order(jobs, words[0]))
 
 
 def needed_for(names: Set[str], jobs: dict[str, Job]) -> dict[str, Job]:
@@ -178,8 +178,8 @@ def made_otherwise(jobs: dict[str, Job]) -> str | None:
         return None
     named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if others[3:] else "")
     return (
-        f"{named}: made by another config, or from other data or teachers, and never to be this study's: delete "
-        "these folders in runs/, or give the study another name"
+        f"{named}: made by another config, or from other data or teachers, and never to be what is asked for: delete "
+        "these folders in runs/, or choose another name"
     )
 
 

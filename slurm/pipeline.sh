@@ -1,8 +1,8 @@
 #!/bin/bash
 # The whole line as jobs, each after those that it needs: data; both teachers, and the control beside them; the student; scores
-# and bundle. From the repository root, after `make .venv/installed`:
+# and bundle. Of a preset that is taught otherwise all is trained in one job. From the repository root, after `make .venv/installed`:
 #   slurm/pipeline.sh                                                         the nursery
-#   slurm/pipeline.sh PRESET=babyllama-58m CORPUS=DIR EVAL_DATA=DIR … -- --gres=gpu:1 --partition=…
+#   slurm/pipeline.sh PRESET=born-again CORPUS=DIR EVAL_DATA=DIR -- --gres=gpu:1 --partition=…
 # Before `--` stand the variables of `make submission`, behind it options of sbatch, for every job. What is missing is told
 # before anything is submitted. A job that fails takes those behind it out of the queue; the same line goes on later.
 set -euo pipefail
@@ -14,7 +14,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do variables+=("$1"); shift; done
 [ $# -eq 0 ] || shift
 found=$(make -s line "${variables[@]}") || exit 2  # it has said what is missing
 mapfile -t line <<<"$found"
-[ "${#line[@]}" -eq 8 ] || { echo "error: \`make line\` does not print eight commands" >&2; exit 2; }
+case ${#line[@]} in 5 | 8) ;; *) echo "error: \`make line\` prints neither five commands nor eight" >&2; exit 2 ;; esac
 # Before the queue: the corpus and the evaluation data, but for what the first job makes.
 case $found in
   *"--source nursery"*) ;;
@@ -33,6 +33,12 @@ sbatch_options=("$@")
 trap 'scancel $data $teachers $control $student; echo "error: not all jobs could be submitted; none is left" >&2' ERR
 data="" teachers="" control="" student=""
 data=$(submit data "" -- "${line[0]}" "${line[1]}")
+if [ "${#line[@]}" -eq 5 ]; then
+  student=$(submit student "$data" -- "${line[2]}")
+  scores=$(submit scores "$student" -- "${line[3]}" "${line[4]}")
+  echo "data $data, all that is trained $student, scores and bundle $scores: look with squeue --me"
+  exit
+fi
 teachers=$(submit teachers "$data" --array=0-1 -- "${line[2]}" "${line[3]}")
 control=$(submit control "$data" -- "${line[5]}")
 student=$(submit student "$teachers" -- "${line[4]}")

@@ -122,12 +122,15 @@ def test_a_task_that_was_killed_beside_one_that_stopped_goes_on_with_it(job, mar
     assert done.returncode == (85 if again else 137) and Path("asked").exists() == again
 
 
-def test_a_line_of_which_a_job_cannot_be_submitted_leaves_none_of_it(job, tmp_path):
+@pytest.mark.parametrize("commands", [8, 5])
+def test_a_line_of_which_a_job_cannot_be_submitted_leaves_none_of_it(job, tmp_path, commands):
     (tmp_path / "bin/sbatch").write_text(
         "#!/bin/bash\n[ $(wc -l <sent) -lt 2 ] || exit 1\necho x >>sent\nwc -l <sent\n"
     )
     (tmp_path / "bin/scancel").write_text('#!/bin/bash\necho "$*" >cancelled\n')
-    (tmp_path / "bin/make").write_text("#!/bin/bash\nfor i in {1..8}; do echo --source nursery; done\n")
+    (tmp_path / "bin/make").write_text(
+        f"#!/bin/bash\nfor i in {{1..{commands}}}; do echo --source nursery; done\n"
+    )
     for name in ("sbatch", "scancel", "make"):
         (tmp_path / "bin" / name).chmod(0o755)
     Path("sent").touch()

@@ -16,9 +16,7 @@ def line(*variables: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("preset", "said"),
     [
-        ("nursry", "there is no distill/configs/nursry.yaml: PRESET names a set of three configs"),
-        ("born-again", "there is no train_teachers/configs/born-again-llama.yaml"),
-        ("strict-tiny", "distill/configs/strict-tiny.yaml is taught by its own control"),
+        ("nursry", "there is no distill/configs/nursry.yaml: PRESET names a config of that folder"),
         ("cpu-hour", "CORPUS=nowhere or EVAL_DATA=. is no folder"),
     ],
 )
@@ -39,3 +37,13 @@ def test_the_line_has_all_stages_in_order():
         "eval.submission",
         "eval.submission",
     ]
+
+
+def test_a_preset_with_other_teachers_is_trained_with_all_that_it_needs_by_one_command():
+    data, check, train, *rest = line(
+        "PRESET=born-again", "CORPUS=tests", "EVAL_DATA=tests"
+    ).stdout.splitlines()
+    assert data.endswith('babylm_data --raw "tests"  --out runs/strict-small-data')
+    assert "--text runs/strict-small-data/text/test" in check and check.endswith("--check")
+    assert train.endswith("-m distill.course distill/configs/born-again.yaml") and len(rest) == 2
+    assert "--source nursery --out runs/nursery-data" in line("PRESET=born-again-tiny").stdout

@@ -344,6 +344,23 @@ def test_what_is_finished_is_passed_over(jobs, stub, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("13 of 14 are finished already\n")
 
 
+def test_a_config_is_trained_behind_its_teachers_and_caches_with_its_control(make_distill, stub, capsys):
+    kept = {"a": {"path": "runs/nursery-llama/export", "cache": {"path": "runs/kept", "top": 4}}}
+    losses = {"hard": {"weight": 0.5}, "soft": {"weight": {"a": 0.5}}}
+    config = make_distill(name="student", teachers=kept, losses=losses, data={"offset": "fixed"})
+    Path("student.yaml").write_text(dump_config(config))
+    shutil.copytree(ROOT / "train_teachers/configs", "train_teachers/configs")
+    assert course.main(["student.yaml", "name=other", "control_name=alone"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("== ")]
+    names = [line.split()[1].rstrip(":") for line in said]
+    assert sorted(names[:2]) == ["alone", "nursery-llama"] and names[2:] == ["runs/kept", "other"]
+    Path("failing").write_text("nursery-llama")
+    assert course.main(["student.yaml", "--at-once", "2"]) == 1
+    assert "student was left, for it needs nursery-llama" in capsys.readouterr().err
+    with pytest.raises(UserError, match="nowhere"):
+        course.main(["student.yaml", "data.path=nowhere"])
+
+
 def test_the_plan_tells_which_run_is_which_cell(write_study):
     study = load_study(write_study())
     cells = cells_of(study)
