@@ -56,7 +56,7 @@ endef
 define LINE
 $(RUN) babylm_data $(PREPARE) --out $(DATA)
 $(RUN) eval.submission evaluate $(SCORED) --check
-$(if $(PAIR),$(TWO_TEACHERS),$(RUN) distill.course $(STUDENT))
+$(if $(PAIR),$(TWO_TEACHERS),$(RUN) distill.recipe $(STUDENT))
 $(RUN) eval.submission evaluate $(SCORED)
 $(RUN) eval.submission build runs/$(PRESET) $(if $(RULES),--rules $(RULES) --data "$(EVAL_DATA)") $(if $(LICENSE),--license $(LICENSE)) $(SOME)
 endef

@@ -1,11 +1,4 @@
-"""Train all that a config needs, one after another: its teachers, its control, its caches, and itself.
-
-    python -m distill.course distill/configs/born-again.yaml                     whoever its teachers are
-    python -m distill.course distill/configs/ensemble-3.yaml --at-once 2         or several beside each other
-
-What is finished is passed over, what was stopped goes on by the same command. The data come first: the first lines of
-the config say by which command.
-"""
+"""The jobs of a study or a recipe, carried out: so many at once, until all are done, or it is asked to stop."""
 
 import os
 import shlex
@@ -18,36 +11,13 @@ from pathlib import Path
 
 import torch
 
-from babylm_data.errors import STATUS, UserError, parser_of, positive, run_stage
+from babylm_data.errors import STATUS
 from babylm_data.status import tell
 from babylm_data.stopping import STOPPED, Stopped, asked, saving_first
-from babylm_data.tokens import read_manifest
-from distill.jobs import Job, is_done, is_held, jobs_of_config, made_otherwise
-from distill.study import STUDIES
+from distill.jobs import Job, is_done, is_held
 from train_teachers.estimate import threads_of_each
 
 LOOK = 0.1  # seconds between looks at what runs
-
-
-def main(argv: list[str]) -> int:
-    """Train what is left; 1 if a run failed."""
-    parser = parser_of("distill.course", __doc__)
-    parser.add_argument("config", metavar="CONFIG", help="YAML file, such as those in distill/configs/")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key.path=value", help="fields of the config; name= gives a new run"
-    )
-    parser.add_argument("--at-once", type=positive, default=1, metavar="N", help="train so many at once [1]")
-    args = parser.parse_intermixed_args(argv)
-    jobs = jobs_of_config([args.config, *args.overrides], control=True)
-    student = list(jobs.values())[-1].config
-    read_manifest(student.data.path)
-    if others := made_otherwise(jobs):
-        raise UserError(others)
-    folder = STUDIES / student.name
-    folder.mkdir(parents=True, exist_ok=True)
-    failed = carry_out(jobs, folder, args.at_once)
-    print("\n".join(failed), file=sys.stderr, end="\n" if failed else "")
-    return 1 if failed else 0
 
 
 def carry_out(jobs: dict[str, Job], folder: Path, at_once: int) -> list[str]:
@@ -161,7 +131,3 @@ def _gpus() -> list[str]:
     count = torch.cuda.device_count()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     return visible[:count] if visible != [""] else [str(number) for number in range(count)]
-
-
-if __name__ == "__main__":
-    run_stage(main)

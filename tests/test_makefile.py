@@ -45,5 +45,5 @@ def test_a_preset_with_other_teachers_is_trained_with_all_that_it_needs_by_one_c
     ).stdout.splitlines()
     assert data.endswith('babylm_data --raw "tests"  --out runs/strict-small-data')
     assert "--text runs/strict-small-data/text/test" in check and check.endswith("--check")
-    assert train.endswith("-m distill.course distill/configs/born-again.yaml") and len(rest) == 2
+    assert train.endswith("-m distill.recipe distill/configs/born-again.yaml") and len(rest) == 2
     assert "--source nursery --out runs/nursery-data" in line("PRESET=born-again-tiny").stdout

@@ -23,6 +23,7 @@ from distill import course
 from distill.cells import cells_of, load_study
 from distill.course import carry_out
 from distill.jobs import _together, foretell, is_done, jobs_of, queue
+from distill.recipe import main as train_recipe
 from distill.study import write_plan
 from eval.study.__main__ import main as compare
 from train_teachers import estimate
@@ -350,15 +351,15 @@ def test_a_config_is_trained_behind_its_teachers_and_caches_with_its_control(mak
     config = make_distill(name="student", teachers=kept, losses=losses, data={"offset": "fixed"})
     Path("student.yaml").write_text(dump_config(config))
     shutil.copytree(ROOT / "train_teachers/configs", "train_teachers/configs")
-    assert course.main(["student.yaml", "name=other", "control_name=alone"]) == 0
+    assert train_recipe(["student.yaml", "name=other", "control_name=alone"]) == 0
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("== ")]
     names = [line.split()[1].rstrip(":") for line in said]
     assert sorted(names[:2]) == ["alone", "nursery-llama"] and names[2:] == ["runs/kept", "other"]
     Path("failing").write_text("nursery-llama")
-    assert course.main(["student.yaml", "--at-once", "2"]) == 1
+    assert train_recipe(["student.yaml", "--at-once", "2"]) == 1
     assert "student was left, for it needs nursery-llama" in capsys.readouterr().err
     with pytest.raises(UserError, match="nowhere"):
-        course.main(["student.yaml", "data.path=nowhere"])
+        train_recipe(["student.yaml", "data.path=nowhere"])
 
 
 def test_the_plan_tells_which_run_is_which_cell(write_study):
