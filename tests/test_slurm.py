@@ -273,16 +273,21 @@ def clone(slurm, tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def test_the_line_is_jobs_from_a_clone_to_the_report(clone):
-    told = said("slurm/pipeline.sh", "--", "--cpus-per-task=2")
+@pytest.mark.parametrize(
+    ("preset", "numbers"), [("born-again-tiny", 3), pytest.param("nursery", 5, marks=pytest.mark.long)]
+)
+def test_the_line_is_jobs_from_a_clone_to_the_report(clone, preset, numbers):
+    told = said("slurm/pipeline.sh", f"PRESET={preset}", "--", "--cpus-per-task=2")
     jobs = re.findall(r"\d+", told)
-    assert len(jobs) == 5, told
+    assert len(jobs) == numbers, told
     wait_for(lambda: not said("squeue", "-h"), 1500)
-    parts = [f"{job}_{task}" for job in jobs[1:2] for task in (0, 1)] + jobs[:1] + jobs[2:]
-    assert {job: state(job)["JobState"] for job in parts} == dict.fromkeys(parts, "COMPLETED")
-    assert (clone / "runs/nursery/submission/report.html").is_file()
-    # nothing is left to do
-    assert "finished already" in bare_job(clone) and not list(clone.glob("slurm-*.status*"))
+    if preset == "nursery":
+        jobs[1:2] = [f"{jobs[1]}_{task}" for task in (0, 1)]  # the teachers are an array
+    assert {job: state(job)["JobState"] for job in jobs} == dict.fromkeys(jobs, "COMPLETED")
+    assert (clone / f"runs/{preset}/submission/report.html").is_file()
+    if preset == "nursery":  # nothing is left to do
+        assert "finished already" in bare_job(clone)
+    assert not list(clone.glob("slurm-*.status*"))
 
 
 @pytest.mark.long
