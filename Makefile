@@ -7,7 +7,6 @@
 #   … RULES=2025 FULL=full FAST="fast aoa" PARTIAL=1                      the leaderboard's file, as far as the data go
 #   … RULES=2026 LICENSE=mit FULL=full-2026 FAST="fast-2026 aoa"          that of 2026
 #   … PRESET=babyllama-58m PREPARE_ARGS="--vocab-size 16000 --prefix-space"   a full recipe, for a GPU
-#
 #   … PRESET=born-again                                                   one whose teacher is its own control
 #
 # A preset is a config of distill/configs/, with all the teachers, controls and caches that it needs. Those of nursery and
@@ -20,7 +19,7 @@ PYTHON ?= python3
 PRESET ?= nursery
 RUN := .venv/bin/python -m
 STUDENT := distill/configs/$(PRESET).yaml
-DATA := $(or $(firstword $(shell grep -oE 'runs/[^ ]+-data' $(STUDENT) 2>/dev/null)),runs/$(PRESET)-data)
+DATA := $(or $(shell sed -nE 's,^  path: (runs/[^ ]+-data).*,\1,p' $(STUDENT) 2>/dev/null),runs/$(PRESET)-data)
 # Whether it has a llama and a GPT-2 of its own, which `make line` makes jobs of that run side by side.
 PAIR := $(shell grep -l 'runs/$(PRESET)-llama/export' $(STUDENT) 2>/dev/null)
 

@@ -66,6 +66,8 @@ def report(out: Path, manifest: dict) -> None:
             print(f"  {split:5} {unknown:,} tokens stand for text that the tokenizer cannot write")
         if not any(part["files"] for part in counts["sources"].values()):
             print(f"  {split:5} {CARVED}")
+    if "test" not in manifest["splits"]:
+        print("  test  no such files, and too little train text to take some from: there is no test split")
 
 
 def print_inputs(args: argparse.Namespace) -> None:

@@ -107,21 +107,18 @@ def carve(text: Path, splits: Splits, split: str) -> None:
 
     UserError where that leaves nothing to watch; a test split is not needed for training, and is left out then.
     """
-    (text / split).mkdir()
-    splits[split] = {}
+    carved = {}
     for source, counts in splits["train"].items():
         kept = counts["documents"] - math.ceil(counts["documents"] / CARVED)
         if not kept:
             continue
+        (text / split).mkdir(exist_ok=True)
         train, rest = text / "train" / f"{source}.txt", text / "rest.txt"
         documents = read_documents(train)
         splits["train"][source] = write_documents(rest, islice(documents, kept))
-        splits[split][source] = write_documents(text / split / f"{source}.txt", documents)
+        carved[source] = write_documents(text / split / f"{source}.txt", documents)
         rest.replace(train)
-    if not splits[split]:
-        if split == "dev":
-            raise UserError(
-                "there is no dev text and too little train text to take some from: add a *.dev file"
-            )
-        (text / split).rmdir()
-        del splits[split]
+    if carved:
+        splits[split] = carved
+    elif split == "dev":
+        raise UserError("there is no dev text and too little train text to take some from: add a *.dev file")

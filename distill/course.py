@@ -41,6 +41,13 @@ def carry_out(jobs: dict[str, Job], folder: Path, at_once: int) -> list[str]:
     return list(course.failed.values())
 
 
+def finish(jobs: dict[str, Job], folder: Path, at_once: int) -> int:
+    """Carry them out and say what failed; the exit status, 1 if anything did."""
+    failed = carry_out(jobs, folder, at_once)
+    print("\n".join(failed), file=sys.stderr, end="\n" if failed else "")
+    return 1 if failed else 0
+
+
 class Course:
     """How far the jobs of a study have come."""
 
@@ -119,7 +126,7 @@ class Course:
         if gpus := _gpus():
             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
         said = self._said(job.name)
-        said.parent.mkdir(exist_ok=True)
+        said.parent.mkdir(parents=True, exist_ok=True)
         with open(said, "a", encoding="utf-8") as file:
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
         self.running[job.name] = slot, process

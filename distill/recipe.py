@@ -7,8 +7,6 @@ What is finished is passed over, what was stopped goes on by the same command. T
 the config say by which command.
 """
 
-import sys
-
 from babylm_data.errors import UserError, parser_of, positive, run_stage
 from babylm_data.tokens import read_manifest
 from distill.study import STUDIES
@@ -24,7 +22,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--at-once", type=positive, default=1, metavar="N", help="train so many at once [1]")
     args = parser.parse_intermixed_args(argv)
 
-    from distill.course import carry_out
+    from distill.course import finish
     from distill.jobs import jobs_of_config, made_otherwise
 
     jobs = jobs_of_config([args.config, *args.overrides], control=True)
@@ -32,12 +30,7 @@ def main(argv: list[str]) -> int:
     read_manifest(student.data.path)
     if others := made_otherwise(jobs):
         raise UserError(others)
-    folder = STUDIES / student.name
-    if args.at_once > 1:  # each says there what it does
-        folder.mkdir(parents=True, exist_ok=True)
-    failed = carry_out(jobs, folder, args.at_once)
-    print("\n".join(failed), file=sys.stderr, end="\n" if failed else "")
-    return 1 if failed else 0
+    return finish(jobs, STUDIES / student.name, args.at_once)
 
 
 if __name__ == "__main__":

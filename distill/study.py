@@ -12,7 +12,6 @@ tried again by the same command.
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def main(argv: list[str]) -> int:
     study = load_study(args.study)
     cells = cells_of(study)
 
-    from distill.course import carry_out
+    from distill.course import finish
     from distill.jobs import foretell, jobs_of, made_otherwise, queue
 
     jobs = jobs_of(study, cells, args.only)
@@ -93,9 +92,7 @@ def main(argv: list[str]) -> int:
     if args.commands:
         print(queue(jobs))
         return 0
-    failed = carry_out(jobs, folder, args.at_once)
-    print("\n".join(failed), file=sys.stderr, end="\n" if failed else "")
-    return 1 if failed else 0
+    return finish(jobs, folder, args.at_once)
 
 
 if __name__ == "__main__":

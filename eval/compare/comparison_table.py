@@ -3,6 +3,7 @@
 Scores are in percent, correlations times 100, bits per byte as they are.
 """
 
+from eval.compare.measures import Measure
 from eval.tasks import extent_note
 from eval.tasks.perplexity import LOSSY
 
@@ -27,7 +28,7 @@ def comparison_table(comparison: dict, results: dict[str, dict]) -> str:
     heads = [f"{side.upper()} = {', '.join(comparison[side])}" for side in ("a", "b")]
     tasks = comparison["tasks"]
     lines = [*heads, "", header(comparison["over_runs"], "task")]
-    lines += [line(named(name, cell), cell, scale(cell)) for name, cell in tasks.items()]
+    lines += [line(named(name, cell), cell, Measure(name)) for name, cell in tasks.items()]
     for name in tasks:
         marks = [results[name].get(mark, False) for mark in ("partial", "synthetic")]
         if note := extent_note(results[name].get("limit"), *marks):
@@ -37,7 +38,7 @@ def comparison_table(comparison: dict, results: dict[str, dict]) -> str:
     for name, cell in tasks.items():
         if phenomena := cell.get("by_phenomenon"):
             lines += ["", header(comparison["over_runs"], f"{name} by phenomenon")]
-            lines += [line(part, found, scale(cell)) for part, found in by_difference(phenomena)]
+            lines += [line(part, found, Measure(name)) for part, found in by_difference(phenomena)]
         if subtasks := cell.get("by_subtask"):
             lines += ["", *subtask_lines(name, subtasks, line, comparison["over_runs"])]
     return "\n".join([*lines, "", RUNS if comparison["over_runs"] else ITEMS])
@@ -52,7 +53,10 @@ def subtask_lines(task: str, subtasks: dict[str, dict], line, over_runs: bool, f
         shown, title = differ, f"{task}: {len(differ)} of {len(subtasks)} differ"
     else:
         return [f"{task}: none of its {len(subtasks)} subtasks differs after the correction"]
-    return [header(over_runs, title), *(line(name, cell, 100) for name, cell in by_difference(shown))]
+    return [
+        header(over_runs, title),
+        *(line(name, cell, Measure(task)) for name, cell in by_difference(shown)),
+    ]
 
 
 def by_difference(cells: dict[str, dict]) -> list[tuple[str, dict]]:
@@ -66,16 +70,6 @@ def named(task: str, cell: dict) -> str:
     return task + notes.get(cell["metric"], f" ({cell['metric'].replace('_', ' ')})")
 
 
-def scale(cell: dict) -> int:
-    """What a task's numbers are multiplied by to be read."""
-    return 1 if cell["metric"] == "bits per byte" else 100
-
-
-def shown(value: float, by: int, sign: str = "") -> str:
-    """A number as it is read: bits per byte differ in the third digit."""
-    return f"{by * value:{sign}.{4 if by == 1 else 2}f}"
-
-
 def header(over_runs: bool, title: str) -> str:
     """The names of the columns of `item_line` or `run_line`."""
     start = f"{title[:46]:<46} {'A':>7} {'B':>7} {'A - B':>7}"
@@ -84,39 +78,41 @@ def header(over_runs: bool, title: str) -> str:
     return f"{start}  {'other items':<19} {'other subtasks':<19} {'items better:worse':>18} {'p':>8}"
 
 
-def item_line(name: str, cell: dict, by: int) -> str:
+def item_line(name: str, cell: dict, measure: Measure) -> str:
     """One difference of two models, with what of its error is known."""
-    intervals = f"{interval(cell.get('interval_items'), by)} {interval(cell.get('interval_subtasks'), by)}"
+    intervals = (
+        f"{interval(cell.get('interval_items'), measure)} {interval(cell.get('interval_subtasks'), measure)}"
+    )
     if "interval_items" not in cell:
-        return f"{start(name, cell, by)}  no interval: the difference alone"
+        return f"{start(name, cell, measure)}  no interval: the difference alone"
     if "p_value" not in cell:
-        return f"{start(name, cell, by)}  {intervals}".rstrip()
+        return f"{start(name, cell, measure)}  {intervals}".rstrip()
     counts = f"{cell['better']:,}:{cell['worse']:,}"
-    return f"{start(name, cell, by)}  {intervals} {counts:>18} {p_text(cell)}".rstrip()
+    return f"{start(name, cell, measure)}  {intervals} {counts:>18} {p_text(cell)}".rstrip()
 
 
-def run_line(name: str, cell: dict, by: int) -> str:
+def run_line(name: str, cell: dict, measure: Measure) -> str:
     """One difference of two sets of runs."""
     runs = ":".join(map(str, cell["runs"]))
     spread = " ".join(
-        f"{'-' if value is None else shown(value, by):>6}" for value in cell["standard_deviations"]
+        f"{'-' if value is None else measure.shown(value):>6}" for value in cell["standard_deviations"]
     )
-    found = interval(cell["interval_runs"], by, star=False)
-    return f"{start(name, cell, by)}  {found} {runs:>7} {spread} {p_text(cell)}".rstrip()
+    found = interval(cell["interval_runs"], measure, star=False)
+    return f"{start(name, cell, measure)}  {found} {runs:>7} {spread} {p_text(cell)}".rstrip()
 
 
-def start(name: str, cell: dict, by: int) -> str:
+def start(name: str, cell: dict, measure: Measure) -> str:
     """The columns that both kinds of lines begin with."""
-    scores = f"{shown(cell['a'], by):>7} {shown(cell['b'], by):>7}"
-    return f"{name[:46]:<46} {scores} {shown(cell['difference'], by, '+'):>7}"
+    scores = f"{measure.shown(cell['a']):>7} {measure.shown(cell['b']):>7}"
+    return f"{name[:46]:<46} {scores} {measure.shown(cell['difference'], '+'):>7}"
 
 
-def interval(ends: list[float] | None, by: int, *, star: bool = True) -> str:
+def interval(ends: list[float] | None, measure: Measure, *, star: bool = True) -> str:
     """[low, high], with a star if 0 lies outside; blanks where there is none."""
     if ends is None:
         return f"{'-':<19}"
     outside = "*" if star and not ends[0] <= 0 <= ends[1] else ""
-    low, high = (shown(end, by, "+") for end in ends)
+    low, high = (measure.shown(end, "+") for end in ends)
     return f"{f'[{low}, {high}]{outside}':<19}"
 
 
