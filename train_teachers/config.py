@@ -478,11 +478,10 @@ def _keep_names(written: Any, text: str, at: str = "") -> None:
     import yaml
     from omegaconf import OmegaConf
 
-    plain = OmegaConf.to_container(written)  # what stands there, be it a place for another value
     for name in NAMES:
         if not f"{name}.".startswith(at and f"{at}."):
             continue
-        value = plain
+        value = OmegaConf.to_container(written)  # what stands there, be it a place for another value
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     number, rng, bad = signal.Signals[f"SIG{args.signal}"], Random(args.seed), False
     with tempfile.TemporaryDirectory(prefix="kill-") as temporary:
-        from bench.kill.lab import Lab
+        from bench.kill.lab import Lab, evenly
         from bench.kill.phases import PHASES, ask_in
         from bench.kill.protections import PROTECTIONS, unprotected
         from bench.kill.stages import ALIKE
@@ -54,8 +54,10 @@ def main(argv: list[str]) -> int:
                     for name, share in zip(group, shares(args.kills, len(group)), strict=True)
                 )
             elif game == "phases":
-                turns = [[SIGNALS[n % 3]] if args.most else SIGNALS for n in range(len(PHASES))]
-                plays = (ask_in(lab, *each) for each in list(zip(PHASES, turns, strict=True))[: args.most])
+                plays = (
+                    ask_in(lab, name, [SIGNALS[n % 3]] if args.most else SIGNALS)
+                    for n, name in enumerate(evenly(list(PHASES), args.most))
+                )
             elif game == "operations":
                 names = [name for group in chosen for name in group if name not in ALIKE]
                 most = shares(args.most, len(names)) if args.most else [None] * len(names)
@@ -86,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         "--most",
         type=positive,
         metavar="N",
-        help="operations, spread evenly; phases, one signal each; controls take all [all]",
+        help="operations, or phases with one signal each, spread evenly; controls take all [all]",
     )
     add(
         "--seed",

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,6 +48,13 @@ class Tally:
         waited = f", {self.longest:.1f} s at most" if self.longest else ""
         wrong = f"{len(self.wrong)} wrong: {'; '.join(self.wrong[:SHOWN])}" if self.wrong else "all the same"
         return f"{self.name:28} {self.kills:4} kills {self.lines:4} lines{waited}: {wrong}"
+
+
+def evenly(things: Sequence, most: int | None) -> Sequence:
+    """All of them, or at most so many that are spread evenly."""
+    if most is None or most >= len(things):
+        return things
+    return [things[len(things) * part // most] for part in range(most)]
 
 
 def last_line(text: str) -> str:
@@ -194,12 +201,18 @@ class Lab:
             tally.wrong.append(f"status {status}: {last_line(self.said())}")
 
     def operations(
-        self, name: str, rng: Random, *, most: int | None = None, plant: Callable[[], object] = lambda: None
+        self,
+        name: str,
+        rng: Random,
+        *,
+        most: int | None = None,
+        enough: int = SHOWN,
+        plant: Callable[[], object] = lambda: None,
     ) -> Tally:
         """Play a stage once for each operation on a file, or for so many of them, dying before it.
 
         The second start dies as well, before an operation of going on. In any order: where a protection is missing,
-        what is wrong lies close together.
+        what is wrong lies close together. Ends when `enough` is wrong.
         """
         stage, tally = STAGES[name], Tally(name)
         count = Operations()
@@ -211,11 +224,11 @@ class Lab:
         self.reset(stage)
         self.finish(stage, planted)
         seen = count.seen
-        chosen = range(1, seen + 1) if most is None else [1 + seen * i // most for i in range(most)]
+        chosen = evenly(range(1, seen + 1), most)
         for at in tqdm(
             rng.sample(chosen, len(chosen)), desc=name, unit=" operations", disable=None, leave=False
         ):
-            if len(tally.wrong) >= SHOWN:
+            if len(tally.wrong) >= enough:
                 break
             self.reset(stage)
             for count.dies_at in (at, 1 + at % GOING_ON):

@@ -101,6 +101,6 @@ def unprotected(lab: Lab, name: str, rng: Random) -> Tally:
     take_away, stage = PROTECTIONS[name]
     lab.reset(STAGES[stage])
     lab.finish(STAGES[stage], take_away)  # without an interruption nobody misses it
-    tally = lab.operations(stage, rng, plant=take_away)
+    tally = lab.operations(stage, rng, plant=take_away, enough=1)
     tally.name = f"without {name}"
     return tally
