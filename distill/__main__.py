@@ -71,7 +71,10 @@ def refuse_untrained(config: DistillConfig) -> None:
     for name, teacher in config.teachers.items():
         lacking = teacher.path.startswith("runs/") and not (teacher.cache or Path(teacher.path).is_dir())
         if lacking and not Path("runs", config.name, "summary.json").exists():
-            raise UserError(f"teacher '{name}': {teacher.path} does not exist: train it first")
+            raise UserError(
+                f"teacher '{name}': {teacher.path} does not exist: train it first, or all that this config needs with "
+                "`python -m distill.recipe`"
+            )
 
 
 def caches_of(config: DistillConfig) -> list[dict]:

@@ -26,7 +26,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from babylm_data.errors import UserError
-from distill.config import DistillConfig
+from distill.config import DistillConfig, filled
 from train_teachers.config import RunName, Strict, TrainConfig, load_config
 
 Fields = dict[str, Any]
@@ -203,7 +203,11 @@ def _made(
         own = {"name": runs[label], "seed": seed, **named}
         # one behind the other, so that a cell may change a part of what all have
         written = [*study.fixed.items(), *fields.items(), *own.items()]
-        return [study.base, *(f"{key}={_as_word(_filled(value, names, place))}" for key, value in written)]
+        try:
+            return [study.base, *(f"{key}={_as_word(filled(value, names))}" for key, value in written)]
+        except KeyError as error:
+            known = "{seed}, {control} or a cell's name" if study.distilled else "{seed} or {control}"
+            raise UserError(f"{place}: {{{error.args[0]}}} is no run of it: write {known}") from None
 
     def config(words: list[str]) -> DistillConfig:
         try:
@@ -214,25 +218,6 @@ def _made(
     control = control_name(config(words(names | {"control": "{control}"})))
     made = words(names | {"control": control}, control_name=control)
     return made, config(made)
-
-
-def _filled(value: Any, names: dict[str, str], place: str) -> Any:
-    """A value with the names of runs in the place of `{…}`."""
-    if isinstance(value, dict):
-        return {key: _filled(inner, names, place) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_filled(inner, names, place) for inner in value]
-    if not isinstance(value, str):
-        return value
-
-    def run(found: re.Match) -> str:
-        if found[1] not in names:
-            cells = names.keys() - {"seed", "control"}
-            known = "{seed}, {control} or a cell's name" if cells else "{seed} or {control}"
-            raise UserError(f"{place}: {found[0]} is no run of it: write {known}")
-        return names[found[1]]
-
-    return re.sub(r"\{([^{}]*)\}", run, value)
 
 
 def _as_word(value: Any) -> str:

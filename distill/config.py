@@ -4,6 +4,8 @@ Every loss has one class here and one field in `Losses`; a loss that is left out
 """
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -36,6 +38,26 @@ def _always_positive(number: Number) -> Number:
     return number
 
 
+OF_MODELS = {"teachers", "init"}
+"""Fields that say where models and what they said lie."""
+
+
+def control_of(name: str, control_name: str | None) -> str:
+    """The run without distillation that a run is measured against."""
+    return control_name or f"{name}-control"
+
+
+def filled(value: Any, names: Mapping[str, str]) -> Any:
+    """A value with what each `{…}` in it stands for, in tables and lists too; KeyError with one that is unknown."""
+    if isinstance(value, dict):
+        return {key: filled(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, names) for inner in value]
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"\{([^{}]*)\}", lambda found: names[found[1]], value)
+
+
 DIVERGENCES_OF_CACHES: dict[str, dict[str, str]] = {
     "top": dict.fromkeys(
         ("forward_kl", "reverse_kl", "jsd", "skewed_kl", "skewed_reverse_kl", "total_variation"),
@@ -54,7 +76,7 @@ class Cache(Strict):
     """What a teacher says of each position, written once by `python -m distill.cache CONFIG` and read in its place."""
 
     path: Annotated[str, AfterValidator(os.path.normpath)]
-    """Folder of the cache. Teachers that are made into one target share one."""
+    """Folder of the cache, such as "runs/{name}-targets". Teachers that are made into one target share one."""
     top: int | None = Field(default=None, gt=0)
     """Keep so many of the likeliest tokens and the mass of all others: divergences become lower bounds."""
     drawn: int | None = Field(default=None, gt=0)
@@ -81,8 +103,8 @@ class Teacher(Strict):
     """A frozen model that shares the student's tokenizer."""
 
     path: str
-    """Folder (or hub name) of a language model in safetensors, such as runs/NAME/export; one that only losses on layers
-    name needs no output head."""
+    """Folder (or hub name) of a language model in safetensors, such as runs/NAME/export, or "runs/{control}/export",
+    that of the run's own control ({seed}: its seed); one that only losses on layers name needs no output head."""
     reads: Reads | None = None
     """What it can be asked, where the student learns both (targets: hybrid): causal, next tokens; masked, hidden ones,
     by a class of masked models, whose states are then taken one position to the left; both, as the student. null: as
@@ -93,6 +115,11 @@ class Teacher(Strict):
     """Its shape, which `--check` takes where the folder is not there; null: that of the config it is made by."""
     cache: Cache | None = None
     """Read its soft targets from disk instead of running it; null: run it."""
+
+
+def partial_of(cache: Path) -> Path:
+    """Where a cache is written until it is whole."""
+    return cache.parent / f".{cache.name}.partial"
 
 
 class Loss(Strict):
@@ -385,6 +412,25 @@ class DistillConfig(TrainConfig):
             raise ValueError("there are no teachers: files without any are for python -m train_teachers")
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _places_are_its_own(cls, values: Any) -> Any:
+        """In teachers and init, `{name}` and `{seed}` are this run's, and `{control}` is its control's name."""
+        if not isinstance(values, dict):
+            return values
+        name, seed = values.get("name"), values.get("seed", cls.model_fields["seed"].default)
+        own = {"name": name, "seed": seed, "control": control_of(name, values.get("control_name"))}
+        for field in OF_MODELS & values.keys():
+            try:
+                values = values | {
+                    field: filled(values[field], {key: str(each) for key, each in own.items()})
+                }
+            except KeyError as error:
+                raise ValueError(
+                    f"{field}: {{{error.args[0]}}} is not known: write {{name}}, {{seed}} or {{control}}"
+                ) from None
+        return values
+
     @model_validator(mode="after")
     def _teachers_are_used(self) -> Self:
         for name, teachers in self.named.items():
@@ -546,5 +592,5 @@ class DistillConfig(TrainConfig):
         It writes no revisions: nothing scores them, and they change no weight.
         """
         shared = {name: getattr(self, name) for name in TrainConfig.model_fields}
-        name = self.control_name or f"{self.name}-control"
-        return TrainConfig.model_construct(**shared | {"name": name, "revisions": False})
+        own = {"name": control_of(self.name, self.control_name), "revisions": False}
+        return TrainConfig.model_construct(**shared | own)

@@ -22,7 +22,8 @@ def filled_in(config: DistillConfig) -> Iterator[DistillConfig]:
                 continue
             if is_here(teacher.path):
                 continue
-            shape = declared_shape(teacher.path, teacher.model, f"teacher '{name}'")
+            own = Path(teacher.path) == Path("runs", config.control().name, "export")
+            shape = config.model if own else declared_shape(teacher.path, teacher.model, f"teacher '{name}'")
             make_model(place / name, shape, Path(config.data.path) / "tokenizer", seed=seed)
             # no run tells what it has learned: what it is asked
             asked = {"path": str(place / name), "reads": config.reads[name]}

@@ -4,6 +4,7 @@ import pytest
 
 from babylm_data.errors import UserError
 from distill.config import DistillConfig
+from distill.jobs import jobs_of_config
 from train_teachers.config import TrainConfig, describe, dump_config, load_config
 
 ROOT = Path(__file__).parent.parent
@@ -290,3 +291,29 @@ def test_help_describes_every_field_of_every_section():
     text = describe(DistillConfig)
     for name in ("layer_map", "temperature", "seq_len", "final_lr", "intermediate_size", "path", "student"):
         assert f"{name}" in text
+
+
+RECIPES = Path(__file__).parent.parent / "distill/configs"
+
+
+def test_a_run_of_another_name_and_seed_has_a_control_teachers_and_a_cache_of_its_own():
+    config = load_config(DistillConfig, RECIPES / "ensemble-3.yaml", ["name=x", "seed=3"])
+    names = [teacher.path.split("/")[1] for teacher in config.teachers.values()]
+    assert names == ["x-control", "strict-small-llama-seed13", "strict-small-llama-seed23"]
+    assert list(config.caches) == ["runs/x-targets"] and config.control().name == "x-control"
+    named = ["name=x", "control_name=y", "init.path=runs/{control}/export"]
+    config = load_config(DistillConfig, RECIPES / "ensemble-3.yaml", named)
+    assert config.teachers["first"].path == config.control().init.path == "runs/y/export"
+    with pytest.raises(UserError, match=r"\{contol\} is not known: write \{name\}, \{seed\} or \{control\}"):
+        load_config(DistillConfig, RECIPES / "ensemble-3.yaml", ["teachers.first.path=runs/{contol}/export"])
+
+
+def test_a_recipe_under_another_name_is_taught_by_its_own_control(monkeypatch):
+    monkeypatch.chdir(RECIPES.parent.parent)
+    jobs = jobs_of_config(["distill/configs/born-again.yaml", "name=x", "seed=1"])
+    assert [(job.kind, name) for name, job in jobs.items()] == [
+        ("control", "x-control"),
+        ("cache", "runs/x-targets"),
+        ("student", "x"),
+    ]
+    assert jobs["x-control"].config.seed == 1 and jobs["x-control"].words[-1] == "--control"
