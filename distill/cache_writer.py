@@ -34,7 +34,7 @@ from babylm_data.speed import FORMATS
 from babylm_data.status import STATUS_FILE, tell
 from babylm_data.stopping import Stopped, asked, saving_first
 from babylm_data.tokens import Batches, Blocks, generator, held_out, open_data, open_tokens
-from distill.config import DistillConfig
+from distill.config import DistillConfig, partial_of
 from distill.losses import ONE
 from distill.soft import combined_NV
 from distill.soft_targets import (
@@ -110,7 +110,7 @@ class Pass:
 
     def __init__(self, config: DistillConfig, folder: Path, names: list[str]) -> None:
         self.config, self.folder, self.names, data = config, folder, names, Path(config.data.path)
-        self.partial = folder.parent / f".{folder.name}.partial"
+        self.partial = partial_of(folder)
         self.partial.parent.mkdir(parents=True, exist_ok=True)
         self.device, self.tokenizer = _device(), fingerprint(data / "tokenizer")
         self.hashes = {name: model_hash(folder_of(config, name, self.tokenizer)) for name in names}

@@ -86,12 +86,20 @@ class Course:
                 print(f"{name} did not stop as it was asked to, but with status {status}", file=sys.stderr)
 
     def _note(self, name: str, status: int) -> None:
+        if status and is_held(self.jobs[name]):  # another program began it in the same moment
+            self._wait_for(name)
+            return
         if status:
             self.failed[name] = f"{name} failed with status {status}{self._reason(name)}"
         else:
             self.done.add(name)
         said = self.failed.get(name, f"{name} is finished")
         print(f"{len(self.done)} of {len(self.jobs)}: {said}", flush=True)
+
+    def _wait_for(self, name: str) -> None:
+        if name not in self.waited:
+            print(f"{name}: another program is at it, which is waited for", flush=True)
+        self.waited.add(name)
 
     def _said(self, name: str) -> Path:
         """What a run says, where it is not on this terminal."""
@@ -108,9 +116,7 @@ class Course:
 
     def _begin(self, job: Job) -> None:
         if is_held(job):
-            if job.name not in self.waited:
-                print(f"{job.name}: another program is at it, which is waited for", flush=True)
-            self.waited.add(job.name)
+            self._wait_for(job.name)
             return
         if job.name in self.waited and is_done(job):
             self._note(job.name, 0)

@@ -11,7 +11,7 @@ from babylm_data.files import json_table
 from babylm_data.sealed import LOCK, SEAL, sha256
 from babylm_data.sealed import is_held as lock_is_held
 from distill.cells import Cell, Study, references
-from distill.config import DistillConfig
+from distill.config import DistillConfig, partial_of
 from train_teachers.config import Model, TrainConfig, load_config
 from train_teachers.estimate import estimate, machine_rate, stored_parameters
 from train_teachers.pretrained import weights_hash
@@ -96,10 +96,11 @@ def _kept(config: DistillConfig, folder: str) -> tuple:
     """What decides what a cache holds."""
     soft, data = config.losses.soft, config.data
     names = config.caches[folder]
-    shares = [soft.weight[name] for name in names] if len(names) > 1 else []
-    models = [(config.teachers[name].path, config.teachers[name].cache) for name in names]
+    together = [soft.combine, *(soft.weight[name] for name in names)] if len(names) > 1 else []
+    teachers = (config.teachers[name] for name in names)
+    models = [(teacher.path, teacher.precision, teacher.cache) for teacher in teachers]
     blocks = data.seq_len, data.layouts, data.shuffle_documents, data.held_out_sequences
-    return models, shares, soft.temperature, data.path, blocks
+    return models, together, soft.temperature, data.path, blocks
 
 
 def _models_of(config: TrainConfig) -> list[tuple[str, str]]:
@@ -131,8 +132,8 @@ def _trained(path: str, own: set[str], jobs: dict[str, Job], what: str) -> str |
             f"{what}: {path} does not exist, and no config in train_teachers/configs is called {name}: train it first"
         )
     config = load_config(TrainConfig, words[0], words[1:])
-    if folder.is_dir() and not finished(config):
-        return None  # trained with fields of its own
+    if folder.is_dir() and not (finished(config) or begun_otherwise(config)):
+        return None  # brought here without its run
     after = frozenset(_begun_from(config, own, jobs))
     jobs[name] = Job(name, "teacher", ["train_teachers", *words], config, after)
     return name
@@ -185,7 +186,7 @@ def made_otherwise(jobs: dict[str, Job]) -> str | None:
 
 def is_held(job: Job) -> bool:
     """Whether another program is at it, such as another study that shares a control."""
-    return lock_is_held((Path(job.name) if job.kind == "cache" else ROOT / job.name) / LOCK)
+    return lock_is_held((partial_of(Path(job.name)) if job.kind == "cache" else ROOT / job.name) / LOCK)
 
 
 def queue(jobs: dict[str, Job]) -> str:

@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from test_distill import distil
 
 from babylm_data.errors import UserError
+from babylm_data.sealed import LOCK, lock
 from distill import course
 from distill.cells import cells_of, load_study
 from distill.course import carry_out
-from distill.jobs import _together, foretell, is_done, jobs_of, queue
+from distill.jobs import Job, _together, foretell, is_done, is_held, jobs_of, made_otherwise, queue
 from distill.recipe import main as train_recipe
 from distill.study import write_plan
 from eval.study.__main__ import main as compare
@@ -258,6 +259,17 @@ def test_teachers_that_are_not_there_are_trained_by_their_configs(write_study, m
     ]
     assert jobs["nursery-llama-seed7"].words == words
     assert jobs["st-again-s7"].after == {"nursery-llama-seed7"}
+    assert made_otherwise(jobs) is None
+    # one that was trained with other fields is not taken for it; one whose run is not here is
+    folder = Path("runs/nursery-llama-seed7")
+    (folder / "export").mkdir(parents=True)
+    assert "nursery-llama-seed7" not in jobs_of(study, cells_of(study))
+    other = jobs["nursery-llama-seed7"].config.model_copy(update={"batch_size": 8})
+    (folder / "config.yaml").write_text(dump_config(other))
+    (folder / "summary.json").touch()
+    assert made_otherwise(jobs_of(study, cells_of(study))).startswith(
+        "nursery-llama-seed7: made by another config"
+    )
 
 
 def test_a_queue_gets_arrays_of_what_needs_the_same(jobs):
@@ -320,6 +332,35 @@ def test_a_run_that_another_program_is_at_is_waited_for(jobs, stub, monkeypatch,
     assert carry_out(jobs, folder, 3) == []
     assert "st-third-s7" in stub() and sum(name.endswith("--control") for name in stub()) == 1
     assert capsys.readouterr().out.count(f"{held}: another program is at it, which is waited for") == 1
+
+
+def test_a_run_that_another_program_began_in_the_same_moment_is_waited_for(jobs, stub, monkeypatch, capsys):
+    folder, looks = Path("runs/studies/st"), []
+    folder.mkdir(parents=True)
+    shared = next(name for name in jobs if name.startswith("control-") and name.endswith("-s7"))
+    named = next(word for word in jobs[shared].words if word.startswith("name="))
+    Path("failing").write_text(f"{named.removeprefix('name=')}--control")
+    # not held when it is begun, held when it has failed, and done at last
+    monkeypatch.setattr(
+        course, "is_held", lambda job: job.name == shared and not looks.append(1) and 1 < len(looks) < 5
+    )
+    monkeypatch.setattr(course, "is_done", lambda job: job.name == shared and len(looks) >= 5)
+    failed = carry_out(jobs, folder, 3)
+    said = capsys.readouterr().out
+    assert (
+        said.count(f"{shared}: another program is at it, which is waited for") == 1
+        and f"{shared} is finished" in said
+    )
+    assert not [line for line in failed if shared in line] and "st-third-s7" in stub()
+
+
+def test_a_cache_that_is_being_written_is_held(make_distill, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = Job("runs/kept", "cache", [], make_distill(), frozenset())
+    assert not is_held(job)
+    Path("runs/.kept.partial").mkdir(parents=True)
+    with lock(Path("runs/.kept.partial") / LOCK):
+        assert is_held(job)
 
 
 def test_whatever_ends_a_study_ends_what_it_runs(jobs, stub, monkeypatch):
