@@ -10,10 +10,10 @@ with the same words while --work is still there: where both are trained it goes 
 
 DATA is what `python -m babylm_data --raw DIR --vocab-size 8192` made; CARRIED holds it with BLiMP and its supplement.
 Into --out come, for machines of which only small files are brought back: results.json, which `python -m bench.record
---table` renders, several seeds as one table (give later ones the data.words of the first); the student's weights in
-bfloat16 in pieces; and rest.tar.gz, which unpacked beside the pieces makes a folder that AutoModelForCausalLM and
-`python -m eval` read, with how both were trained and scored, item by item. Each is written as soon as there is anything
-to tell.
+--table` renders, several seeds as one table (each with an --out and a --work of its own; give later ones the data.words
+of the first); the student's weights in bfloat16 in pieces; and rest.tar.gz, which unpacked beside the pieces makes a
+folder that AutoModelForCausalLM and `python -m eval` read, with how both were trained and scored, item by item. Each is
+written as soon as there is anything to tell.
 """
 
 import argparse
@@ -26,17 +26,23 @@ import shutil
 import sys
 import tarfile
 import time
+import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from babylm_data.errors import UserError, parser_of, run_stage
 from babylm_data.files import json_table
 from babylm_data.sealed import SEAL, sha256, verify, write_whole
-from bench.record import PACKAGES, TRAINED, clean, command_of, gflops, origin, scored, timed, told
+from bench.record import PACKAGES, TRAINED, command_of, fresh_folder, gflops, origin, run_facts, scored, timed
 from bench.shapes import ROOT
+
+if TYPE_CHECKING:
+    from distill.config import DistillConfig
 
 CONFIG = "distill/configs/gpu-quarter.yaml"
 TASKS = ["blimp_filtered", "supplement_filtered"]
 ASKED = {"mntp": TASKS, "causal": [*TASKS, "perplexity"]}
+RESULTS = "results.json"
 DATA, ITEMS, ABOUT = "data", "evaluation_data", "packed.json"  # in the file that is carried
 OURS = ("name", "control_name", "teachers", "data.path")  # fields that are as they must be
 TRIED = 40  # steps by which the rate is foretold
@@ -76,16 +82,32 @@ def main(argv: list[str]) -> int:
     work, carried, out = args.work.resolve(), args.carried.resolve(), args.out.resolve()
     if inside := [path for path in (carried, out, Path.cwd()) if work in (path, *path.parents)]:
         raise UserError(f"--work {args.work} is emptied, and {inside[0]} lies in it: name another folder")
+    from distill.config import DistillConfig
+    from train_teachers.config import load_config
+
+    overrides = ["compile=true", *args.overrides]
+    config, command = (
+        load_config(DistillConfig, ROOT / CONFIG, overrides),
+        command_of("bench.gpu_record", argv),
+    )
+    found = json_table(out / RESULTS)
+    if found and found["commands"] != [command]:
+        raise UserError(f"{args.out} holds what came of `{found['commands'][0]}`: name another folder")
     out.mkdir(parents=True, exist_ok=True)
-    asked = [sha256(carried), args.minutes, args.overrides]
+    asked = [sha256(carried), code(), args.minutes, args.overrides]
     trained = json_table(work / TRAINED)
-    if trained and trained["asked"] == asked:
+    if trained and trained["asked"] != asked:
+        raise UserError(
+            f"{args.work} holds two models by `{trained['record']['commands'][0]}`, from another file or other code: "
+            "delete it, or name another --work"
+        )
+    if trained:
         print("both are trained: their scores are next", flush=True)
         record = trained["record"]
     else:
-        record = {"minutes": args.minutes, "commands": [command_of("bench.gpu_record", argv)], "attempts": []}
-        with clean(work):
-            carry_out(carried, out, ["compile=true", *args.overrides], record, began)
+        record = {"minutes": args.minutes, "commands": [command], "attempts": []}
+        with fresh_folder(work):
+            train_both(carried, out, config, overrides, record, began)
             write_whole(Path(TRAINED), json.dumps({"asked": asked, "record": record}))
     with contextlib.chdir(work):
         pieces(Path("runs", record["attempts"][-1]["recipe"], "export"), out)
@@ -132,15 +154,17 @@ def code() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def carry_out(carried: Path, out: Path, overrides: list[str], record: dict, began: float) -> None:
+def train_both(
+    carried: Path, out: Path, config: "DistillConfig", overrides: list[str], record: dict, began: float
+) -> None:
     """Train both, here in a clean folder; `began`, of time.monotonic(), is when the minutes began to count."""
-    from distill.config import DistillConfig
-    from train_teachers.config import load_config
-
     rates = gflops()
-    config = load_config(DistillConfig, CONFIG, overrides)
-    with tarfile.open(carried) as tar:
-        tar.extractall(filter="data")
+    try:
+        with tarfile.open(carried) as tar:
+            tar.extractall(filter="data")
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{carried} is damaged ({said}): bring it here anew") from None
     Path("runs").mkdir()
     Path(config.data.path).symlink_to(Path(DATA).resolve())
     here, packed = origin(), json_table(Path(ABOUT))
@@ -151,7 +175,7 @@ def carry_out(carried: Path, out: Path, overrides: list[str], record: dict, bega
     for flag in ("--control", None):
         train(flag, [*overrides, f"data.words={words}"])
         run = Path("runs") / (config.control().name if flag else config.name)
-        found = told(run) | here | {"recipe": run.name, "seed": config.seed, "prepared": True}
+        found = run_facts(run) | here | {"recipe": run.name, "seed": config.seed, "prepared": True}
         found |= {"gflops": [rates, gflops()], "minutes": (time.monotonic() - began) / 60, "scores": {}}
         record["attempts"].append(found)
         bring_back(out, record)
@@ -178,7 +202,7 @@ def score(record: dict, asked: list, out: Path) -> bool:
     return failed
 
 
-def words_for(config, overrides: list[str], ends: float) -> int:
+def words_for(config: "DistillConfig", overrides: list[str], ends: float) -> int:
     """How many words both can be trained on until time.monotonic() is `ends`, by some steps of each."""
     manifest = json_table(Path(config.data.path) / "manifest.json")
     tokens, words = (manifest["splits"]["train"][name] for name in ("tokens", "words"))
@@ -189,7 +213,6 @@ def words_for(config, overrides: list[str], ends: float) -> int:
         "validations=1",
         "name=trial",
         "control_name=trial-control",
-        "teachers.own.path=runs/trial-control/export",
     ]
     taken = 0.0  # seconds a word
     for flag, name in (("--control", "trial-control"), (None, "trial")):
@@ -230,7 +253,7 @@ def pieces(export: Path, out: Path) -> None:
 
 def bring_back(out: Path, record: dict) -> None:
     """What there is to tell so far, and all else of the student's export, but the seal of its whole weights."""
-    write_whole(out / "results.json", json.dumps(record, indent=1) + "\n")
+    write_whole(out / RESULTS, json.dumps(record, indent=1) + "\n")
     exports = [Path("runs", found["recipe"], "export") for found in record["attempts"][1:]]  # the student's
     half = out / "rest.half"
     with tarfile.open(half, "w:gz") as tar:

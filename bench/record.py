@@ -35,6 +35,7 @@ from babylm_data.sealed import LOCK, SEAL, lock, sha256, write_whole
 from babylm_data.stopping import STOPPED, Stopped
 from bench.__main__ import refuse_absent_folders
 from bench.shapes import ROOT
+from eval.scorer.model import BACKENDS
 
 if TYPE_CHECKING:
     from distill.jobs import Job
@@ -77,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     add("--prepared", type=Path, metavar="DIR", help="in its place: a data folder, which costs no minutes")
     add("--data", type=Path, metavar="DIR", help="the official evaluation data")
     add("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help=f"[{' '.join(TASKS)}]")
-    add("--backend", help="by which models that read both ways are scored [causal]")
+    add("--backend", choices=BACKENDS, help="by which models that read both ways are scored [causal]")
     add("--seeds", nargs="+", type=from_zero, default=[0, 1, 2], metavar="N", help="[0 1 2]")
     add("--minutes", type=float, default=60.0, metavar="N", help="the budget [60]")
     add("--at-once", type=positive, default=1, metavar="N", help="teachers trained side by side [1]")
@@ -101,9 +102,12 @@ def main(argv: list[str]) -> int:
         raise UserError(
             f"{args.json} is of {before['minutes']:g} minutes: name another file for other budgets"
         )
-    with bare():  # what cannot be made is told before an hour has gone
-        for recipe in recipes:
-            jobs_for(recipe, 0)
+    for recipe in recipes:  # what cannot be made, or compared, is told before an hour has gone
+        made_of = digest(setting, recipe, 0)
+        if args.json and (other := made_otherwise(args.json, recipe.stem, made_of)):
+            raise UserError(
+                f"{args.json} has {other['recipe']} of another config or text or by other options: name another file"
+            )
     if items := [task for task in setting.tasks if task != "perplexity"]:
         timed(["eval", "--check", "--data", str(setting.data), "--tasks", *items])
     attempts = []
@@ -132,6 +136,8 @@ def setting_of(args: argparse.Namespace) -> Setting:
     """What all attempts have alike, with whole paths; UserError for what is not there."""
     if (args.raw is None) == (args.prepared is None) or args.data is None:
         raise UserError("name the text, --raw DIR or --prepared DIR, and the evaluation data, --data DIR")
+    if "perplexity" in args.tasks and args.backend not in (None, "causal"):
+        raise UserError(f"perplexity is of causal models: name other --tasks with --backend {args.backend}")
     if args.prepare and args.prepared:
         raise UserError("--prepare goes with --raw: the folder of --prepared is there already")
     for given in (args.raw, args.prepared, args.data, args.prepared and args.prepared / "text/test"):
@@ -168,8 +174,9 @@ def attempt(setting: Setting, recipe: Path, seed: int) -> dict:
         return found
     if not trained:
         about = {"asked": asked, "recipe": recipe.stem, "seed": seed, "prepared": setting.raw is None}
+        about["made_of"] = digest(setting, recipe, 0)
         about |= origin() | {"gflops": [gflops()]}
-        with clean(place):
+        with fresh_folder(place):
             try:
                 seconds, run = made(setting, recipe, seed * STRIDE)
             except UserError as error:
@@ -181,7 +188,7 @@ def attempt(setting: Setting, recipe: Path, seed: int) -> dict:
         write_whole(place / TRAINED, json.dumps(trained, indent=1) + "\n")
     with contextlib.chdir(place):  # by the code that trained it; what has been scored already is passed over
         run = Path(trained["run"])
-        found = told(run) | trained
+        found = run_facts(run) | trained
         found["scores"] = scored(run, setting.data, setting.tasks, setting.backend)
     write_whole(place / DONE, json.dumps(found, indent=1) + "\n")
     return found
@@ -189,7 +196,7 @@ def attempt(setting: Setting, recipe: Path, seed: int) -> dict:
 
 def digest(setting: Setting, recipe: Path, seed: int) -> str:
     """Of all that an attempt is made from, but the code: how it is scored is not of it."""
-    with bare():  # whatever lies in the runs/ of the repository
+    with kit_copy():  # whatever lies in the runs/ of the repository
         jobs = jobs_for(recipe, seed * STRIDE)
     # what is as it would be anyhow is left out: a field that comes to the kit makes no other attempt
     asked = {name: job.config.model_dump(mode="json", exclude_defaults=True) for name, job in jobs.items()}
@@ -231,14 +238,14 @@ def equipped(place: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def bare() -> Iterator[None]:
+def kit_copy() -> Iterator[None]:
     """Within it the working directory has the kit's packages alone, and is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="record-") as folder, equipped(Path(folder)):
         yield
 
 
 @contextlib.contextmanager
-def clean(place: Path) -> Iterator[None]:
+def fresh_folder(place: Path) -> Iterator[None]:
     """Within it the working directory is `place`, with the kit's packages and nothing else, and no code is there that
     was compiled for another run; UserError where it is a folder that was not made so.
     """
@@ -325,7 +332,7 @@ def scored(run: Path, data: Path, tasks: list[str], backend: str | None) -> dict
     return {task: headline(found[task]) for task in tasks}
 
 
-def told(run: Path) -> dict:
+def run_facts(run: Path) -> dict:
     """What a reader asks of a run."""
     summary, start = json_table(run / "summary.json"), json_table(run / "environment.json")
     kept = {name: summary[name] for name in ("parameters", "words_seen", "precision")}
@@ -338,6 +345,12 @@ def read_record(path: Path) -> dict:
     if found is None or not {"minutes", "commands", "attempts"} <= found.keys():
         raise UserError(f"{path} is no record: name files that --json wrote")
     return found
+
+
+def made_otherwise(path: Path, recipe: str, made_of: str) -> dict | None:
+    """An attempt of that recipe in the file of --json which is not made as it is now, if there is one that tells."""
+    attempts = read_record(path)["attempts"] if path.exists() else []
+    return next((a for a in attempts if a["recipe"] == recipe and a.get("made_of", made_of) != made_of), None)
 
 
 def keep(path: Path, minutes: float, command: str, attempts: list[dict]) -> None:

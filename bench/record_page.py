@@ -17,12 +17,17 @@ best within it, not what a loss or a teacher is worth. Rendered by `python -m be
 
 """
 
+APART = 1.01  # more than a step or two: how many words a recipe reads is then told from the least to the most
+
 
 def page(records: list[dict]) -> str:
-    """The page of all records, the first given first; of those of the same minutes, recipes and machines one table."""
+    """The page of all records, the first given first; of those of the same minutes, recipes and machines one table.
+
+    A recipe is the same where it was made of the same config, text and options, as far as attempts tell.
+    """
     of: dict[tuple, dict] = {}
     for record in records:
-        alike = {(each["recipe"], each["prepared"]) for each in record["attempts"]}
+        alike = {(each["recipe"], each["prepared"], each.get("made_of")) for each in record["attempts"]}
         key = record["minutes"], frozenset(alike), frozenset(machines(record["attempts"]))
         both = [*of.get(key, {"attempts": []})["attempts"], *record["attempts"]]
         attempts = {(each["recipe"], each["seed"]): each for each in both}  # the last of the same
@@ -77,7 +82,9 @@ def row(name: str, runs: list[dict], first: list[dict], tasks: list[str], minute
     taken = spread([run["minutes"] for run in whole], ".1f") + (
         f", **{over} over the budget**" if over else ""
     )
-    words = f"{min(run['words_seen'] for run in whole):,}"
+    read = [run["words_seen"] for run in whole]
+    fewest, most = min(read), max(read)
+    words = f"{fewest:,}" + (f" to {most:,}" if most > APART * fewest else "")
     cells = [name, seeds, f"{whole[0]['parameters']:,}", words, taken]
     for task in tasks:
         scale, form = (1, ".4f") if task.startswith("perplexity") else (100, ".2f")

@@ -83,6 +83,26 @@ def test_what_cannot_be_or_would_be_lost_is_refused_before_anything_is_emptied(
     assert Path("carried.tar.gz").exists()
 
 
+def test_models_that_are_trained_and_results_that_are_there_are_not_lost_to_other_words(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("carried.tar.gz").write_bytes(b"no archive")
+    words = ["carried.tar.gz", "--out", "out", "--work", "work"]
+    with pytest.raises(UserError, match="carried.tar.gz is damaged .*: bring it here anew"):
+        gpu_record.main(words)
+    with pytest.raises(UserError, match="batchsize"):
+        gpu_record.main([*words, "batchsize=16"])
+    record = {"minutes": 10.0, "commands": ["python -m bench.gpu_record first"], "attempts": []}
+    Path("work/trained.json").write_text(json.dumps({"asked": ["other"], "record": record}))
+    with pytest.raises(UserError, match="work holds two models by `python -m bench.gpu_record first`"):
+        gpu_record.main(words)
+    Path("out/results.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="out holds what came of `python -m bench.gpu_record first`"):
+        gpu_record.main(words)
+    assert Path("work/trained.json").exists()
+
+
 def test_a_rate_is_that_of_the_second_half_of_the_steps(tmp_path):
     lines = [{"val/hard": 9.0, "words_seen": 0}] + [
         {"seconds": 60.0 + n, "words_seen": 1000 * n}

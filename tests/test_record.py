@@ -101,7 +101,7 @@ def record(tmp_path, monkeypatch):
     monkeypatch.setattr(bench.record, "gflops", lambda: {"fp32": 200})
     monkeypatch.setattr(bench.record, "timed", timed)
     monkeypatch.setattr(distill.course, "carry_out", carry_out)
-    monkeypatch.setattr(bench.record, "told", lambda run: ABOUT)
+    monkeypatch.setattr(bench.record, "run_facts", lambda run: ABOUT)
 
     def scored(run, *asked):
         assert run.parent.resolve() == Path.cwd() / "runs" and Path.cwd().parent == tmp_path / "out"
@@ -150,14 +150,15 @@ def test_an_attempt_counts_all_but_the_scoring_and_trains_its_student_last_and_a
 
 
 def test_what_is_finished_is_passed_over_and_what_was_made_otherwise_is_refused(record, tmp_path):
+    other = str(tmp_path / "other.json")
     record()
     assert record() == 0
     assert [words[0] for words in record.done] == ["eval", "score", "score"]  # which passes over what it has
     with pytest.raises(UserError, match="nursery-s0: was made by another config, text or other options"):
-        record("--prepare", "--share 0.1")
+        record("--prepare", "--share 0.1", "--json", other)
     (tmp_path / "raw/more.train").write_text("more text\n")
     with pytest.raises(UserError, match="made by another config, text"):
-        record()
+        record("--json", other)
 
 
 def test_an_attempt_runs_the_code_as_it_was_when_it_began(record):
@@ -225,6 +226,22 @@ def test_a_record_keeps_what_it_has_of_other_seeds_and_says_which_attempts_were_
     assert "**3 over the budget**" in page([json.loads(record.file.read_text())])
     with pytest.raises(UserError, match="is of 0.5 minutes"):
         record()
+
+
+def test_attempts_from_another_text_are_not_seeds_of_the_same_record(record, tmp_path):
+    record("--seeds", "0")
+    (tmp_path / "raw/more.txt").touch()
+    with pytest.raises(
+        UserError, match="record.json has nursery of another config or text or by other options"
+    ):
+        record("--seeds", "1", "--out", str(tmp_path / "out2"))
+    assert record.done == [] and not (tmp_path / "out2").exists()
+    made = [attempt("old", 0, 0.6) | {"made_of": of} for of in "ab"]
+    text = page([{"minutes": 10.0, "commands": [], "attempts": [each]} for each in made])
+    assert text.count("## 10 minutes") == 2
+    apart = attempt("old", 1, 0.6) | {"words_seen": 2 * ABOUT["words_seen"]}
+    both = page([{"minutes": 10.0, "commands": [], "attempts": [attempt("old", 0, 0.6), apart]}])
+    assert f"| {ABOUT['words_seen']:,} to {apart['words_seen']:,} |" in both
 
 
 def test_a_recipe_that_comes_later_is_compared_with_the_same_first_one(record):
@@ -302,6 +319,10 @@ def test_recipes_that_come_out_alike_have_no_difference(recwarn):
         (["absent.json", "--table", "record.md"], "absent.json is no record"),
         (["distill/configs/nursery.yaml", "--raw", ".", "--data", ".", "--seeds", "0", "0"], "counted once"),
         (["distill/configs/nursery.yaml", "--prepared", ".", "--data", "."], "text/test: there is no such"),
+        (
+            ["distill/configs/nursery.yaml", "--raw", ".", "--data", ".", "--backend", "mntp"],
+            "perplexity is of causal",
+        ),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_made(arguments, said):
