@@ -8,6 +8,7 @@
 #   … RULES=2026 LICENSE=mit FULL=full-2026 FAST="fast-2026 aoa"          that of 2026
 #   … PRESET=babyllama-58m PREPARE_ARGS="--vocab-size 16000 --prefix-space"   a full recipe, for a GPU
 #   … PRESET=born-again                                                   one whose teacher is its own control
+#   … PRESET=strict-tiny PREPARE_ARGS="--share 0.1 --vocab-size 4096"     a tenth of the text
 #
 # A preset is a config of distill/configs/, with all the teachers, controls and caches that it needs. Those of nursery and
 # cpu-hour, for trying, score what takes minutes; any other scores all that RULES, those of the leaderboard, ask for, fine-tuning
@@ -73,7 +74,7 @@ help:            ## this list
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-submission: asked .venv/installed  ## data, two teachers, student with its revisions, control, scores, bundle and report
+submission: asked .venv/installed  ## data, teachers, student with its revisions, control, scores, bundle and report
 	$(LINE)
 
 AT_ONCE ?= 1

@@ -21,7 +21,7 @@ from babylm_data.sealed import verify
 FORMAT = 1
 IDS = ("uint16", "uint32")
 SHUFFLE = 0xD0C5  # of the numbers that documents are shuffled by
-FEW = 4  # epochs are kept: more than a batch can be of
+FEW = 4  # epochs are kept: a batch is seldom of more
 REMEDY = "make it again with `python -m babylm_data --out DIR …`"
 
 
