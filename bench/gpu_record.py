@@ -86,10 +86,8 @@ def main(argv: list[str]) -> int:
     from train_teachers.config import load_config
 
     overrides = ["compile=true", *args.overrides]
-    config, command = (
-        load_config(DistillConfig, ROOT / CONFIG, overrides),
-        command_of("bench.gpu_record", argv),
-    )
+    config = load_config(DistillConfig, ROOT / CONFIG, overrides)
+    command = command_of("bench.gpu_record", argv)
     found = json_table(out / RESULTS)
     if found and found["commands"] != [command]:
         raise UserError(f"{args.out} holds what came of `{found['commands'][0]}`: name another folder")

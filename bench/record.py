@@ -102,11 +102,12 @@ def main(argv: list[str]) -> int:
         raise UserError(
             f"{args.json} is of {before['minutes']:g} minutes: name another file for other budgets"
         )
-    for recipe in recipes:  # what cannot be made, or compared, is told before an hour has gone
-        made_of = digest(setting, recipe, 0)
-        if args.json and (other := made_otherwise(args.json, recipe.stem, made_of)):
+    # what cannot be made, or compared, is told before an hour has gone
+    made_of = {recipe: digest(setting, recipe, 0) for recipe in recipes}
+    for recipe in recipes:
+        if args.json and is_of_another(args.json, recipe.stem, made_of[recipe]):
             raise UserError(
-                f"{args.json} has {other['recipe']} of another config or text or by other options: name another file"
+                f"{args.json} has {recipe.stem} of another config or text or by other options: name another file"
             )
     if items := [task for task in setting.tasks if task != "perplexity"]:
         timed(["eval", "--check", "--data", str(setting.data), "--tasks", *items])
@@ -115,7 +116,7 @@ def main(argv: list[str]) -> int:
     with contextlib.closing(lock(setting.out / LOCK)):
         for seed in args.seeds:
             for recipe in recipes:
-                attempts.append(attempt(setting, recipe, seed))
+                attempts.append(attempt(setting, recipe, seed, made_of[recipe]))
                 print(line(attempts[-1]), flush=True)
                 if args.json:
                     keep(args.json, args.minutes, command_of("bench.record", argv), attempts)
@@ -161,7 +162,7 @@ def recipes_of(paths: list[Path]) -> list[Path]:
     return [path.resolve().relative_to(ROOT) for path in paths]
 
 
-def attempt(setting: Setting, recipe: Path, seed: int) -> dict:
+def attempt(setting: Setting, recipe: Path, seed: int, made_of: str) -> dict:
     """One recipe with one seed, from nothing to its scores; what was written of it if it is finished."""
     place = setting.out / f"{recipe.stem}-s{seed}"
     asked = digest(setting, recipe, seed)
@@ -173,9 +174,8 @@ def attempt(setting: Setting, recipe: Path, seed: int) -> dict:
     if found and "failed" in found:
         return found
     if not trained:
-        about = {"asked": asked, "recipe": recipe.stem, "seed": seed, "prepared": setting.raw is None}
-        about["made_of"] = digest(setting, recipe, 0)
-        about |= origin() | {"gflops": [gflops()]}
+        about = {"asked": asked, "made_of": made_of, "recipe": recipe.stem, "seed": seed}
+        about |= origin() | {"prepared": setting.raw is None, "gflops": [gflops()]}
         with fresh_folder(place):
             try:
                 seconds, run = made(setting, recipe, seed * STRIDE)
@@ -347,10 +347,10 @@ def read_record(path: Path) -> dict:
     return found
 
 
-def made_otherwise(path: Path, recipe: str, made_of: str) -> dict | None:
-    """An attempt of that recipe in the file of --json which is not made as it is now, if there is one that tells."""
+def is_of_another(path: Path, recipe: str, made_of: str) -> bool:
+    """Whether the file of --json has an attempt at that recipe that tells to be of another config, text or options."""
     attempts = read_record(path)["attempts"] if path.exists() else []
-    return next((a for a in attempts if a["recipe"] == recipe and a.get("made_of", made_of) != made_of), None)
+    return any(each["recipe"] == recipe and each.get("made_of", made_of) != made_of for each in attempts)
 
 
 def keep(path: Path, minutes: float, command: str, attempts: list[dict]) -> None:

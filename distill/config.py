@@ -419,17 +419,17 @@ class DistillConfig(TrainConfig):
         if not isinstance(values, dict):
             return values
         name, seed = values.get("name"), values.get("seed", cls.model_fields["seed"].default)
-        own = {"name": name, "seed": seed, "control": control_of(name, values.get("control_name"))}
-        for field in OF_MODELS & values.keys():
-            try:
-                values = values | {
-                    field: filled(values[field], {key: str(each) for key, each in own.items()})
-                }
-            except KeyError as error:
-                raise ValueError(
-                    f"{field}: {{{error.args[0]}}} is not known: write {{name}}, {{seed}} or {{control}}"
-                ) from None
-        return values
+        own = {
+            "name": str(name),
+            "seed": str(seed),
+            "control": str(control_of(name, values.get("control_name"))),
+        }
+        try:
+            return values | {field: filled(values[field], own) for field in OF_MODELS & values.keys()}
+        except KeyError as error:
+            raise ValueError(
+                f"{{{error.args[0]}}} is not known in teachers and init: write {{name}}, {{seed}} or {{control}}"
+            ) from None
 
     @model_validator(mode="after")
     def _teachers_are_used(self) -> Self:

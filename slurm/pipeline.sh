@@ -15,9 +15,10 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do variables+=("$1"); shift; done
 found=$(make -s line "${variables[@]}") || exit 2  # it has said what is missing
 mapfile -t line <<<"$found"
 case ${#line[@]} in 5 | 8) ;; *) echo "error: \`make line\` prints neither five commands nor eight" >&2; exit 2 ;; esac
-case "${#line[@]} $* " in
-  "5 "*--ntasks* | "5 "*" -n "*) echo "error: this preset's models are trained by one process, one after the other: no --ntasks…" >&2; exit 2 ;;
-esac
+if [ ${#line[@]} -eq 5 ] && [[ " $*" =~ \ (--ntasks|-n) ]]; then
+  echo "error: this preset's models are trained by one process, one after the other: no --ntasks…" >&2
+  exit 2
+fi
 # Before the queue: the corpus and the evaluation data, but for what the first job makes.
 case $found in
   *"--source nursery"*) ;;

@@ -304,7 +304,10 @@ def test_a_run_of_another_name_and_seed_has_a_control_teachers_and_a_cache_of_it
     named = ["name=x", "control_name=y", "init.path=runs/{control}/export"]
     config = load_config(DistillConfig, RECIPES / "ensemble-3.yaml", named)
     assert config.teachers["first"].path == config.control().init.path == "runs/y/export"
-    with pytest.raises(UserError, match=r"\{contol\} is not known: write \{name\}, \{seed\} or \{control\}"):
+    with pytest.raises(
+        UserError,
+        match=r"\{contol\} is not known in teachers and init: write \{name\}, \{seed\} or \{control\}",
+    ):
         load_config(DistillConfig, RECIPES / "ensemble-3.yaml", ["teachers.first.path=runs/{contol}/export"])
 
 
