@@ -1,4 +1,4 @@
-"""The page of records: a table for each file that `python -m bench.record --json` wrote."""
+"""The page of records: a table for each file that `python -m bench.record --json` wrote, and each machine in it."""
 
 from itertools import chain
 from statistics import fmean, stdev
@@ -26,7 +26,7 @@ def page(records: list[dict]) -> str:
     A recipe is the same where it was made of the same config, text and options, as far as attempts tell.
     """
     of: dict[tuple, dict] = {}
-    for record in records:
+    for record in chain.from_iterable(map(by_machine, records)):
         alike = {(each["recipe"], each["prepared"], each.get("made_of")) for each in record["attempts"]}
         key = record["minutes"], frozenset(alike), frozenset(machines(record["attempts"]))
         both = [*of.get(key, {"attempts": []})["attempts"], *record["attempts"]]
@@ -34,6 +34,16 @@ def page(records: list[dict]) -> str:
         commands = [*of.get(key, {"commands": []})["commands"], *record["commands"]]
         of[key] = {"minutes": record["minutes"], "commands": commands, "attempts": list(attempts.values())}
     return HEAD + "\n".join(section(record) for record in of.values())
+
+
+def by_machine(record: dict) -> list[dict]:
+    """A record as one for each machine that it was made on; a failure that names none stands with the first."""
+    first = machines(record["attempts"])[:1] or [None]
+    of: dict[str | None, list[dict]] = {}
+    for each in record["attempts"]:
+        (machine,) = machines([each]) or first
+        of.setdefault(machine, []).append(each)
+    return [record | {"attempts": attempts} for attempts in of.values()]
 
 
 def section(record: dict) -> str:

@@ -586,6 +586,11 @@ class DistillConfig(TrainConfig):
             update={"teachers": {}, "losses": Losses(hard=hard, z_loss=self.losses.z_loss)}
         )
 
+    @property
+    def controlled(self) -> dict[str, str]:
+        """What a control has of its student's losses, as inputs.json of both says it."""
+        return {"label_smoothing": str(self.losses.hard.label_smoothing), "z_loss": str(self.losses.z_loss)}
+
     def control(self) -> TrainConfig:
         """The same student on the same batches without distillation.
 

@@ -30,6 +30,8 @@ class Job(NamedTuple):
     config: TrainConfig
     after: frozenset[str]
     """Names of those that it needs."""
+    controlled: dict[str, str] = {}
+    """Of a control: what of its losses its config does not say."""
 
 
 def jobs_of(study: Study, cells: list[Cell], only: Collection[str] = ()) -> dict[str, Job]:
@@ -76,9 +78,8 @@ def needed_for(names: Set[str], jobs: dict[str, Job]) -> dict[str, Job]:
 def _add_control(jobs: dict[str, Job], own: set[str], config: DistillConfig, words: list[str]) -> None:
     control = config.control()
     after = frozenset(_begun_from(control, own, jobs))
-    jobs.setdefault(
-        control.name, Job(control.name, "control", ["distill", *words, "--control"], control, after)
-    )
+    words = ["distill", *words, "--control"]
+    jobs.setdefault(control.name, Job(control.name, "control", words, control, after, config.controlled))
 
 
 def _add_student(jobs: dict[str, Job], own: set[str], config: DistillConfig, words: list[str]) -> None:
@@ -162,6 +163,8 @@ def is_done(job: Job) -> bool:
     inputs = json_table(ROOT / job.name / "inputs.json") or {}
     seal = Path(job.config.data.path) / SEAL
     if not (seal.is_file() and inputs.get("data") == sha256(seal)):
+        return False
+    if any(inputs.get(key, value) != value for key, value in job.controlled.items()):
         return False
     there = [(what.replace("'", ""), Path(path)) for what, path in _models_of(job.config)]
     return all(

@@ -85,8 +85,7 @@ class DistillObjective(Objective):
         self.losses, self.seq_len, self.reads = config.losses, config.data.seq_len, config.reads
         soft, ted = self.losses.soft, self.losses.ted
         self.teachers = teachers
-        beside = {"label_smoothing": self.losses.hard.label_smoothing, "z_loss": self.losses.z_loss}
-        self.sources = teachers.sources | {key: str(value) for key, value in beside.items() if value}
+        self.sources = teachers.sources | config.controlled
         for folder, names in config.caches.items():
             cache, made = config.teachers[names[0]].cache, teachers.cached[names[0]].made
             known = DIVERGENCES_OF_CACHES[cache.kind][soft.divergence]

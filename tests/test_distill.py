@@ -504,8 +504,10 @@ def test_the_control_has_the_smoothing_and_the_z_loss_of_its_student(make_distil
     student = build(config.model, load_tokenizer(data_folder / "tokenizer"), seed=0)
     objective = DistillObjective(config, Teachers(config, "", VOCAB, CPU), student)
     assert objective.weights == {"hard": 1.0, "z_loss": 1e-4}
-    assert objective.losses.hard.label_smoothing == options.get("label_smoothing", 0.0)
-    assert ("label_smoothing" in objective.sources) == bool(options) and "z_loss" in objective.sources
+    smoothing = options.get("label_smoothing", 0.0)
+    assert objective.losses.hard.label_smoothing == smoothing
+    # said where there is none as well: a control that is there already is another one where it is turned on since
+    assert objective.sources == {"label_smoothing": str(smoothing), "z_loss": "weight=0.0001"}
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gptj"])

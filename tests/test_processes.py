@@ -41,7 +41,8 @@ def some_slow(values: dict, *slow: str) -> list:
     ]
 
 
-engines = pytest.mark.parametrize("engine", [WHOLE, FSDP2], ids=["whole", "shards"])
+ENGINES = {"whole": WHOLE, "shards": FSDP2}
+engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 
 
 def assert_equal(one, other, *, weights=NEAR, values=NEAR):
@@ -211,8 +212,9 @@ def test_a_signal_to_one_process_stops_both_at_one_step_and_the_same_command_goe
     assert curve(Path("runs/stopped")) == curve(whole)
 
 
-@pytest.mark.slow
-@tasks
+@pytest.mark.parametrize(
+    "task", some_slow({name: name for name in TASKS}, "gpt2, tied, muon", "soft, hidden")
+)
 def test_a_run_in_shards_goes_on_alone_and_a_run_alone_goes_on_in_shards(
     make_task, launch, on_two, alone, task, monkeypatch
 ):
@@ -242,8 +244,7 @@ def test_what_two_processes_see_together_is_not_gone_on_with_by_one(make_distill
         distil(config)
 
 
-@pytest.mark.slow
-@engines
+@pytest.mark.parametrize("engine", some_slow(ENGINES, "shards"))
 def test_where_one_process_is_killed_the_other_ends_and_the_checkpoint_before_is_good(
     make_task, launch, on_two, engine
 ):

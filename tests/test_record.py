@@ -291,6 +291,8 @@ def test_seeds_of_several_files_are_one_table_and_what_is_otherwise_another():
     )
     assert text.count("## 10 minutes") == 4 and text.count("not counted") == 1 and "on a card" in text
     assert "| old | 2 |" in text and "60.50 ± 0.71" in text and text.count("`old`") == 3
+    together = page([{"minutes": 10.0, "commands": [], "attempts": [*old, others[0], others[2]]}])
+    assert together.count("## 10 minutes") == 2 and "| old | 2 |" in together and "| old | 1 |" in together
 
 
 def test_a_record_of_a_single_measurement_or_of_failures_alone_has_a_table():

@@ -19,11 +19,21 @@ from safetensors.torch import load_file
 from test_distill import distil
 
 from babylm_data.errors import UserError
-from babylm_data.sealed import LOCK, lock
+from babylm_data.sealed import LOCK, SEAL, lock, sha256
 from distill import course
 from distill.cells import cells_of, load_study
 from distill.course import carry_out
-from distill.jobs import Job, _together, foretell, is_done, is_held, jobs_of, made_otherwise, queue
+from distill.jobs import (
+    Job,
+    _together,
+    foretell,
+    is_done,
+    is_held,
+    jobs_of,
+    jobs_of_config,
+    made_otherwise,
+    queue,
+)
 from distill.recipe import main as train_recipe
 from distill.study import write_plan
 from eval.study.__main__ import main as compare
@@ -270,6 +280,22 @@ def test_teachers_that_are_not_there_are_trained_by_their_configs(write_study, m
     assert made_otherwise(jobs_of(study, cells_of(study))).startswith(
         "nursery-llama-seed7: made by another config"
     )
+
+
+def test_a_control_that_was_smoothed_otherwise_is_made_otherwise(make_distill, workplace):
+    config = make_distill()
+    Path("base.yaml").write_text(dump_config(config))
+    jobs = jobs_of_config(["base.yaml"], control=True)
+    control = next(job for job in jobs.values() if job.kind == "control")
+    folder = Path("runs", control.name)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(dump_config(control.config))
+    (folder / "summary.json").touch()
+    inputs = {"data": sha256(Path(config.data.path) / SEAL)}
+    for told, done in [(control.controlled, True), ({}, True), ({"label_smoothing": "0.1"}, False)]:
+        (folder / "inputs.json").write_text(json.dumps(inputs | told))
+        assert is_done(control) == done, told
+    assert made_otherwise(jobs).startswith(f"{control.name}: made by another config, or from other")
 
 
 def test_a_queue_gets_arrays_of_what_needs_the_same(jobs):

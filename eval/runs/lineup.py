@@ -18,6 +18,8 @@ CONTROLLED = {
     "z_loss": "was trained with another z-loss than",
 }
 """Inputs that a control shares with its student, and what is said where it does not."""
+NOTHING = ("0.0", "None")
+"""What inputs.json says where there is none; older versions were silent then."""
 NEXT_TOKEN = {
     "kind": "next_token",
     "share": 0.15,
@@ -113,7 +115,8 @@ def check_control(student: Run, control: Run) -> None:
                 f"not {ours[key]}: {remedy}"
             )
     for key, what in CONTROLLED.items():
-        if student.inputs.get(key) != control.inputs.get(key):
+        told = (run.inputs.get(key) for run in (student, control))
+        if len({None if value in NOTHING else value for value in told}) > 1:
             raise UserError(f"{control.name} {what} {student.name}: {remedy}")
     for key in ("words_seen", "parameters", "seed"):
         if student.summary[key] != control.summary[key]:
