@@ -106,6 +106,25 @@ def test_a_control_that_is_none_is_refused(student, file, change, complaint):
         read_lineup(student)
 
 
+@pytest.mark.parametrize(
+    ("name", "nothing", "other", "said"),
+    [
+        ("label_smoothing", "0.0", "0.1", "was trained with another label smoothing than nursery"),
+        ("z_loss", "None", "weight=0.0001", "was trained with another z-loss than nursery"),
+    ],
+)
+def test_a_control_that_was_smoothed_otherwise_is_refused_and_one_of_an_older_version_is_not(
+    student, name, nothing, other, said
+):
+    """Older versions said nothing where there was none."""
+    control = student.parent / "nursery-control"
+    edit(student / "inputs.json", **{name: nothing})
+    assert read_lineup(student).control.name == "nursery-control"
+    edit(control / "inputs.json", **{name: other})
+    with pytest.raises(UserError, match=said):
+        read_lineup(student)
+
+
 def test_a_control_of_another_config_is_refused(student):
     config = student.parent / "nursery-control" / "config.yaml"
     config.write_text(config.read_text(encoding="utf-8").replace("layers: 6", "layers: 7"), encoding="utf-8")
