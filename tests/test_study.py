@@ -543,25 +543,25 @@ def sizes(study):
 
 @pytest.mark.slow
 def test_a_study_is_trained_to_its_end_by_one_command_and_one_that_was_stopped_goes_on(write_study):
-    path = write_study()
+    path = write_study(STUDY.replace("[1.0, 2.0]", "[1.0]"))
     command = [sys.executable, "-m", "distill.study", str(path), "--at-once", "2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     first = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert "1 of 14: " in first.stdout.readline()
+    assert "1 of 10: " in first.stdout.readline()
     first.terminate()
     said = first.communicate(timeout=60)[1]
     assert (first.returncode, said.splitlines()[-1]) == (85, "stopped: the same command goes on")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("14 of 14: ")
+    assert done.stdout.splitlines()[-1].startswith("10 of 10: ")
     summaries = [json.loads(p.read_text()) for p in Path("runs").glob("*/summary.json")]
-    assert len(summaries) == 14
+    assert len(summaries) == 10
     for summary in summaries:
         assert summary["kind"] == "control" or Path(summary["control"], "summary.json").exists()
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert again.stdout == "14 of 14 are finished already\n"
+    assert again.stdout == "10 of 10 are finished already\n"
     compare([str(path)])
     found = json.loads(Path("runs/studies/st/results.json").read_text())
     assert {cell["seeds"] for cell in found["measures"]["hard"].values()} == {2} and not found["left_out"]
